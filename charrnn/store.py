@@ -1,0 +1,193 @@
+"""A model on disk: a folder of `model.keras`, `model.onnx` and `card.json`, whole or not at all."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from charrnn.engine import Engine
+from charrnn.errors import ModelError
+from charrnn.spec import ModelSpec
+from charrnn.vocabulary import Vocabulary
+
+FORMAT = 1
+KERAS, ONNX, CARD = "model.keras", "model.onnx", "card.json"
+MAX_CARD_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `card.json` says: everything about a model but its weights."""
+
+    spec: ModelSpec
+    vocabulary: Vocabulary
+    opening: str  # what stands before a seed too short to fill the window
+    training: dict[str, Any]  # how it was trained: command, data, recipe, time
+    scores: dict[str, Any]  # what it scored, on what
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as loaded: it writes (`generation.generate`) and is measured (`evaluation.score`)."""
+
+    name: str
+    card: Card
+    engine: Engine
+    folder: Path
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.card.vocabulary
+
+    @property
+    def opening(self) -> str:
+        return self.card.opening
+
+
+def shipped() -> list[str]:
+    """The names of the models that come with the package."""
+    return sorted(path.parent.name for path in _weights().glob(f"*/{CARD}"))
+
+
+def locate(model: str) -> Path:
+    """The folder of a shipped model's name, or of a path. Raises ModelError."""
+    if model in shipped():
+        return _weights() / model
+    if Path(model).is_dir():
+        return Path(model)
+    raise ModelError(
+        f"There is no model {model!r}: neither a folder nor one of {', '.join(shipped())}."
+    )
+
+
+def load(folder: Path, threads: int = 1) -> Model:
+    """The model in `folder`, checked: format, spec, checksums, the graph's shapes.
+
+    Raises ModelError, naming the file and what is wrong with it."""
+    card, checksums = read_card(folder)
+    for name in (KERAS, ONNX):
+        if _sha256(folder / name) != checksums[name]:
+            raise ModelError(f"{folder / name} is damaged: it is not the file {CARD} describes.")
+    try:
+        engine = Engine((folder / ONNX).read_bytes(), card.spec, threads)
+    except ModelError as error:
+        raise ModelError(f"{folder / ONNX}: {error}") from error
+    return Model(folder.name, card, engine, folder)
+
+
+def read_card(folder: Path) -> tuple[Card, dict[str, str]]:
+    """`card.json` and the SHA-256 it gives for each of the other files. Raises ModelError."""
+    path = folder / CARD
+    try:
+        if path.stat().st_size > MAX_CARD_BYTES:
+            raise ModelError(f"{path} is too large to be a card.")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is not valid JSON; the model is damaged.") from error
+    version = data.get("format") if isinstance(data, dict) else None
+    if not isinstance(version, int) or version < 1:
+        raise ModelError(f"{path} is not a charrnn model card: it has no format number.")
+    if version > FORMAT:
+        raise ModelError(
+            f"{path} has format {version}, this charrnn reads up to {FORMAT}. Update charrnn."
+        )
+    try:
+        spec = ModelSpec(**{**data["spec"], "units": tuple(data["spec"]["units"])})
+        vocabulary = Vocabulary(data["vocabulary"])
+        for name, kind in (("opening", str), ("training", dict), ("scores", dict)):
+            if not isinstance(data[name], kind):
+                raise TypeError(f"{name} is no {kind.__name__}")
+        card = Card(spec, vocabulary, data["opening"], data["training"], data["scores"])
+        checksums = {name: str(data["sha256"][name]) for name in (KERAS, ONNX)}
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{path} lacks or garbles an entry: {error}.") from error
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    if len(vocabulary) != spec.characters:
+        raise ModelError(
+            f"{path} names {len(vocabulary)} characters, its spec {spec.characters}; "
+            "the model is damaged."
+        )
+    return card, checksums
+
+
+def write(folder: Path, card: Card, keras: Path, graph: bytes) -> None:
+    """Write a model folder, whole or not at all; a model that was there before stays until then.
+
+    Raises ModelError when something else than a model is there."""
+    check_destination(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        shutil.copyfile(keras, new / KERAS)
+        (new / ONNX).write_bytes(graph)
+        content = {
+            "format": FORMAT,
+            "spec": asdict(card.spec),
+            "vocabulary": card.vocabulary.characters,
+            "opening": card.opening,
+            "training": card.training,
+            "scores": card.scores,
+            "sha256": {name: _sha256(new / name) for name in (KERAS, ONNX)},
+        }
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        (new / CARD).write_text(text, encoding="utf-8")
+        for path in new.iterdir():
+            path.chmod(0o644)
+            _sync(path)
+        new.chmod(0o755)
+        _swap(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def check_destination(folder: Path) -> None:
+    """Raises ModelError when a model cannot be written to `folder` without loss."""
+    if folder.exists() and not (folder / CARD).is_file():
+        raise ModelError(f"{folder} exists and is not a model; give another name.")
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    new = path.with_name(f"new-{path.name}")
+    new.write_bytes(content)
+    _sync(new)
+    new.replace(path)
+
+
+def _weights() -> Path:
+    """Where the shipped models are: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "weights"
+    return inside if inside.is_dir() else package.parent / "weights"
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Put `new` where `folder` is or would be."""
+    if not folder.exists():
+        new.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+    folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old)
+
+
+def _sync(path: Path) -> None:
+    """See to it that the file is on the disk before anything refers to it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,106 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from charrnn import store
+from charrnn.store import Model
+
+
+def charrnn(*arguments: object, fails: bool = False) -> str:
+    """What the command prints; where it is to fail, on standard error."""
+    result = subprocess.run(
+        [sys.executable, "-m", "charrnn", *map(str, arguments)],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert result.returncode == (1 if fails else 0), result.stderr
+    return result.stderr if fails else result.stdout
+
+
+def test_generate_prints_the_seed_and_exactly_the_length_after_it(stateful: Model):
+    printed = charrnn("generate", "So be", "--model", stateful.folder, "--length", "77")
+    assert printed.startswith("So be")
+    assert len(printed) == len("So be") + 77 + 1
+
+
+def test_generate_as_json_says_how_to_get_the_same_again(stateful: Model):
+    options = ("generate", "So ☃", "--model", stateful.folder, "--length", "50", "--json")
+    first = json.loads(charrnn(*options, "--temperature", "0.9"))
+    assert first == {
+        "seed": "So ☃",
+        "text": first["text"],
+        "model": "tiny",
+        "temperature": 0.9,
+        "top_p": 0.95,
+        "rng_seed": first["rng_seed"],
+        "dropped": "☃",
+    }
+    assert len(first["text"]) == 50
+    again = charrnn(*options, "--temperature", "0.9", "--rng-seed", first["rng_seed"])
+    assert json.loads(again) == first
+
+
+def test_a_seed_of_broken_bytes_is_answered(stateful: Model):
+    printed = charrnn("generate", "a\udcff", "--model", stateful.folder, "--length", "5")
+    assert printed.startswith("a\\udcff")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("generate", "x", "--model", "nosuch"), "There is no model 'nosuch'"),
+        (("generate", "x", "--temperature", "-1"), "temperature must be 0 to 5"),
+        (("evaluate", "nosuch.txt"), "nosuch.txt cannot be read"),
+        (("convert", "nosuch.keras", "x"), "--text FILE is needed"),
+        (("train", "nosuch.txt", "--output", "x"), "nosuch.txt cannot be read"),
+    ],
+)
+def test_a_mistake_is_answered_with_one_sentence(arguments: tuple[str, ...], sentence: str):
+    message = charrnn(*arguments, fails=True)
+    assert sentence in message
+    assert "Traceback" not in message
+
+
+def test_evaluate_measures_the_share_that_was_held_out(stateful: Model, tmp_path: Path):
+    text = tmp_path / "text.txt"
+    text.write_text("So be it, HERO.\n" * 50)
+    everything = json.loads(charrnn("evaluate", text, "--model", stateful.folder, "--json"))
+    assert everything["characters"] == 799
+    assert everything["bits"] == pytest.approx(everything["nats"] / 0.6931, rel=1e-3)
+    share = ("--held-out-share", "0.1")
+    last = json.loads(charrnn("evaluate", text, "--model", stateful.folder, "--json", *share))
+    assert last["characters"] == 79
+
+
+def test_info_lists_the_shipped_models_and_describes_one(stateful: Model):
+    for name in store.shipped():
+        assert name in charrnn("info")
+    assert "LSTM 24 + LSTM 17" in charrnn("info", stateful.folder)
+
+
+def test_train_reports_json_lines_and_writes_a_model_that_generates(tmp_path: Path):
+    text, output = tmp_path / "text.txt", tmp_path / "model"
+    text.write_text("So be it, HERO.\n" * 300)
+    options = ("--preset", "othello", "--epochs", "1", "--batch-size", "512")
+    printed = charrnn("train", text, "--output", output, *options, "--progress", "json")
+    events = [json.loads(line) for line in printed.splitlines()]
+    assert [event["event"] for event in events if event["event"] != "progress"] == [
+        "epoch",
+        "finished",
+    ]
+    epoch = next(event for event in events if event["event"] == "epoch")
+    assert len(epoch["sample"]) == 300
+    assert epoch["validation_loss"] > 0
+    card = store.load(output).card
+    assert card.training["command"].startswith(f"charrnn train {text} --output {output}")
+    assert len(charrnn("generate", "--model", output, "--length", "9")) == 10
+
+
+def test_convert_takes_the_standard_files_out_of_a_folder(stateful: Model, tmp_path: Path):
+    for name, original in (("out.keras", store.KERAS), ("out.onnx", store.ONNX)):
+        charrnn("convert", stateful.folder, tmp_path / name)
+        assert (tmp_path / name).read_bytes() == (stateful.folder / original).read_bytes()

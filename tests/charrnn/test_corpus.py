@@ -1,0 +1,92 @@
+import doctest
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charrnn import corpus
+from charrnn.errors import CorpusError
+
+
+def test_the_examples_in_the_documentation():
+    assert doctest.testmod(corpus).failed == 0
+
+
+def test_a_folder_is_its_text_files_in_order(tmp_path: Path):
+    (tmp_path / "b.txt").write_text("two")
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "c.md").write_text("three")
+    assert corpus.join(corpus.read_sources([str(tmp_path)])) == "one\n\ntwo\n\n"
+
+
+def test_texts_are_cleaned_and_left_alone_where_they_are_clean(tmp_path: Path):
+    file = tmp_path / "text.txt"
+    file.write_bytes("\ufeff“Well”\r\n\x0cdone\u202e".encode())
+    assert corpus.read_sources([str(file)])[0].text == '"Well"\ndone'
+    assert corpus.clean("Tis\tnone,\n\nsir--ay!") == "Tis\tnone,\n\nsir--ay!"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(b"\xff\xfe\x00", "not UTF-8"), (b" \n", "holds no text"), (None, "cannot be read")],
+)
+def test_a_source_that_is_no_text_is_refused_by_name(
+    tmp_path: Path, content: bytes | None, sentence: str
+):
+    file = tmp_path / "play.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(CorpusError, match=f"play.*{sentence}"):
+        corpus.read_sources([str(file)])
+
+
+def test_the_plays_are_speeches_without_stage_directions():
+    plays = corpus.read_sources([corpus.PLAYS])
+    assert len(plays) == 38
+    othello = next(play.text for play in plays if play.name == "othello")
+    assert othello.startswith("RODERIGO:\nTush! never tell me; I take it much unkindly\n")
+    assert "\n\nIAGO:\n'Sblood, but you will not hear me:\n" in othello
+    assert not set("_*#[]\\") & set(corpus.join(plays))
+
+
+def test_a_play_that_is_held_out_is_in_none_of_the_rest():
+    held_out = corpus.read_sources(["plays:macbeth"])
+    kept = corpus.without(corpus.read_sources([corpus.PLAYS]), held_out)
+    assert len(kept) == 37
+    assert "MACBETH:" not in corpus.join(kept)
+
+
+def test_an_unknown_play_is_refused_with_those_there_are():
+    with pytest.raises(CorpusError, match=r"'faust'.*macbeth"):
+        corpus.read_sources(["plays:faust"])
+
+
+def test_the_last_share_is_held_out():
+    assert corpus.hold_out("abcdefghij", 0.3) == ("abcdefg", "hij")
+
+
+def test_the_opening_fills_the_window_and_ends_with_a_speech():
+    text = "HERO:\nAnd one for thee, and one for me.\n\nURSULA:\nSo be it.\n\nHERO:\nGone."
+    opening = corpus.opening(text, 50)
+    assert len(opening) == 50
+    assert opening.endswith("So be it.\n\n")
+
+
+def test_segments_carry_on_where_the_lane_left_off_and_cover_the_ring():
+    ids = np.arange(100, dtype=np.int32)
+    segments = list(corpus.segments(ids, lanes=4, steps=5, offset=90))
+    assert [s.shape for s in segments] == [(4, 6)] * 5
+    for earlier, later in pairwise(segments):
+        assert (earlier[:, -1] == later[:, 0]).all()
+    assert sorted(i for s in segments for i in s[:, 1:].ravel()) == list(range(100))
+
+
+def test_windows_show_every_window_once_in_another_order():
+    ids = np.arange(30, dtype=np.int32)
+    batches = list(corpus.windows(ids, window=7, batch=4, rng=np.random.default_rng(0)))
+    starts = [int(row[0]) for inputs, _ in batches for row in inputs]
+    assert sorted(starts) == list(range(23))
+    assert starts != sorted(starts)
+    for inputs, targets in batches:
+        assert (inputs[:, 0] + 7 == targets).all()

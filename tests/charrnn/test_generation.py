@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from charrnn.errors import OptionError
+from charrnn.generation import Prompt, generate
+from charrnn.sampling import Sampling
+from charrnn.store import Model
+
+SEEDS = [
+    "",
+    "To be, or not to be",
+    "☃☃☃",
+    "x" * 10_000,
+    "אבא \u202eto be",
+    "👩\u200d🚀 hero",
+    "a\x00\x1b[31mb",
+    "\ud800 lone",
+    "\n\n\n",
+]
+
+
+@pytest.fixture(params=["stateful", "windowed"])
+def model(request: pytest.FixtureRequest) -> Model:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_any_seed_is_carried_on_for_exactly_the_length_asked(model: Model, seed: str):
+    [generated] = generate(model, [Prompt(seed, length=37)])
+    assert len(generated.text) == 37
+    assert set(generated.text) <= set(model.vocabulary.characters)
+
+
+def test_what_the_model_cannot_say_is_reported(stateful: Model):
+    assert generate(stateful, [Prompt("so ☃ be it", length=1)])[0].dropped == "☃"
+
+
+def test_the_random_seed_decides_the_text(model: Model):
+    def write(rng_seed: int) -> str:
+        return generate(model, [Prompt("To be", 60, Sampling(1.0), rng_seed)])[0].text
+
+    assert write(7) == write(7) != write(8)
+
+
+def test_many_prompts_at_once_give_what_each_gives_alone(model: Model):
+    prompts = [
+        Prompt(seed, length=20 + 5 * n, sampling=Sampling(n / 5, 1 - n / 20), rng_seed=n)
+        for n, seed in enumerate(SEEDS)
+    ]
+    together = generate(model, prompts)
+    assert together == [generate(model, [prompt])[0] for prompt in prompts]
+    assert len({generated.text[:20] for generated in together}) == len(prompts)
+
+
+def test_only_the_last_hundred_characters_of_a_seed_count(model: Model):
+    words = "so be it, " * 10
+    long, short = (generate(model, [Prompt(s, length=30)]) for s in ("HERO no " + words, words))
+    assert long == short
+
+
+def test_a_short_seed_follows_the_opening(model: Model):
+    assert generate(model, [Prompt("", length=30)]) == generate(
+        model, [Prompt(model.opening, length=30)]
+    )
+
+
+def test_a_windowed_model_predicts_from_exactly_its_window(windowed: Model):
+    """The sliding lanes against a loop that reads the whole window anew for each character."""
+    ids = windowed.vocabulary.encode(windowed.opening).ids[-100:]
+    expected = []
+    for _ in range(130):
+        state = windowed.engine.zero_state(1)
+        logits = np.empty(0)
+        for n in range(100):
+            logits, state = windowed.engine.step(ids[n : n + 1], state)
+        expected.append(logits[0].argmax())
+        ids = np.append(ids[1:], np.int32(expected[-1]))
+    [generated] = generate(windowed, [Prompt("", length=130, sampling=Sampling(0.0))])
+    assert generated.text == windowed.vocabulary.decode(np.array(expected))
+    assert len(set(generated.text)) > 3
+
+
+@pytest.mark.parametrize("options", [{"length": 0}, {"length": 10**9}, {"rng_seed": -1}])
+def test_options_beyond_their_limits_are_refused(options: dict):
+    with pytest.raises(OptionError):
+        Prompt("", **options)

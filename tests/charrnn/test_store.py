@@ -1,0 +1,120 @@
+import json
+from pathlib import Path
+
+import keras
+import pytest
+
+from charrnn import export, store
+from charrnn.errors import ModelError
+from charrnn.store import Model
+
+
+def edit_card(folder: Path, **changes: object) -> None:
+    path = folder / store.CARD
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_model_is_read_back_as_it_was_written(stateful: Model):
+    assert store.load(stateful.folder).card.__dict__ | {"vocabulary": 0} == (
+        stateful.card.__dict__ | {"vocabulary": 0}
+    )
+    assert store.load(stateful.folder).vocabulary.characters == stateful.vocabulary.characters
+
+
+@pytest.mark.parametrize("name", [store.KERAS, store.ONNX, store.CARD])
+def test_a_missing_file_is_named(model_folder: Path, name: str):
+    (model_folder / name).unlink()
+    with pytest.raises(ModelError, match=f"{name} cannot be read: No such file"):
+        store.load(model_folder)
+
+
+@pytest.mark.parametrize("name", [store.KERAS, store.ONNX])
+def test_a_truncated_file_is_named(model_folder: Path, name: str):
+    path = model_folder / name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelError, match=f"{name} is damaged"):
+        store.load(model_folder)
+
+
+def test_files_of_another_model_are_noticed(model_folder: Path, windowed: Model):
+    (model_folder / store.ONNX).write_bytes((windowed.folder / store.ONNX).read_bytes())
+    with pytest.raises(ModelError, match=r"model\.onnx is damaged"):
+        store.load(model_folder)
+
+
+def test_a_card_that_lies_about_the_shapes_is_refused(model_folder: Path):
+    spec = json.loads((model_folder / store.CARD).read_text())["spec"]
+    edit_card(model_folder, spec=spec | {"units": [24, 18]})
+    with pytest.raises(ModelError, match=r"model\.onnx: .*the spec needs"):
+        store.load(model_folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"format": 2}, "has format 2.*Update charrnn"),
+        ({"format": None}, "not a charrnn model card"),
+        ({"vocabulary": "abc"}, "names 3 characters"),
+        ({"vocabulary": 5}, "lacks or garbles"),
+        ({"opening": 5}, "lacks or garbles"),
+        ({"spec": {}}, "lacks or garbles"),
+        ({"spec": []}, "lacks or garbles"),
+        ({"sha256": {}}, "lacks or garbles"),
+    ],
+)
+def test_a_card_that_cannot_be_right_is_refused(model_folder: Path, changes: dict, sentence: str):
+    edit_card(model_folder, **changes)
+    with pytest.raises(ModelError, match=rf"card\.json.*{sentence}"):
+        store.load(model_folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b"[]"])
+def test_a_card_that_is_no_card_is_refused(model_folder: Path, content: bytes):
+    (model_folder / store.CARD).write_bytes(content)
+    with pytest.raises(ModelError, match=r"card\.json"):
+        store.load(model_folder)
+
+
+def test_what_cannot_be_written_whole_leaves_the_old_model(model_folder: Path, stateful: Model):
+    before = {p.name: p.read_bytes() for p in model_folder.iterdir()}
+    with pytest.raises(FileNotFoundError):
+        store.write(model_folder, stateful.card, model_folder / "nosuch.keras", b"")
+    assert {p.name: p.read_bytes() for p in model_folder.iterdir()} == before
+    assert [p.name for p in model_folder.parent.iterdir()] == [model_folder.name]
+
+
+def test_a_model_is_replaced_and_nothing_is_left_over(model_folder: Path, windowed: Model):
+    graph = (windowed.folder / store.ONNX).read_bytes()
+    store.write(model_folder, windowed.card, windowed.folder / store.KERAS, graph)
+    assert store.load(model_folder).card.spec == windowed.card.spec
+    assert [p.name for p in model_folder.parent.iterdir()] == [model_folder.name]
+
+
+def test_a_folder_that_is_no_model_is_not_written_over(tmp_path: Path, stateful: Model):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ModelError, match="is not a model"):
+        store.write(tmp_path, stateful.card, stateful.folder / store.KERAS, b"")
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_keras_file_with_code_in_it_is_refused(tmp_path: Path):
+    inputs = keras.Input((10, 1))
+    outputs = keras.layers.Lambda(lambda x: x)(inputs)
+    keras.Model(inputs, outputs).save(tmp_path / "evil.keras")
+    with pytest.raises(ModelError, match="Keras cannot open"):
+        export.load_keras(tmp_path / "evil.keras")
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.weights.h5", "m.hdf5"])
+def test_a_keras_file_that_is_none_is_refused(tmp_path: Path, name: str):
+    (tmp_path / name).write_bytes(b"not a model")
+    with pytest.raises(ModelError, match=f"Keras cannot open .*{name}"):
+        export.load_keras(tmp_path / name)
+
+
+def test_nothing_in_either_package_unpickles():
+    root = Path(store.__file__).parent.parent
+    for path in (*root.glob("charrnn/**/*.py"), *root.glob("bot/**/*.py")):
+        source = path.read_text()
+        assert "pickle" not in source.replace("unpickled", "")
+        assert "safe_mode=False" not in source

@@ -1,0 +1,63 @@
+"""Small models with random weights: what the code does does not depend on what they learnt."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from charrnn import export, store
+from charrnn.spec import PRESETS, ModelSpec
+from charrnn.training import build
+from charrnn.vocabulary import Vocabulary
+
+CHARACTERS = "\n !',.:?ABCDEHINORSTabcdefghiklmnoprstuvwy"
+OPENING = ("And there an end.\n\nHERO:\nSo be it.\n\n" * 4)[-100:]
+
+
+def keras_model(spec: ModelSpec, rng_seed: int = 1) -> keras.Model:
+    """A network with weights large enough for its text to wander."""
+    keras.utils.set_random_seed(rng_seed)
+    model = build(spec, PRESETS["shakespeare"].recipe)
+    scale = 2.5 if spec.stateful else 6
+    model.set_weights([weights * scale for weights in model.get_weights()])
+    return model
+
+
+def write_model(folder: Path, spec: ModelSpec, characters: str) -> store.Model:
+    """A model folder with random weights, loaded."""
+    model = keras_model(spec)
+    file = folder.with_name(f"{folder.name}.keras")
+    model.save(file)
+    card = store.Card(spec, Vocabulary(characters), OPENING, {"parameters": 1}, {})
+    store.write(folder, card, file, export.shipped_graph(model))
+    return store.load(folder)
+
+
+@pytest.fixture(scope="session")
+def stateful(tmp_path_factory: pytest.TempPathFactory) -> store.Model:
+    """Like `shakespeare`, small."""
+    spec = ModelSpec(len(CHARACTERS), units=(24, 17), embedding=9, stateful=True)
+    return write_model(tmp_path_factory.mktemp("models") / "tiny", spec, CHARACTERS)
+
+
+@pytest.fixture(scope="session")
+def windowed(tmp_path_factory: pytest.TempPathFactory) -> store.Model:
+    """Like `othello`, small."""
+    lower = "".join(sorted(set(CHARACTERS.lower())))
+    spec = ModelSpec(len(lower), units=(19,), embedding=None, stateful=False)
+    return write_model(tmp_path_factory.mktemp("models") / "sliding", spec, lower)
+
+
+@pytest.fixture
+def model_folder(stateful: store.Model, tmp_path: Path) -> Path:
+    """A copy of `stateful` to spoil."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in (store.KERAS, store.ONNX, store.CARD):
+        (folder / name).write_bytes((stateful.folder / name).read_bytes())
+    return folder
+
+
+def random_ids(rng_seed: int, characters: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(rng_seed).integers(characters, size=shape, dtype=np.int32)
