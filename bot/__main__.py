@@ -1,0 +1,86 @@
+"""The service: settings, logging, signals, exit codes."""
+
+import asyncio
+import logging
+import signal
+import sys
+from functools import partial
+
+import discord
+
+from bot.client import Bot, create_bot
+from bot.errors import SettingsError
+from bot.settings import Settings
+from charrnn.errors import ModelError
+
+log = logging.getLogger("bot")
+
+EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h: restarting does not help
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT. Exit codes: 0 asked to stop, 1 crash, 78 configuration."""
+    discord.utils.setup_logging()
+    # Voice is not what this bot is for.
+    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
+    try:
+        settings = Settings.from_environment()
+        logging.getLogger().setLevel(settings.log_level)
+        asyncio.run(_serve(settings))
+    except SettingsError as error:
+        for problem in error.problems:
+            log.critical("%s", problem)
+        sys.exit(EXIT_CONFIGURATION)
+    except ModelError as error:
+        log.critical("MODEL: %s", error)
+        sys.exit(EXIT_CONFIGURATION)
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stop.set)
+    bot = create_bot(settings)
+    if settings.token is None:
+        await _preview(bot, settings.preview_port, stop)
+    else:
+        await _connect(bot, settings.token, stop)
+
+
+async def _preview(bot: Bot, port: int, stop: asyncio.Event) -> None:
+    try:
+        from bot import preview
+    except ModuleNotFoundError as error:
+        missing = (
+            "DISCORD_TOKEN is not set. Set it, in the environment or in .env; or install the "
+            f"preview, which needs none: pip install 'charrnn[bot,preview]' ({error})."
+        )
+        raise SettingsError([missing]) from error
+    await preview.serve(bot, port, stop)
+
+
+async def _connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
+    async with bot:
+        bot.add_listener(partial(_announce, bot), "on_ready")
+        running = asyncio.create_task(bot.start(token))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not running.done():
+            log.info("Stopping.")
+            await bot.close()
+        try:
+            await running
+        except discord.LoginFailure as error:
+            refused = "DISCORD_TOKEN is refused by Discord. Reset it on the Bot page and try again."
+            raise SettingsError([refused]) from error
+
+
+async def _announce(bot: Bot) -> None:
+    log.info("Connected as %s, in %d servers.", bot.user, len(bot.guilds))
+    log.info("Invite the bot to a server: %s", bot.invite_link())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""What goes wrong while a person is being answered -> a sentence to them, or a line in the log."""
+
+import logging
+from types import TracebackType
+
+import discord
+
+from bot.errors import BotError
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_INTERACTION = 10062  # its three seconds, or its fifteen minutes, are over
+
+
+class Answering:
+    """`async with Answering(interaction):` an exception inside becomes an answer to it."""
+
+    def __init__(self, interaction: discord.Interaction):
+        self._interaction = interaction
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        await answer_error(self._interaction, error)
+        return True
+
+
+async def answer_error(interaction: discord.Interaction, error: Exception) -> None:
+    """Tell the person what is wrong; what they cannot mend goes to the log under an id that
+    they are told."""
+    if isinstance(error, discord.NotFound) and error.code == UNKNOWN_INTERACTION:
+        log.warning("Interaction %d was lost: Discord no longer knows it.", interaction.id)
+        return
+    if isinstance(error, BotError):
+        sentence = str(error)
+    else:
+        log.error("Interaction %d failed.", interaction.id, exc_info=error)
+        sentence = (
+            "Something went wrong on my side, not on yours. Try again; if it happens again, tell "
+            f"the bot's operator this number: {interaction.id}"
+        )
+    try:
+        if interaction.response.is_done():
+            await interaction.followup.send(sentence, ephemeral=True)
+        else:
+            await interaction.response.send_message(sentence, ephemeral=True)
+    except discord.HTTPException as failure:
+        log.warning("Interaction %d could not be answered: %s", interaction.id, failure)

@@ -1,0 +1,68 @@
+"""The bot: composes the services, loads the cogs, syncs the commands."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import discord
+from discord.ext import commands
+
+from bot.answers import answer_error
+from bot.cogs.generate import Generate, ReplyButton
+from bot.cooldown import Cooldown
+from bot.inference import Inference
+from bot.settings import Settings
+from charrnn import store
+
+# What the bot does in a server: see a channel, and go on there in a message of its own.
+PERMISSIONS = discord.Permissions(
+    view_channel=True, send_messages=True, send_messages_in_threads=True
+)
+SCOPES = ("bot", "applications.commands")
+
+
+def create_bot(settings: Settings, clock: Callable[[], float] = time.monotonic) -> "Bot":
+    """The bot with its model loaded, ready to start. Raises ModelError."""
+    model = store.load(store.locate(settings.model), settings.threads)
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
+    inference = Inference(
+        model,
+        executor,
+        batch_limit=settings.batch_limit,
+        queue_limit=settings.queue_limit,
+        clock=clock,
+    )
+    return Bot(inference, Cooldown(settings.cooldown_s, clock), executor)
+
+
+class Bot(commands.AutoShardedBot):
+    """Answers commands with what the inference service writes."""
+
+    def __init__(self, inference: Inference, cooldown: Cooldown, executor: ThreadPoolExecutor):
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            intents=discord.Intents(guilds=True),
+            allowed_mentions=discord.AllowedMentions.none(),
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            max_messages=None,
+            help_command=None,
+        )
+        self._inference = inference
+        self._cooldown = cooldown
+        self._executor = executor
+        self.tree.error(answer_error)
+
+    async def setup_hook(self) -> None:
+        await self.add_cog(Generate(self._inference, self._cooldown))
+        self.add_dynamic_items(ReplyButton)
+        await self.tree.sync()
+
+    def invite_link(self) -> str:
+        """Where a server's admin lets the bot in, with what it needs and nothing else."""
+        if self.application_id is None:
+            raise RuntimeError("the bot has not logged in yet")
+        return discord.utils.oauth_url(self.application_id, permissions=PERMISSIONS, scopes=SCOPES)
+
+    async def close(self) -> None:
+        await super().close()
+        self._executor.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,158 @@
+"""/shakespeare, and the buttons under its replies."""
+
+import re
+import secrets
+from enum import StrEnum
+from typing import Any, Self
+
+import discord
+from discord import app_commands, ui
+from discord.ext import commands
+
+from bot.answers import Answering
+from bot.cooldown import Cooldown
+from bot.errors import NotYoursError
+from bot.inference import Inference
+from bot.replies import Reply
+from charrnn.generation import Prompt
+from charrnn.sampling import Sampling
+
+LENGTH = 500  # characters of one reply
+MAX_TEMPERATURE = 2.0
+TEMPERATURE_STEP = 0.2
+MAX_RANDOM_SEED = 2**31 - 1
+
+
+class Action(StrEnum):
+    """What the buttons do: write anew, write on, or write again more or less daringly."""
+
+    REROLL = "reroll"
+    CONTINUE = "continue"
+    HOTTER = "hotter"
+    COLDER = "colder"
+
+
+EMOJI = {Action.REROLL: "🎲", Action.CONTINUE: "✍️", Action.HOTTER: "🔥", Action.COLDER: "❄️"}
+
+
+class Generate(commands.Cog):
+    """Answers with what the model writes."""
+
+    def __init__(self, inference: Inference, cooldown: Cooldown):
+        self._inference = inference
+        self._cooldown = cooldown
+
+    @app_commands.command(description="Shakespeare writes on from your words.")
+    @app_commands.describe(
+        seed="The words to go on from.",
+        temperature="0 plays safe and repeats itself, 2 raves. Usually 0.7.",
+        private="Only you see the answer.",
+        random_seed="The number under an earlier answer: gives that answer again.",
+    )
+    async def shakespeare(
+        self,
+        interaction: discord.Interaction,
+        seed: str,
+        temperature: app_commands.Range[float, 0.0, MAX_TEMPERATURE] = Sampling.temperature,
+        private: bool = False,
+        random_seed: app_commands.Range[int, 0, MAX_RANDOM_SEED] | None = None,
+    ) -> None:
+        async with Answering(interaction):
+            self._admit(interaction)
+            await interaction.response.defer(thinking=True, ephemeral=private)
+            await self._write(interaction, seed, temperature, random_seed)
+
+    async def press(self, interaction: discord.Interaction, action: Action, owner: int) -> None:
+        """Do what a button says with the reply it stands under."""
+        async with Answering(interaction):
+            if interaction.user.id != owner:
+                raise NotYoursError(owner)
+            self._admit(interaction)
+            message = interaction.message
+            assert message is not None  # buttons stand under messages
+            reply = Reply.parse(message.content)
+            if action is Action.CONTINUE:
+                await interaction.response.defer(thinking=True, ephemeral=message.flags.ephemeral)
+                seed = self._end_of(reply.seed + reply.text)
+                await self._write(interaction, seed, reply.temperature, None)
+                return
+            await interaction.response.defer()
+            if action is Action.REROLL:
+                await self._write(interaction, reply.seed, reply.temperature, None)
+            else:
+                step = TEMPERATURE_STEP if action is Action.HOTTER else -TEMPERATURE_STEP
+                temperature = min(max(round(reply.temperature + step, 2), 0.0), MAX_TEMPERATURE)
+                await self._write(interaction, reply.seed, temperature, reply.rng_seed)
+
+    def _admit(self, interaction: discord.Interaction) -> None:
+        """Raises BusyError or CooldownError. Waits for nothing, so that it may come first."""
+        self._inference.check_room()
+        self._cooldown.check(interaction.user.id)
+
+    async def _write(
+        self,
+        interaction: discord.Interaction,
+        seed: str,
+        temperature: float,
+        random_seed: int | None,
+    ) -> None:
+        if random_seed is None:
+            random_seed = secrets.randbelow(MAX_RANDOM_SEED + 1)
+        prompt = Prompt(seed, LENGTH, Sampling(temperature), random_seed)
+        generated = await self._inference.generate(prompt)
+        reply = Reply(
+            seed=seed,
+            text=generated.text,
+            model=self._inference.model_name,
+            temperature=temperature,
+            rng_seed=random_seed,
+            dropped=generated.dropped,
+        )
+        view = _buttons(interaction.user.id, temperature)
+        await interaction.edit_original_response(content=reply.render(), view=view)
+
+    def _end_of(self, text: str) -> str:
+        """The end of `text` that fills the window, from the start of a word."""
+        words = re.compile(r"\s").finditer(text, 0, max(0, len(text) - self._inference.window))
+        starts = [match.end() for match in words]
+        return text[starts[-1] if starts else 0 :]
+
+
+class ReplyButton(
+    ui.DynamicItem[ui.Button[Any]],
+    template=r"reply:(?P<action>reroll|continue|hotter|colder):(?P<owner>\d+)",
+):
+    """A button that says in its id what it does and for whom, and so outlives the process."""
+
+    def __init__(self, action: Action, owner: int, disabled: bool = False):
+        self._action = action
+        self._owner = owner
+        super().__init__(
+            ui.Button(
+                label=action.title(),
+                emoji=EMOJI[action],
+                custom_id=f"reply:{action}:{owner}",
+                disabled=disabled,
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str]
+    ) -> Self:
+        del interaction, item  # all that matters is in the id
+        return cls(Action(match["action"]), int(match["owner"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        await interaction.client.get_cog(Generate.__cog_name__).press(
+            interaction, self._action, self._owner
+        )
+
+
+def _buttons(owner: int, temperature: float) -> ui.View:
+    view = ui.View(timeout=None)
+    view.add_item(ReplyButton(Action.REROLL, owner))
+    view.add_item(ReplyButton(Action.CONTINUE, owner))
+    view.add_item(ReplyButton(Action.HOTTER, owner, temperature >= MAX_TEMPERATURE))
+    view.add_item(ReplyButton(Action.COLDER, owner, temperature <= 0))
+    return view

@@ -1,0 +1,49 @@
+"""Everything the bot raises on purpose; the message is what the person is told.
+
+BotError
+├── SettingsError    the environment or .env is wrong; raised at the start only
+├── BusyError        too many requests are waiting
+├── CooldownError    this person asked a moment ago
+└── NotYoursError    a button belongs to somebody else
+"""
+
+
+class BotError(Exception):
+    """Base class; the message is a sentence for a person."""
+
+
+class SettingsError(BotError):
+    """The settings are wrong; the message has a line for each that is."""
+
+    def __init__(self, problems: list[str]):
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class BusyError(BotError):
+    """The queue is full. `wait_s`: seconds until there should be room."""
+
+    def __init__(self, wait_s: float):
+        super().__init__(
+            f"Too many people are asking at once. Try again in about {wait_s:.0f} "
+            f"second{'' if round(wait_s) == 1 else 's'}."
+        )
+        self.wait_s = wait_s
+
+
+class CooldownError(BotError):
+    """One request at a time. `wait_s`: seconds until the next may come."""
+
+    def __init__(self, wait_s: float):
+        super().__init__(f"One at a time, please: try again in {wait_s:.1f} seconds.")
+        self.wait_s = wait_s
+
+
+class NotYoursError(BotError):
+    """The button is for the person who asked."""
+
+    def __init__(self, owner_id: int):
+        super().__init__(
+            f"These buttons are <@{owner_id}>'s. Ask for a text of your own with /shakespeare."
+        )
+        self.owner_id = owner_id

@@ -1,0 +1,37 @@
+"""The same bot in a simulated Discord, in a local browser, without a token."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+
+import simcord
+
+from bot.client import Bot
+
+log = logging.getLogger(__name__)
+
+SETTLE_TIMEOUT_S = 30.0  # how long a command may take
+
+
+async def serve(bot: Bot, port: int, stop: asyncio.Event) -> None:
+    """Serve `bot` in a page on 127.0.0.1 until `stop` is set or the page ends it."""
+    logging.getLogger("discord").setLevel(logging.ERROR)  # it would speak of a real connection
+    world = simcord.run(bot, shard_count=1, check_errors=False, settle_timeout=SETTLE_TIMEOUT_S)
+    async with world as discord:
+        # The simulation's clock stands at the start of its own year.
+        await discord.advance_time((datetime.now(UTC) - discord.now()).total_seconds())
+        assert bot.user is not None  # the bot has logged in
+        await bot.user.edit(username="Shakespeare")
+        guild = discord.create_guild("The Globe")
+        channel = guild.create_text_channel("general")
+        viewer = guild.add_member(discord.create_user("you"))
+        page = discord.preview(channel, viewers=[viewer], layout="channel", port=port)
+        async with page as preview:
+            log.info("No DISCORD_TOKEN is set, so this is a preview, with the real model.")
+            log.info("Open %s", preview.url)
+            log.info("and type /shakespeare. Ctrl-C ends it.")
+            ends = [asyncio.create_task(stop.wait()), asyncio.create_task(preview.wait_closed())]
+            _, pending = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)

@@ -1,0 +1,110 @@
+"""A text -> a message that Discord accepts and nobody can abuse; and back.
+
+A reply is the seed in bold, the text, and a small last line. Everything that a button needs is
+read back from the message itself, so buttons outlive the bot's process without a database.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from math import ceil
+
+from charrnn.vocabulary import describe_characters
+
+MESSAGE_LIMIT = 2000  # UTF-16 units
+DROPPED_LIMIT = 12  # characters named in the last line
+
+_INVISIBLE = "\u200b"  # zero-width space: shows nothing, breaks links and mentions
+# Only what would be markup where it stands: copied messages show the backslashes.
+_MARKUP = re.compile(r"([\\*_~`|<\[\]]|(?m:^)[ \t]*(?:[>#-]|\d+[.)]))")
+_LINK = re.compile(r"(?<=/)(?=/)|(?<=@)|(?i:(?<=discord)|(?<=discordapp))(?=\.)")
+_ESCAPED = re.compile(r"\\([^0-9A-Za-z\s])")
+_FOOTER = re.compile(
+    r"\n-# (?P<model>.+) · temperature (?P<temperature>[\d.]+) · random seed (?P<rng_seed>\d+)"
+    r"(?: · left out: .+)?$"
+)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a message shows: the text that goes on from a seed, and how it came about."""
+
+    seed: str
+    text: str
+    model: str
+    temperature: float
+    rng_seed: int
+    dropped: str = ""  # characters of the seed that the model cannot say
+
+    def render(self) -> str:
+        """The message's content, at most 2000 UTF-16 units. Of a seed that is too long for it,
+        the end is shown."""
+        footer = (
+            f"\n-# {escape(self.model)} · temperature {self.temperature:g}"
+            f" · random seed {self.rng_seed}"
+        )
+        if self.dropped:
+            more = "…" if len(self.dropped) > DROPPED_LIMIT else ""
+            named = describe_characters(self.dropped[:DROPPED_LIMIT]) + more
+            footer += f" · left out: {escape(named)}"
+        rest = escape(self.text) + footer
+        seed = visible(self.seed).lstrip()
+        content = _bold(seed) + rest
+        while (excess := utf16_length(content) - MESSAGE_LIMIT) > 0:
+            # A character takes at most two units, with its backslash or as a surrogate pair.
+            seed = "…" + seed.removeprefix("…")[ceil(excess / 2) :]
+            content = _bold(seed) + rest
+        return content
+
+    @classmethod
+    def parse(cls, content: str) -> "Reply":
+        """The reply that `content` was rendered from, its seed as far as it was shown.
+
+        Raises ValueError when it is not one."""
+        footer = _FOOTER.search(content)
+        if footer is None:
+            raise ValueError("not a reply of this bot")
+        body = content[: footer.start()]
+        # An asterisk of the seed or the text is escaped; only the bold's own are bare.
+        bold = re.match(r"\*\*((?:\\.|[^\\*])*)\*\*", body, re.DOTALL)
+        seed, text = (bold[1], body[bold.end() :]) if bold else ("", body)
+        return cls(
+            unescape(seed),
+            unescape(text),
+            unescape(footer["model"]),
+            float(footer["temperature"]),
+            int(footer["rng_seed"]),
+        )
+
+
+def visible(text: str) -> str:
+    """`text` without control characters, invisible formatting and lone surrogates: a seed must
+    not be able to turn the rest of a message around."""
+    kept = (c for c in text if c in "\n\t\u200d" or unicodedata.category(c)[0] != "C")
+    return "".join(kept)
+
+
+def escape(text: str) -> str:
+    """`text` such that Discord shows it character by character: no markup, mention, link,
+    invite, or timestamp."""
+    return _LINK.sub(_INVISIBLE, _MARKUP.sub(_backslash, visible(text)))
+
+
+def unescape(content: str) -> str:
+    """The text that `escape` was given, less what `visible` takes away."""
+    return _ESCAPED.sub(r"\1", content.replace(_INVISIBLE, ""))
+
+
+def utf16_length(text: str) -> int:
+    """Length as Discord counts it."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+def _backslash(match: re.Match[str]) -> str:
+    return match[0][:-1] + "\\" + match[0][-1]
+
+
+def _bold(seed: str) -> str:
+    """`seed` in bold; white space at its end stays outside, where it does no harm."""
+    core = seed.rstrip()
+    return f"**{escape(core)}**{seed[len(core) :]}" if core else ""

@@ -1,0 +1,96 @@
+"""The bot's settings: the only reader of the environment and of `.env`."""
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from bot.errors import SettingsError
+
+# Three parts in URL-safe base64: the bot's id, a timestamp, a signature.
+_TOKEN = re.compile(r"[\w-]{18,}\.[\w-]{4,}\.[\w-]{20,}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `.env.example` explains, line by line."""
+
+    token: str | None = field(default=None, repr=False)
+    model: str = "shakespeare"
+    cooldown_s: float = 2.0
+    batch_limit: int = 64  # requests written side by side
+    queue_limit: int = 256  # requests waiting
+    threads: int = 1  # for one batch
+    preview_port: int = 8765
+    log_level: str = "INFO"
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str], env_file: Path = Path(".env")) -> "Settings":
+        """The settings in `environment` and, where it is silent, in `env_file`. An empty value
+        is the default. Raises SettingsError that names every setting that is wrong; no message
+        ever holds a token."""
+        values = {**dotenv_values(env_file), **environment}
+        chosen: dict[str, Any] = {}
+        problems: list[str] = []
+        for name, (attribute, parse) in _READERS.items():
+            value = (values.get(name) or "").strip()
+            if value:
+                try:
+                    chosen[attribute] = parse(value)
+                except ValueError as error:
+                    problems.append(f"{name} {error}")
+        if problems:
+            raise SettingsError(problems)
+        return cls(**chosen)
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """The settings of this process."""
+        return cls.load(os.environ)
+
+
+def _token(value: str) -> str:
+    if not _TOKEN.fullmatch(value):
+        raise ValueError(
+            "is not a bot token. Copy it from the Bot page of your application at "
+            "https://discord.com/developers/applications."
+        )
+    return value
+
+
+def _number(least: float, most: float, kind: type = float) -> Callable[[str], Any]:
+    def parse(value: str) -> Any:
+        try:
+            number = kind(value)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most:
+            noun = "whole number" if kind is int else "number"
+            raise ValueError(f"must be a {noun} from {least:g} to {most:g}, not {value!r}.")
+        return number
+
+    return parse
+
+
+def _level(value: str) -> str:
+    levels = ("DEBUG", "INFO", "WARNING", "ERROR")
+    if value.upper() not in levels:
+        raise ValueError(f"must be one of {', '.join(levels)}, not {value!r}.")
+    return value.upper()
+
+
+_READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "DISCORD_TOKEN": ("token", _token),
+    "MODEL": ("model", str),
+    "COOLDOWN_S": ("cooldown_s", _number(0, 3600)),
+    "BATCH_LIMIT": ("batch_limit", _number(1, 1024, int)),
+    "QUEUE_LIMIT": ("queue_limit", _number(1, 100_000, int)),
+    "THREADS": ("threads", _number(1, 256, int)),
+    "PREVIEW_PORT": ("preview_port", _number(0, 65535, int)),
+    "LOG_LEVEL": ("log_level", _level),
+}

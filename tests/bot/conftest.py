@@ -1,0 +1,45 @@
+"""A simulated Discord with the bot in it, and people."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+import simcord
+
+from bot.client import Bot
+from bot.cooldown import Cooldown
+from bot.inference import Inference
+from charrnn.store import Model
+
+
+def bot_with(
+    model: Model,
+    executor: ThreadPoolExecutor | None = None,
+    cooldown: Cooldown | None = None,
+    queue_limit: int = 16,
+) -> Bot:
+    executor = executor or ThreadPoolExecutor(1)
+    inference = Inference(model, executor, batch_limit=8, queue_limit=queue_limit)
+    return Bot(inference, cooldown or Cooldown(0), executor)
+
+
+@dataclass
+class World:
+    """One server, one channel, two people."""
+
+    env: simcord.Env
+    channel: simcord.ChannelHandle
+    alice: simcord.MemberActor
+    bob: simcord.MemberActor
+
+
+@pytest.fixture
+def simcord_bot(stateful: Model) -> Bot:
+    return bot_with(stateful)
+
+
+@pytest.fixture
+def world(simcord_env: simcord.Env) -> World:
+    guild = simcord_env.create_guild("The Globe")
+    alice, bob = (guild.add_member(simcord_env.create_user(name)) for name in ("alice", "bob"))
+    return World(simcord_env, guild.create_text_channel("general"), alice, bob)

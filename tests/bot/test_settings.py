@@ -1,0 +1,68 @@
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from bot.errors import SettingsError
+from bot.settings import _READERS, Settings
+
+NOWHERE = Path("/nonexistent/.env")
+TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.G1a2b3.abcdefghijklmnopqrstuvwxyz0123456789AB"  # noqa: S105
+
+
+def test_nothing_set_gives_the_defaults():
+    assert Settings.load({}, NOWHERE) == Settings()
+    assert Settings.load(dict.fromkeys(_READERS, ""), NOWHERE) == Settings()
+
+
+def test_the_example_file_lists_every_setting_with_its_default():
+    text = Path(__file__).parents[2].joinpath(".env.example").read_text()
+    listed = dict(re.findall(r"^#([A-Z_]+)=(.*)$", text, re.MULTILINE))
+    assert list(listed) == list(_READERS)
+    assert len(_READERS) == len(fields(Settings))
+    assert Settings.load(listed, NOWHERE) == Settings()
+    for name, (attribute, parse) in _READERS.items():
+        if listed[name]:
+            assert parse(listed[name]) == getattr(Settings(), attribute)
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path):
+    file = tmp_path / ".env"
+    file.write_text(f"COOLDOWN_S=7\nTHREADS=2\nDISCORD_TOKEN={TOKEN}\n")
+    settings = Settings.load({"THREADS": "3"}, file)
+    assert (settings.cooldown_s, settings.threads, settings.token) == (7.0, 3, TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("COOLDOWN_S", "soon"),
+        ("COOLDOWN_S", "-1"),
+        ("COOLDOWN_S", "nan"),
+        ("BATCH_LIMIT", "1.5"),
+        ("QUEUE_LIMIT", "0"),
+        ("THREADS", "1e9"),
+        ("PREVIEW_PORT", "70000"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, value: str):
+    with pytest.raises(SettingsError) as refusal:
+        Settings.load({name: value}, NOWHERE)
+    assert refusal.value.problems[0].startswith(f"{name} must be")
+
+
+def test_every_wrong_setting_is_named_at_once():
+    with pytest.raises(SettingsError) as refusal:
+        Settings.load({"THREADS": "x", "LOG_LEVEL": "y", "DISCORD_TOKEN": "z"}, NOWHERE)
+    assert len(refusal.value.problems) == 3
+
+
+@pytest.mark.parametrize("token", ["hunter2", TOKEN + "\nX=1", TOKEN[:30]])
+def test_a_token_is_never_shown(token: str):
+    with pytest.raises(SettingsError) as refusal:
+        Settings.load({"DISCORD_TOKEN": token}, NOWHERE)
+    assert "DISCORD_TOKEN is not a bot token" in str(refusal.value)
+    assert token not in str(refusal.value)
+    assert TOKEN not in repr(Settings(token=TOKEN))

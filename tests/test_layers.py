@@ -1,0 +1,44 @@
+"""Who may import whom."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = [*ROOT.glob("bot/**/*.py"), *ROOT.glob("charrnn/**/*.py")]
+TRAINING = {"training.py", "export.py"}
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file names in its import statements, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def packages(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_layers_are_kept(path: Path):
+    if path.parent.name == "charrnn":
+        assert not packages(path) & {"bot", "discord", "dotenv", "simcord"}
+        if path.name not in TRAINING:
+            assert not packages(path) & {"keras", "tensorflow", "h5py", "onnx"}
+    else:
+        assert not packages(path) & {"keras", "tensorflow", "h5py", "onnx"}
+        assert not imports(path) & {"charrnn.training", "charrnn.export"}
+    if path.parent.name == "cogs":
+        assert not packages(path) & {"numpy", "sqlite3", "pathlib", "os"}
+    if path.name != "settings.py":
+        source = path.read_text()
+        assert "os.environ[" not in source
+        assert "getenv" not in source
+        assert "dotenv" not in packages(path)
