@@ -1,0 +1,30 @@
+# make run, make test, make check: each makes .venv first, and installs nothing it already has.
+
+PYTHON ?= python3
+VENV := .venv
+INSTALL = $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: run test check
+
+run: $(VENV)/run.installed
+	$(VENV)/bin/python -m bot
+
+test: $(VENV)/test.installed
+	$(VENV)/bin/python -m pytest
+
+check: $(VENV)/test.installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyright
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "charrnn needs Python 3.11 or later; name one with: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(INSTALL) --editable '.[bot,preview]'
+	@touch $@
+
+$(VENV)/test.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(INSTALL) --editable '.[test]'
+	@touch $@ $(VENV)/run.installed
