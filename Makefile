@@ -19,12 +19,14 @@ check: $(VENV)/test.installed
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "charrnn needs Python 3.11 or later; name one with: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	$(INSTALL) --editable '.[bot,preview]'
+	@echo "Installing the bot into $(VENV), once ..."
+	@$(INSTALL) --editable '.[bot,preview]'
 	@touch $@
 
 $(VENV)/test.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	$(INSTALL) --editable '.[test]'
+	@echo "Installing the bot, TensorFlow and the test tools into $(VENV), once ..."
+	@$(INSTALL) --editable '.[test]'
 	@touch $@ $(VENV)/run.installed

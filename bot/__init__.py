@@ -1,0 +1,12 @@
+"""The Discord bot. `python -m bot` runs it."""
+
+import sys
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        from bot.__main__ import main as serve
+    except ModuleNotFoundError as error:
+        sys.exit(f"The bot needs {error.name}, which is not installed: pip install 'charrnn[bot]'.")
+    serve()

@@ -6,6 +6,7 @@ import signal
 import sys
 from functools import partial
 
+import aiohttp
 import discord
 
 from bot.client import Bot, create_bot
@@ -15,12 +16,13 @@ from charrnn.errors import ModelError
 
 log = logging.getLogger("bot")
 
+LOG_FORMAT = "%(asctime)s %(levelname)-8s %(name)s  %(message)s"
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h: restarting does not help
 
 
 def main() -> None:
     """Run until SIGTERM or SIGINT. Exit codes: 0 asked to stop, 1 crash, 78 configuration."""
-    discord.utils.setup_logging()
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     # Voice is not what this bot is for.
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
     try:
@@ -34,6 +36,9 @@ def main() -> None:
     except ModelError as error:
         log.critical("MODEL: %s", error)
         sys.exit(EXIT_CONFIGURATION)
+    except (aiohttp.ClientError, OSError) as error:
+        log.critical("Discord cannot be reached: %s", error)
+        sys.exit(1)
 
 
 async def _serve(settings: Settings) -> None:
@@ -45,10 +50,11 @@ async def _serve(settings: Settings) -> None:
     if settings.token is None:
         await _preview(bot, settings.preview_port, stop)
     else:
-        await _connect(bot, settings.token, stop)
+        await connect(bot, settings.token, stop)
 
 
 async def _preview(bot: Bot, port: int, stop: asyncio.Event) -> None:
+    logging.getLogger("discord").setLevel(logging.ERROR)  # it would speak of a real connection
     try:
         from bot import preview
     except ModuleNotFoundError as error:
@@ -60,7 +66,8 @@ async def _preview(bot: Bot, port: int, stop: asyncio.Event) -> None:
     await preview.serve(bot, port, stop)
 
 
-async def _connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
+async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
+    """Run `bot` on Discord until `stop` is set. Raises SettingsError when the token is refused."""
     async with bot:
         bot.add_listener(partial(_announce, bot), "on_ready")
         running = asyncio.create_task(bot.start(token))

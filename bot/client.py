@@ -23,7 +23,7 @@ SCOPES = ("bot", "applications.commands")
 
 def create_bot(settings: Settings, clock: Callable[[], float] = time.monotonic) -> "Bot":
     """The bot with its model loaded, ready to start. Raises ModelError."""
-    model = store.load(store.locate(settings.model), settings.threads)
+    model = store.load(settings.model, settings.threads)
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
     inference = Inference(
         model,

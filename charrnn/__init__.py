@@ -1,0 +1,36 @@
+"""A character-level LSTM for an ordinary computer.
+
+>>> import charrnn
+>>> model = charrnn.load("shakespeare")
+>>> [written] = charrnn.generate(model, [charrnn.Prompt("To be, or not to be", length=80)])
+>>> len(written.text)
+80
+"""
+
+from charrnn.errors import (
+    CharRNNError,
+    CorpusError,
+    ModelError,
+    OptionError,
+    TrainingError,
+)
+from charrnn.evaluation import Score, score
+from charrnn.generation import Generated, Prompt, generate
+from charrnn.sampling import Sampling
+from charrnn.store import Model, load
+
+__all__ = [
+    "CharRNNError",
+    "CorpusError",
+    "Generated",
+    "Model",
+    "ModelError",
+    "OptionError",
+    "Prompt",
+    "Sampling",
+    "Score",
+    "TrainingError",
+    "generate",
+    "load",
+    "score",
+]

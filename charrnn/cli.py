@@ -86,7 +86,7 @@ def generate(
     if rng_seed is None:
         rng_seed = secrets.randbelow(2**31)
     prompt = Prompt(seed, length, Sampling(temperature, top_p, top_k), rng_seed)
-    loaded = store.load(store.locate(model))
+    loaded = store.load(model)
     [generated] = generate_texts(loaded, [prompt])
     if as_json:
         _print_json(
@@ -135,7 +135,7 @@ def train(
     """Train a model on SOURCE..., or fine-tune one with --base."""
     training = _training()
     text, held_out_text = _read(sources, held_out or [], held_out_share)
-    loaded = store.load(store.locate(base)) if base else None
+    loaded = store.load(base) if base else None
     chosen = _fine_tuning(loaded) if loaded else PRESETS[preset]
     changes = {"epochs": epochs, "batch_size": batch_size}
     recipe = replace(chosen.recipe, **{k: v for k, v in changes.items() if v is not None})
@@ -168,7 +168,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """How well a model predicts a text: nats and bits per character, perplexity."""
-    loaded = store.load(store.locate(model))
+    loaded = store.load(model)
     _, text = _read(sources, [], held_out_share)
     encoded = loaded.vocabulary.encode(text)
     score = evaluation.score(loaded.engine, encoded.ids)
@@ -204,7 +204,7 @@ def info(
             card, _ = store.read_card(store.locate(name))
             table.add_row(name, *_summary(card))
     else:
-        card = store.load(store.locate(model)).card
+        card = store.load(model).card
         rows: dict[str, object] = {
             "network": _summary(card)[0],
             "window": f"{card.spec.window} characters",

@@ -53,21 +53,23 @@ def shipped() -> list[str]:
     return sorted(path.parent.name for path in _weights().glob(f"*/{CARD}"))
 
 
-def locate(model: str) -> Path:
+def locate(model: str | Path) -> Path:
     """The folder of a shipped model's name, or of a path. Raises ModelError."""
     if model in shipped():
         return _weights() / model
     if Path(model).is_dir():
         return Path(model)
     raise ModelError(
-        f"There is no model {model!r}: neither a folder nor one of {', '.join(shipped())}."
+        f"There is no model {str(model)!r}: neither a folder nor one of {', '.join(shipped())}."
     )
 
 
-def load(folder: Path, threads: int = 1) -> Model:
-    """The model in `folder`, checked: format, spec, checksums, the graph's shapes.
+def load(model: str | Path, threads: int = 1) -> Model:
+    """A model by its shipped name or from its folder, checked: format, spec, checksums, the
+    graph's shapes. `threads` are for one step of the engine.
 
     Raises ModelError, naming the file and what is wrong with it."""
+    folder = locate(model)
     card, checksums = read_card(folder)
     for name in (KERAS, ONNX):
         if _sha256(folder / name) != checksums[name]:

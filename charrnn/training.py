@@ -64,9 +64,8 @@ def build(spec: ModelSpec, recipe: Recipe, lanes: int | None = None) -> keras.Mo
     carried = spec.stateful and lanes is not None
     if spec.embedding is not None:
         inputs = keras.Input(batch_shape=(lanes, None), dtype="int32", name="ids")
-        x = layers.Embedding(spec.characters, spec.embedding, name="embedding", dtype=policy)(
-            inputs
-        )
+        embedding = (spec.characters, spec.embedding)
+        x = layers.Embedding(*embedding, name="embedding", dtype=policy)(inputs)
         x = _dropout(recipe.input_dropout, spec, policy)(x)
     else:
         x = inputs = keras.Input((spec.window, 1), name="scaled_ids")
@@ -76,9 +75,8 @@ def build(spec: ModelSpec, recipe: Recipe, lanes: int | None = None) -> keras.Mo
             units, return_sequences=sequences, stateful=carried, name=f"lstm_{n}", dtype=policy
         )(x)
         x = _dropout(recipe.dropout, spec, policy)(x)
-    outputs = layers.Dense(spec.characters, activation="softmax", name="softmax", dtype="float32")(
-        x
-    )
+    softmax = layers.Dense(spec.characters, "softmax", name="softmax", dtype="float32")
+    outputs = softmax(x)
     return keras.Model(inputs, outputs, name="character_lstm")
 
 
@@ -100,7 +98,8 @@ def train(job: Job, report: Report, resume: bool = False) -> store.Model:
     """Train as `job` says, reporting as it goes; the best epoch's model, written to `job.output`.
 
     After each epoch a checkpoint is kept beside the output, and `resume` goes on from it to the
-    same weights as a run that was never interrupted. Raises TrainingError, CorpusError."""
+    same weights as a run that was never interrupted. Raises TrainingError, CorpusError, and
+    ModelError when `job.output` is not free for a model."""
     return _Run(job, report, resume).finish()
 
 
@@ -136,15 +135,18 @@ def convert(source: Path, text: Path, destination: Path) -> None:
 
 
 class _Run:
+    """One call of `train`."""
+
     def __init__(self, job: Job, report: Report, resume: bool):
         self.job, self.report, self.recipe = job, report, job.recipe
         text, validation = job.text, job.validation_text
         if self.recipe.lowercase:
             text, validation = text.lower(), validation.lower()
-        self.vocabulary = _vocabulary(text, job.base)
         store.check_destination(job.output)
-        self.spec = job.preset.spec(len(self.vocabulary))
-        if job.base is not None:
+        self.vocabulary = _vocabulary(text, job.base)
+        if job.base is None:
+            self.spec = job.preset.spec(len(self.vocabulary))
+        else:
             self.spec = replace(job.base.card.spec, characters=len(self.vocabulary))
         self.opening = corpus.opening(text, self.spec.window)
         self.ids = self.vocabulary.encode(text).ids
@@ -155,7 +157,9 @@ class _Run:
         if resume:
             self.state = self._read_state()
         elif job.folder.exists():
-            shutil.rmtree(job.folder)
+            raise TrainingError(
+                f"{job.folder} holds an unfinished run. Go on with it with --resume, or delete it."
+            )
         job.folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(job.rng_seed)
         self.model = self._network()
@@ -237,16 +241,14 @@ class _Run:
             now = time.monotonic()
             if now - reported >= REPORT_INTERVAL_S:
                 reported = now
-                speed = characters / (now - started)
-                left = (now - started) * (self._batches_left(n) / n)
                 self.report(
                     Progress(
-                        epoch + 1,
-                        self.recipe.epochs,
-                        n / self._batch_count,
-                        nats / characters,
-                        speed,
-                        left,
+                        epoch=epoch + 1,
+                        epochs=self.recipe.epochs,
+                        done=n / self._batch_count,
+                        loss=nats / characters,
+                        characters_per_second=characters / (now - started),
+                        seconds_left=(now - started) * self._batches_left(n) / n,
                     )
                 )
         self._end_epoch(nats / characters, characters, time.monotonic() - started)
@@ -379,8 +381,8 @@ def _vocabulary(text: str, base: store.Model | None) -> Vocabulary:
 
 
 def _adopt(model: keras.Model, base: store.Model) -> None:
-    """Start `model` from the weights of `base`. What a new character adds starts as the mean of
-    the old ones, and unlikely."""
+    """Start `model` from the weights of `base`. What belongs to a new character starts as the
+    mean of what belongs to the old ones."""
     known = len(base.vocabulary)
     weights = export.load_keras(base.folder / store.KERAS).get_weights()
     for variable, old in zip(model.weights, weights, strict=True):

@@ -71,6 +71,14 @@ def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path: Path):
         train(job(tmp_path / "m", segment=30), ignore, resume=True)
 
 
+def test_an_unfinished_run_is_not_overwritten(tmp_path: Path):
+    with pytest.raises(InterruptedError):
+        train(job(tmp_path / "m"), interrupt_after(1))
+    with pytest.raises(TrainingError, match="holds an unfinished run"):
+        train(job(tmp_path / "m"), ignore)
+    assert train(job(tmp_path / "m"), ignore, resume=True).card.training["epochs"] == 3
+
+
 def test_a_loss_that_is_no_number_stops_with_a_sentence(tmp_path: Path):
     with pytest.raises(TrainingError, match="lower learning rate"):
         train(job(tmp_path / "m", learning_rate=float("inf"), warmup=0.0), ignore)
