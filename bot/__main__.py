@@ -36,9 +36,6 @@ def main() -> None:
     except ModelError as error:
         log.critical("MODEL: %s", error)
         sys.exit(EXIT_CONFIGURATION)
-    except (aiohttp.ClientError, OSError) as error:
-        log.critical("Discord cannot be reached: %s", error)
-        sys.exit(1)
 
 
 async def _serve(settings: Settings) -> None:
@@ -82,6 +79,9 @@ async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
         except discord.LoginFailure as error:
             refused = "DISCORD_TOKEN is refused by Discord. Reset it on the Bot page and try again."
             raise SettingsError([refused]) from error
+        except (aiohttp.ClientError, OSError, discord.GatewayNotFound) as error:
+            log.critical("Discord cannot be reached: %s", error)
+            sys.exit(1)
 
 
 async def _announce(bot: Bot) -> None:

@@ -9,7 +9,9 @@ from bot.errors import BotError
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_INTERACTION = 10062  # its three seconds, or its fifteen minutes, are over
+# Its three seconds, or its fifteen minutes, are over: unknown interaction, unknown webhook,
+# invalid webhook token.
+GONE = {10062, 10015, 50027}
 
 
 class Answering:
@@ -36,7 +38,7 @@ class Answering:
 async def answer_error(interaction: discord.Interaction, error: Exception) -> None:
     """Tell the person what is wrong; what they cannot mend goes to the log under an id that
     they are told."""
-    if isinstance(error, discord.NotFound) and error.code == UNKNOWN_INTERACTION:
+    if isinstance(error, discord.HTTPException) and error.code in GONE:
         log.warning("Interaction %d was lost: Discord no longer knows it.", interaction.id)
         return
     if isinstance(error, BotError):

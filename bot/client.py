@@ -1,7 +1,5 @@
 """The bot: composes the services, loads the cogs, syncs the commands."""
 
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import discord
@@ -21,24 +19,22 @@ PERMISSIONS = discord.Permissions(
 SCOPES = ("bot", "applications.commands")
 
 
-def create_bot(settings: Settings, clock: Callable[[], float] = time.monotonic) -> "Bot":
+def create_bot(settings: Settings) -> "Bot":
     """The bot with its model loaded, ready to start. Raises ModelError."""
     model = store.load(settings.model, settings.threads)
-    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
     inference = Inference(
         model,
-        executor,
+        ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference"),
         batch_limit=settings.batch_limit,
         queue_limit=settings.queue_limit,
-        clock=clock,
     )
-    return Bot(inference, Cooldown(settings.cooldown_s, clock), executor)
+    return Bot(inference, Cooldown(settings.cooldown_s))
 
 
 class Bot(commands.AutoShardedBot):
     """Answers commands with what the inference service writes."""
 
-    def __init__(self, inference: Inference, cooldown: Cooldown, executor: ThreadPoolExecutor):
+    def __init__(self, inference: Inference, cooldown: Cooldown):
         super().__init__(
             command_prefix=commands.when_mentioned,
             intents=discord.Intents(guilds=True),
@@ -49,7 +45,6 @@ class Bot(commands.AutoShardedBot):
         )
         self._inference = inference
         self._cooldown = cooldown
-        self._executor = executor
         self.tree.error(answer_error)
 
     async def setup_hook(self) -> None:
@@ -64,5 +59,5 @@ class Bot(commands.AutoShardedBot):
         return discord.utils.oauth_url(self.application_id, permissions=PERMISSIONS, scopes=SCOPES)
 
     async def close(self) -> None:
+        await self._inference.close()
         await super().close()
-        self._executor.shutdown(wait=False, cancel_futures=True)

@@ -3,6 +3,7 @@
 BotError
 ├── SettingsError    the environment or .env is wrong; raised at the start only
 ├── BusyError        too many requests are waiting
+├── StoppingError    the bot is being stopped
 ├── CooldownError    this person asked a moment ago
 └── NotYoursError    a button belongs to somebody else
 """
@@ -31,11 +32,19 @@ class BusyError(BotError):
         self.wait_s = wait_s
 
 
+class StoppingError(BotError):
+    """The bot is being stopped, or has been."""
+
+    def __init__(self) -> None:
+        super().__init__("I am being restarted. Try again in a minute.")
+
+
 class CooldownError(BotError):
     """One request at a time. `wait_s`: seconds until the next may come."""
 
     def __init__(self, wait_s: float):
-        super().__init__(f"One at a time, please: try again in {wait_s:.1f} seconds.")
+        shown_s = max(wait_s, 0.1)
+        super().__init__(f"One at a time, please: try again in {shown_s:.1f} seconds.")
         self.wait_s = wait_s
 
 

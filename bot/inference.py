@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from math import ceil
 
-from bot.errors import BusyError
+from bot.errors import BusyError, StoppingError
 from charrnn.generation import Generated, Prompt, generate
 from charrnn.store import Model
 
@@ -38,6 +38,7 @@ class Inference:
         self._waiting: deque[tuple[Prompt, asyncio.Future[Generated]]] = deque()
         self._batch_s = FIRST_GUESS_S
         self._worker: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def model_name(self) -> str:
@@ -49,13 +50,15 @@ class Inference:
         return self._model.card.spec.window
 
     def check_room(self) -> None:
-        """Raises BusyError, with the wait to expect, when the queue is full."""
+        """Raises StoppingError, or BusyError with the wait to expect when the queue is full."""
+        if self._closed:
+            raise StoppingError
         if len(self._waiting) >= self._queue_limit:
             batches = ceil(len(self._waiting) / self._batch_limit)
             raise BusyError(max(1.0, batches * self._batch_s))
 
     async def generate(self, prompt: Prompt) -> Generated:
-        """What the model writes after `prompt`. Raises BusyError."""
+        """What the model writes after `prompt`. Raises BusyError, StoppingError."""
         self.check_room()
         future: asyncio.Future[Generated] = asyncio.get_running_loop().create_future()
         self._waiting.append((prompt, future))
@@ -63,11 +66,22 @@ class Inference:
             self._worker = asyncio.create_task(self._work(), name="inference")
         return await future
 
+    async def close(self) -> None:
+        """Finish the batch under way, turn the others away, and end the executor."""
+        self._closed = True
+        while self._waiting:
+            _, future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(StoppingError())
+        if self._worker is not None:
+            await asyncio.wait([self._worker])
+        self._executor.shutdown(wait=False)
+
     async def _work(self) -> None:
         while self._waiting:
             size = min(len(self._waiting), self._batch_limit)
             taken = [self._waiting.popleft() for _ in range(size)]
-            batch = [(prompt, future) for prompt, future in taken if not future.cancelled()]
+            batch = [(prompt, future) for prompt, future in taken if not future.done()]
             if batch:
                 await self._write(batch)
 
@@ -80,8 +94,8 @@ class Inference:
         self._batch_s += 0.2 * (self._clock() - started - self._batch_s)  # a moving average
         error = outcome.exception()
         for n, future in enumerate(futures):
-            if future.cancelled():
-                continue
+            if future.done():
+                continue  # who asked has stopped waiting
             if error is not None:
                 future.set_exception(error)
             else:

@@ -14,14 +14,15 @@ from charrnn.vocabulary import describe_characters
 MESSAGE_LIMIT = 2000  # UTF-16 units
 DROPPED_LIMIT = 12  # characters named in the last line
 
+HIDDEN = ("Cc", "Cf", "Cs")  # Unicode categories: control, format, surrogate
 _INVISIBLE = "\u200b"  # zero-width space: shows nothing, breaks links and mentions
 # Only what would be markup where it stands: copied messages show the backslashes.
-_MARKUP = re.compile(r"([\\*_~`|<\[\]]|(?m:^)[ \t]*(?:[>#-]|\d+[.)]))")
+_MARKUP = re.compile(r"[\\*_~`|<\[\]]|:(?=\S+:)|(?m:^)[ \t]*(?:[>#-]|\d+[.)])")
 _LINK = re.compile(r"(?<=/)(?=/)|(?<=@)|(?i:(?<=discord)|(?<=discordapp))(?=\.)")
 _ESCAPED = re.compile(r"\\([^0-9A-Za-z\s])")
 _FOOTER = re.compile(
-    r"\n-# (?P<model>.+) · temperature (?P<temperature>[\d.]+) · random seed (?P<rng_seed>\d+)"
-    r"(?: · left out: .+)?$"
+    r"(?:^|\n)-# (?P<model>.*) · temperature (?P<temperature>[\d.]+)"
+    r" · random seed (?P<rng_seed>\d+)(?: · left out: .+)?$"
 )
 
 
@@ -29,16 +30,16 @@ _FOOTER = re.compile(
 class Reply:
     """What a message shows: the text that goes on from a seed, and how it came about."""
 
-    seed: str
+    seed: str  # `as_shown`
     text: str
     model: str
-    temperature: float
+    temperature: float  # of two decimals
     rng_seed: int
     dropped: str = ""  # characters of the seed that the model cannot say
 
     def render(self) -> str:
         """The message's content, at most 2000 UTF-16 units. Of a seed that is too long for it,
-        the end is shown."""
+        the end is shown. Raises ValueError when the text alone is too long."""
         footer = (
             f"\n-# {escape(self.model)} · temperature {self.temperature:g}"
             f" · random seed {self.rng_seed}"
@@ -48,9 +49,11 @@ class Reply:
             named = describe_characters(self.dropped[:DROPPED_LIMIT]) + more
             footer += f" · left out: {escape(named)}"
         rest = escape(self.text) + footer
-        seed = visible(self.seed).lstrip()
+        seed = self.seed
         content = _bold(seed) + rest
         while (excess := utf16_length(content) - MESSAGE_LIMIT) > 0:
+            if len(seed) <= 1:
+                raise ValueError("the text alone is too long for a message")
             # A character takes at most two units, with its backslash or as a surrogate pair.
             seed = "…" + seed.removeprefix("…")[ceil(excess / 2) :]
             content = _bold(seed) + rest
@@ -80,8 +83,13 @@ class Reply:
 def visible(text: str) -> str:
     """`text` without control characters, invisible formatting and lone surrogates: a seed must
     not be able to turn the rest of a message around."""
-    kept = (c for c in text if c in "\n\t\u200d" or unicodedata.category(c)[0] != "C")
+    kept = (c for c in text if c in "\n\t\u200d" or unicodedata.category(c) not in HIDDEN)
     return "".join(kept)
+
+
+def as_shown(seed: str) -> str:
+    """`seed` as a reply can show it, and give it back."""
+    return visible(seed).strip()
 
 
 def escape(text: str) -> str:
@@ -105,6 +113,4 @@ def _backslash(match: re.Match[str]) -> str:
 
 
 def _bold(seed: str) -> str:
-    """`seed` in bold; white space at its end stays outside, where it does no harm."""
-    core = seed.rstrip()
-    return f"**{escape(core)}**{seed[len(core) :]}" if core else ""
+    return f"**{escape(seed)}**" if seed else ""

@@ -34,7 +34,11 @@ class Settings:
         """The settings in `environment` and, where it is silent, in `env_file`. An empty value
         is the default. Raises SettingsError that names every setting that is wrong; no message
         ever holds a token."""
-        values = {**dotenv_values(env_file), **environment}
+        try:
+            values = dotenv_values(env_file, interpolate=False, encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise SettingsError([f"{env_file} is not UTF-8 text. Save it as UTF-8."]) from error
+        values.update({name: value for name, value in environment.items() if value.strip()})
         chosen: dict[str, Any] = {}
         problems: list[str] = []
         for name, (attribute, parse) in _READERS.items():

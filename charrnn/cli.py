@@ -1,5 +1,6 @@
 """The command line: generate, train, evaluate, info, convert."""
 
+import importlib
 import io
 import json
 import os
@@ -25,7 +26,7 @@ from charrnn.generation import Prompt
 from charrnn.generation import generate as generate_texts
 from charrnn.progress import ProgressFormat, Reporter
 from charrnn.sampling import Sampling
-from charrnn.spec import FINE_TUNING, PRESETS, Preset
+from charrnn.spec import PRESETS, fine_tuning
 from charrnn.vocabulary import describe_characters
 
 DEFAULT_MODEL = "shakespeare"
@@ -133,28 +134,22 @@ def train(
     progress: Annotated[ProgressFormat, typer.Option(help="How to report.")] = ProgressFormat.RICH,
 ) -> None:
     """Train a model on SOURCE..., or fine-tune one with --base."""
-    training = _training()
-    text, held_out_text = _read(sources, held_out or [], held_out_share)
-    loaded = store.load(base) if base else None
-    chosen = _fine_tuning(loaded) if loaded else PRESETS[preset]
-    changes = {"epochs": epochs, "batch_size": batch_size}
-    recipe = replace(chosen.recipe, **{k: v for k, v in changes.items() if v is not None})
-    job = training.Job(
-        text=text,
-        validation_text=held_out_text,
-        output=output,
-        preset=chosen,
-        recipe=recipe,
-        base=loaded,
-        source={"command": _command_line(), "base": base},
-        rng_seed=rng_seed,
-    )
     with Reporter(progress, notes) as report:
-        try:
-            model = training.train(job, report, resume)
-        except CharRNNError as error:
-            report.failed(str(error))
-            raise
+        text, held_out_text = _read(sources, held_out or [], held_out_share)
+        start = store.load(base) if base else PRESETS[preset]
+        recipe = fine_tuning(start.card.spec) if isinstance(start, store.Model) else start.recipe
+        changes = {"epochs": epochs, "batch_size": batch_size}
+        training = _with_keras("training")
+        job = training.Job(
+            text=text,
+            validation_text=held_out_text,
+            output=output,
+            start=start,
+            recipe=replace(recipe, **{k: v for k, v in changes.items() if v is not None}),
+            source={"command": _command_line()},
+            rng_seed=rng_seed,
+        )
+        model = training.train(job, report, resume)
         report.finished(output, model.card.scores)
 
 
@@ -177,7 +172,7 @@ def evaluate(
         return
     table = Table("model", "nats/char", "bits/char", "perplexity", "characters")
     table.add_row(
-        loaded.name,
+        Text(loaded.name),
         f"{score.nats:.4f}",
         f"{score.bits:.4f}",
         f"{score.perplexity:.3f}",
@@ -214,13 +209,13 @@ def info(
             **card.training,
         }
         for name, value in rows.items():
-            table.add_row(name, Text(value if isinstance(value, str) else json.dumps(value)))
+            table.add_row(Text(name), _shown(value))
     Console().print(table)
 
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="A Keras file, or a model folder.")],
+    source: Annotated[Path, typer.Argument(help="A Keras file, or a model.")],
     destination: Annotated[Path, typer.Argument(help="A model folder, or a .keras or .onnx file.")],
     text: Annotated[
         Path | None,
@@ -228,16 +223,19 @@ def convert(
     ] = None,
 ) -> None:
     """A Keras model -> a model folder; a model folder -> a .keras or .onnx file."""
-    if source.is_dir():
-        names = {".keras": store.KERAS, ".onnx": store.ONNX}
-        if destination.suffix not in names:
-            raise OptionError(f"{destination} must end in .keras or .onnx.")
-        store.load(source)  # damaged files are not passed on
-        shutil.copyfile(source / names[destination.suffix], destination)
-    elif text is None:
-        raise OptionError("--text FILE is needed: the text that the model was trained on.")
+    names = {".keras": store.KERAS, ".onnx": store.ONNX}
+    if source.suffix in (".keras", ".h5", ".hdf5"):
+        if text is None:
+            raise OptionError("--text FILE is needed: the text that the model was trained on.")
+        _with_keras("conversion").convert(source, text, destination)
+    elif destination.suffix in names:
+        folder = store.load(str(source)).folder  # damaged files are not passed on
+        shutil.copyfile(folder / names[destination.suffix], destination)
     else:
-        _training().convert(source, text, destination)
+        raise OptionError(
+            "Either SOURCE must be a .keras, .h5 or .hdf5 file, or DESTINATION a "
+            ".keras or .onnx file."
+        )
     _note(f"wrote {destination}")
 
 
@@ -250,19 +248,25 @@ def main() -> None:
     try:
         app()
     except CharRNNError as error:
-        notes.print(Text(f"Error: {error}"), style="red")
-        sys.exit(1)
+        message = str(error)
+    except OSError as error:
+        message = f"{error.filename or 'The system'}: {error.strerror}."
+    else:
+        return
+    notes.print(Text(f"Error: {message}"), style="red", soft_wrap=True)
+    sys.exit(1)
 
 
-def _training() -> Any:
+def _with_keras(module: str) -> Any:
+    """A module of this package that brings TensorFlow with it, which most commands do without."""
     try:
         with _quiet_stderr():
-            from charrnn import training
+            return importlib.import_module(f"charrnn.{module}")
     except ModuleNotFoundError as error:
         raise OptionError(
-            f"This needs {error.name}, which is not installed: pip install 'charrnn[train]'."
+            f"This needs {error.name}, which comes with charrnn's extra `train`: "
+            "pip install '.[train]' where charrnn was cloned."
         ) from error
-    return training
 
 
 @contextmanager
@@ -288,10 +292,10 @@ def _read(sources: list[str], held_out: list[str], share: float) -> tuple[str, s
     return corpus.hold_out(corpus.join(documents), share)
 
 
-def _fine_tuning(base: store.Model) -> Preset:
-    spec = base.card.spec
-    recipe = FINE_TUNING if spec.stateful else PRESETS["othello"].recipe
-    return Preset(spec.units, spec.embedding, spec.stateful, recipe)
+def _shown(value: object) -> Text:
+    """What a card holds, which may be a stranger's, as a terminal may have it."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return Text("".join(c if c.isprintable() or c == "\n" else f"U+{ord(c):04X}" for c in text))
 
 
 def _summary(card: store.Card) -> tuple[str, str, str]:
@@ -301,7 +305,7 @@ def _summary(card: store.Card) -> tuple[str, str, str]:
     nats = card.scores.get("held out", {}).get("nats")
     return (
         f"{inputs}, {layers}, {card.spec.characters} characters",
-        f"{parameters:,}" if parameters else "",
+        f"{parameters:,}" if isinstance(parameters, int) else "",
         f"{nats:.4f}" if nats else "",
     )
 
@@ -316,4 +320,4 @@ def _print_json(**content: object) -> None:
 
 
 def _note(sentence: str) -> None:
-    notes.print(Text(sentence), style="dim")
+    notes.print(Text(sentence), style="dim", soft_wrap=True)

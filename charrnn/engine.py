@@ -17,6 +17,7 @@ _REFUSALS = (
     ort_errors.InvalidProtobuf,
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
+    UnicodeDecodeError,
 )
 
 
@@ -59,13 +60,13 @@ def _first_line(error: Exception) -> str:
 
 def _check_signature(session: ort.InferenceSession, spec: ModelSpec) -> None:
     expected = {
-        "ids": ("tensor(int32)", []),
-        "state": ("tensor(float)", [spec.state_size]),
-        "logits": ("tensor(float)", [spec.characters]),
-        "next_state": ("tensor(float)", [spec.state_size]),
+        "ids": ("tensor(int32)", ["lanes"]),
+        "state": ("tensor(float)", ["lanes", spec.state_size]),
+        "logits": ("tensor(float)", ["lanes", spec.characters]),
+        "next_state": ("tensor(float)", ["lanes", spec.state_size]),
     }
     found = {
-        node.name: (node.type, list(node.shape[1:]))
+        node.name: (node.type, node.shape)
         for node in (*session.get_inputs(), *session.get_outputs())
     }
     if found != expected:

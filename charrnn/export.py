@@ -10,6 +10,9 @@ would be entered once a character anyway, and one step leaves room for what make
   and one person's text would change another's.) Weights are quantised a column at a time.
 """
 
+import contextlib
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,18 +38,28 @@ STATE_ZERO = 128
 DEFAULT_WINDOW = ModelSpec.window
 
 # What Keras and h5py raise over a file that is damaged or holds something else.
-_KERAS_REFUSALS = (ValueError, TypeError, KeyError, OSError, AttributeError, IndexError)
+_KERAS_REFUSALS = (
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
-class Weights:
+class _Weights:
     """A character LSTM's weights, float32, gates in Keras's order i, f, c, o."""
 
     table: np.ndarray  # (V, 4 * H1): the first layer's input product and bias, for each character
     recurrent: np.ndarray  # (H1, 4 * H1)
-    upper: list[
-        tuple[np.ndarray, np.ndarray]
-    ]  # layer n > 1: (H[n-1] + H[n], 4 * H[n]), (4 * H[n],)
+    # Of the layers n > 1: (H[n-1] + H[n], 4 * H[n]) and the bias (4 * H[n],)
+    upper: list[tuple[np.ndarray, np.ndarray]]
     output: np.ndarray  # (H[-1], V)
     output_bias: np.ndarray  # (V,)
 
@@ -58,8 +71,12 @@ def load_keras(path: Path) -> keras.Model:
     if not path.is_file():
         raise ModelError(f"{path} does not exist.")
     try:
-        if path.suffix == ".keras" or _holds_a_configuration(path):
+        if path.suffix == ".keras":
             return open_model(path)
+        if _holds_a_configuration(path):
+            # What older versions of Keras wrote may name options that this one has no more.
+            with contextlib.suppress(ValueError, TypeError):
+                return open_model(path)
         model = _network_of_weights(path)
         model.load_weights(path)
         return model
@@ -93,7 +110,7 @@ def spec_of(model: keras.Model) -> ModelSpec:
         raise ModelError("Without an embedding, the input of a step must be a single number.")
     steps = model.input_shape[1]
     return ModelSpec(
-        window=steps if layers.embedding is None and steps else DEFAULT_WINDOW,
+        window=DEFAULT_WINDOW if layers.lstms[-1].return_sequences else steps or DEFAULT_WINDOW,
         characters=layers.output.units,
         units=tuple(lstm.units for lstm in layers.lstms),
         embedding=layers.embedding.output_dim if layers.embedding else None,
@@ -210,14 +227,14 @@ def _i_f_o_c(gates: np.ndarray) -> np.ndarray:
     return np.concatenate([i, f, o, c], axis=-1)
 
 
-def _weights(model: keras.Model, spec: ModelSpec) -> Weights:
+def _weights(model: keras.Model, spec: ModelSpec) -> _Weights:
     layers = _layers(model)
     cells = [lstm.cell for lstm in layers.lstms]
     if layers.embedding is not None:
         inputs = _float32(layers.embedding.embeddings)  # (V, E)
     else:
         inputs = (np.arange(spec.characters) / spec.characters).astype(np.float32)[:, None]
-    return Weights(
+    return _Weights(
         table=inputs @ _float32(cells[0].kernel) + _float32(cells[0].bias),
         recurrent=_float32(cells[0].recurrent_kernel),
         upper=[
@@ -253,7 +270,7 @@ def _layers(model: keras.Model) -> _Layers:
     if not layers or not isinstance(layers[-1], keras.layers.Dense):
         raise ModelError("The model's last layer must be Dense with a softmax.")
     output = layers.pop()
-    if output.activation != keras.activations.softmax and not softmax:
+    if (output.activation == keras.activations.softmax) == bool(softmax) or not output.use_bias:
         raise ModelError("The model's last layer must be Dense with a softmax.")
     for layer in layers:
         if not isinstance(layer, keras.layers.LSTM):

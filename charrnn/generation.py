@@ -2,28 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
 from charrnn.engine import Engine
 from charrnn.errors import OptionError
 from charrnn.sampling import Sampler, Sampling
-from charrnn.vocabulary import Vocabulary
+from charrnn.store import Model
 
 MAX_LENGTH = 1_000_000
 MAX_RNG_SEED = 2**63 - 1
-
-
-class Writer(Protocol):
-    """What generation needs of a model."""
-
-    @property
-    def engine(self) -> Engine: ...
-    @property
-    def vocabulary(self) -> Vocabulary: ...
-    @property
-    def opening(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -50,9 +38,11 @@ class Generated:
     dropped: str
 
 
-def generate(model: Writer, prompts: Sequence[Prompt]) -> list[Generated]:
+def generate(model: Model, prompts: Sequence[Prompt]) -> list[Generated]:
     """What `model` writes after each prompt. Each text is, to the bit, what its prompt would give
     alone. Raises nothing on account of a seed, whatever is in it."""
+    if not prompts:
+        return []
     windows, dropped = zip(*(_window(model, prompt.seed) for prompt in prompts), strict=True)
     length = max(prompt.length for prompt in prompts)
     uniforms = np.zeros((len(prompts), length))
@@ -68,7 +58,7 @@ def generate(model: Writer, prompts: Sequence[Prompt]) -> list[Generated]:
     ]
 
 
-def _window(model: Writer, seed: str) -> tuple[np.ndarray, str]:
+def _window(model: Model, seed: str) -> tuple[np.ndarray, str]:
     """The last characters of opening + seed, ids `(T,)`, and what had to be left out."""
     encoded = model.vocabulary.encode(seed)
     opening = model.vocabulary.encode(model.opening).ids
@@ -76,14 +66,8 @@ def _window(model: Writer, seed: str) -> tuple[np.ndarray, str]:
     return window, encoded.dropped
 
 
-class _Reader(Protocol):
-    def read(self, ids: np.ndarray) -> np.ndarray:
-        """Ids `(B,)` of the texts' next characters -> logits `(B, V)` of those after them."""
-        ...
-
-
 def _write(
-    reader: _Reader, windows: np.ndarray, sampler: Sampler, uniforms: np.ndarray
+    reader: "_Stateful | _Sliding", windows: np.ndarray, sampler: Sampler, uniforms: np.ndarray
 ) -> np.ndarray:
     """Windows `(B, T)`, uniform numbers `(B, N)` -> ids `(B, N)`."""
     for ids in windows[:, :-1].T:
@@ -103,6 +87,7 @@ class _Stateful:
         self._state = engine.zero_state(texts)
 
     def read(self, ids: np.ndarray) -> np.ndarray:
+        """The texts' next characters, ids `(B,)` -> logits `(B, V)` of those after them."""
         logits, self._state = self._engine.step(ids, self._state)
         return logits
 
@@ -121,6 +106,7 @@ class _Sliding:
         self._count = 0  # characters read
 
     def read(self, ids: np.ndarray) -> np.ndarray:
+        """As `_Stateful.read`; the logits count once T characters have been read."""
         self._state.reshape(self._texts, self._window, -1)[:, self._count % self._window] = 0
         every = np.repeat(ids, self._window)
         logits, self._state = self._engine.step(every, self._state)

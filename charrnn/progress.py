@@ -13,6 +13,8 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from charrnn.errors import CharRNNError
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -68,8 +70,12 @@ class Reporter:
     def __enter__(self) -> "Reporter":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: object
+    ) -> None:
         self._bar.stop()
+        if self._style is ProgressFormat.JSON and isinstance(error, CharRNNError | OSError):
+            self._line("error", message=str(error))
 
     def __call__(self, event: Event) -> None:
         if self._style is ProgressFormat.JSON:
@@ -88,10 +94,6 @@ class Reporter:
             nats = scores["held out"]["nats"]
             sentence = f"wrote {output}: {nats:.4f} nats per character on held-out text"
             self._console.print(Text(sentence), style="dim")
-
-    def failed(self, message: str) -> None:
-        if self._style is ProgressFormat.JSON:
-            self._line("error", message=message)
 
     def _show_progress(self, event: Progress) -> None:
         self._bar.start()

@@ -8,6 +8,7 @@ import numpy as np
 from charrnn.errors import OptionError
 
 MAX_TEMPERATURE = 5.0
+ARGMAX_BELOW = 1e-3  # a temperature that leaves nothing to chance
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Sampler:
         def column(values: list[float]) -> np.ndarray:
             return np.array(values, np.float64)[:, None]
 
-        self._greedy = column([s.temperature == 0 for s in samplings])[:, 0] > 0
-        self._sharpness = column([1 / s.temperature if s.temperature else 1 for s in samplings])
+        self._greedy = np.array([s.temperature < ARGMAX_BELOW for s in samplings])
+        self._sharpness = column([1 / max(s.temperature, ARGMAX_BELOW) for s in samplings])
         self._top_p = column([s.top_p for s in samplings])
         self._top_k = column([s.top_k or characters for s in samplings])
         self._rank = np.arange(characters)

@@ -1,6 +1,6 @@
 """What a model is and how it is trained, as frozen dataclasses; the presets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from charrnn.errors import ModelError, OptionError
 
@@ -18,8 +18,9 @@ class ModelSpec:
     characters: int  # V, the size of the vocabulary
     units: tuple[int, ...]  # H of each LSTM layer, the first one first
     embedding: int | None  # E; None: the id divided by V, a single number, is the input
-    stateful: bool  # True: the state is carried on; False: each character is predicted
-    # from the last `window` characters alone, from zero state
+    # Whether the state is carried on; if not, each character is predicted from the last `window`
+    # characters alone, from zero state.
+    stateful: bool
     window: int = 100  # characters that a prompt fills
 
     def __post_init__(self) -> None:
@@ -34,6 +35,8 @@ class ModelSpec:
         if self.embedding is not None:
             check("embedding", self.embedding, MAX_UNITS)
         check("window", self.window, MAX_WINDOW)
+        if not isinstance(self.stateful, bool):
+            raise ModelError(f"A model is stateful or not, not {self.stateful!r}.")
 
     @property
     def state_size(self) -> int:
@@ -103,17 +106,19 @@ PRESETS = {
     ),
 }
 
-# For --base: a gentler pass over less text, more strongly regularised.
-FINE_TUNING = Recipe(
+# Over less text: more gently, and regularised more strongly.
+_FINE_TUNING = replace(
+    PRESETS["shakespeare"].recipe,
     epochs=6,
     batch_size=16,
     segment=64,
     learning_rate=0.001,
-    warmup=0.03,
-    cosine=True,
-    weight_decay=0.01,
-    clip_norm=1.0,
     input_dropout=0.1,
     dropout=0.3,
-    mixed_precision=True,
 )
+
+
+def fine_tuning(spec: ModelSpec) -> Recipe:
+    """The recipe that suits going on from a trained model. A vocabulary without capitals reads
+    them as small letters by itself."""
+    return _FINE_TUNING if spec.stateful else Recipe()

@@ -27,7 +27,7 @@ class Card:
     vocabulary: Vocabulary
     opening: str  # what stands before a seed too short to fill the window
     training: dict[str, Any]  # how it was trained: command, data, recipe, time
-    scores: dict[str, Any]  # what it scored, on what
+    scores: dict[str, dict[str, float]]  # what it scored, by what it was measured on
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ def load(model: str | Path, threads: int = 1) -> Model:
     folder = locate(model)
     card, checksums = read_card(folder)
     for name in (KERAS, ONNX):
-        if _sha256(folder / name) != checksums[name]:
+        if sha256(folder / name) != checksums[name]:
             raise ModelError(f"{folder / name} is damaged: it is not the file {CARD} describes.")
     try:
         engine = Engine((folder / ONNX).read_bytes(), card.spec, threads)
     except ModelError as error:
         raise ModelError(f"{folder / ONNX}: {error}") from error
-    return Model(folder.name, card, engine, folder)
+    return Model(folder.resolve().name, card, engine, folder)
 
 
 def read_card(folder: Path) -> tuple[Card, dict[str, str]]:
@@ -105,9 +105,12 @@ def read_card(folder: Path) -> tuple[Card, dict[str, str]]:
         for name, kind in (("opening", str), ("training", dict), ("scores", dict)):
             if not isinstance(data[name], kind):
                 raise TypeError(f"{name} is no {kind.__name__}")
+        for name, score in data["scores"].items():
+            if not all(isinstance(figure, int | float) for figure in score.values()):
+                raise TypeError(f"the score {name!r} is no table of numbers")
         card = Card(spec, vocabulary, data["opening"], data["training"], data["scores"])
         checksums = {name: str(data["sha256"][name]) for name in (KERAS, ONNX)}
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} lacks or garbles an entry: {error}.") from error
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
@@ -116,18 +119,22 @@ def read_card(folder: Path) -> tuple[Card, dict[str, str]]:
             f"{path} names {len(vocabulary)} characters, its spec {spec.characters}; "
             "the model is damaged."
         )
+    if len(card.opening) < spec.window or not set(card.opening) <= set(vocabulary.characters):
+        raise ModelError(f"{path}: the opening must fill the window, in the model's characters.")
     return card, checksums
 
 
-def write(folder: Path, card: Card, keras: Path, graph: bytes) -> None:
-    """Write a model folder, whole or not at all; a model that was there before stays until then.
+def write(folder: Path, card: Card, keras_file: Path, graph: bytes) -> None:
+    """Write a model folder, whole or not at all. A model that was there before stays until the
+    new one is on the disk; then two renames swap them, and should the machine stop between the
+    two, the old one is beside it, as `.NAME.old.…`.
 
     Raises ModelError when something else than a model is there."""
     check_destination(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        shutil.copyfile(keras, new / KERAS)
+        shutil.copyfile(keras_file, new / KERAS)
         (new / ONNX).write_bytes(graph)
         content = {
             "format": FORMAT,
@@ -136,13 +143,13 @@ def write(folder: Path, card: Card, keras: Path, graph: bytes) -> None:
             "opening": card.opening,
             "training": card.training,
             "scores": card.scores,
-            "sha256": {name: _sha256(new / name) for name in (KERAS, ONNX)},
+            "sha256": {name: sha256(new / name) for name in (KERAS, ONNX)},
         }
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         (new / CARD).write_text(text, encoding="utf-8")
         for path in new.iterdir():
             path.chmod(0o644)
-            _sync(path)
+            sync(path)
         new.chmod(0o755)
         _swap(new, folder)
     finally:
@@ -159,7 +166,7 @@ def write_file(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     new = path.with_name(f"new-{path.name}")
     new.write_bytes(content)
-    _sync(new)
+    sync(new)
     new.replace(path)
 
 
@@ -170,7 +177,8 @@ def _weights() -> Path:
     return inside if inside.is_dir() else package.parent / "weights"
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal. Raises ModelError when it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -185,11 +193,15 @@ def _swap(new: Path, folder: Path) -> None:
         return
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
     folder.rename(old)
-    new.rename(folder)
+    try:
+        new.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
     shutil.rmtree(old)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """See to it that the file is on the disk before anything refers to it."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

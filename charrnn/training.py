@@ -1,11 +1,8 @@
 """Build, fit and fine-tune a character LSTM in Keras."""
 
 import hashlib
-import json
 import math
 import os
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -20,8 +17,9 @@ import keras
 import numpy as np
 
 from charrnn import corpus, evaluation, export, store
+from charrnn.checkpoint import Checkpoints, Progressed
 from charrnn.engine import Engine
-from charrnn.errors import CorpusError, ModelError, TrainingError
+from charrnn.errors import CorpusError, TrainingError
 from charrnn.generation import Prompt, generate
 from charrnn.progress import EpochEnd, Progress, Report
 from charrnn.spec import ModelSpec, Preset, Recipe
@@ -31,7 +29,6 @@ VALIDATION_LANES = 32
 REPORT_INTERVAL_S = 0.5
 SAMPLE_LENGTH = 300
 LEAST_OCCURRENCES = 5  # of a character, for a fine-tuned model to learn it
-STATE = "state.json"
 
 
 @dataclass(frozen=True)
@@ -41,16 +38,10 @@ class Job:
     text: str
     validation_text: str
     output: Path
-    preset: Preset
+    start: Preset | store.Model  # a network with random weights, or a model to fine-tune
     recipe: Recipe
-    base: store.Model | None = None  # fine-tune this one instead of starting from nothing
-    source: dict[str, Any] = field(default_factory=dict)  # for the card: command, texts
+    source: dict[str, Any] = field(default_factory=dict)  # for the card: command and texts
     rng_seed: int = 0
-
-    @property
-    def folder(self) -> Path:
-        """Where checkpoints live until the model is finished."""
-        return self.output.with_name(self.output.name + ".training")
 
 
 def build(spec: ModelSpec, recipe: Recipe, lanes: int | None = None) -> keras.Model:
@@ -103,37 +94,6 @@ def train(job: Job, report: Report, resume: bool = False) -> store.Model:
     return _Run(job, report, resume).finish()
 
 
-def convert(source: Path, text: Path, destination: Path) -> None:
-    """Write a trained Keras model as a model folder. Its vocabulary is the sorted set of the
-    characters of `text`, lower-cased or not, whichever the model's softmax is the size of.
-
-    Raises ModelError, CorpusError."""
-    model = export.load_keras(source)
-    spec = export.spec_of(model)
-    raw = corpus.read_text(text)
-    for training_text in (raw.lower(), raw):
-        vocabulary = Vocabulary.of(training_text)
-        if len(vocabulary) == spec.characters:
-            break
-    else:
-        raise ModelError(
-            f"{source} tells {spec.characters} characters apart, {text} has "
-            f"{len(set(raw.lower()))} in lower case and {len(set(raw))} as it is. "
-            "Give the very text the model was trained on."
-        )
-    card = store.Card(
-        spec,
-        vocabulary,
-        corpus.opening(training_text, spec.window),
-        {"converted_from": source.name, "parameters": model.count_params()},
-        {},
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        keras_file = Path(folder) / store.KERAS
-        model.save(keras_file)
-        store.write(destination, card, keras_file, export.shipped_graph(model))
-
-
 class _Run:
     """One call of `train`."""
 
@@ -143,39 +103,34 @@ class _Run:
         if self.recipe.lowercase:
             text, validation = text.lower(), validation.lower()
         store.check_destination(job.output)
-        self.vocabulary = _vocabulary(text, job.base)
-        if job.base is None:
-            self.spec = job.preset.spec(len(self.vocabulary))
-        else:
-            self.spec = replace(job.base.card.spec, characters=len(self.vocabulary))
-        self.opening = corpus.opening(text, self.spec.window)
+        self.vocabulary = _vocabulary(text, job.start)
+        self.spec = _spec(job.start, len(self.vocabulary))
         self.ids = self.vocabulary.encode(text).ids
         self.validation_ids = self.vocabulary.encode(validation).ids
         if len(self.validation_ids) < 2 * self.spec.window:
             raise CorpusError("There is too little text to hold any out for validation.")
-        self.state = _State()
+        self.opening = corpus.opening(self.vocabulary.decode(self.ids), self.spec.window)
+        self.checkpoints = Checkpoints(job.output)
+        self.progressed = Progressed(fingerprint=self._fingerprint())
         if resume:
-            self.state = self._read_state()
-        elif job.folder.exists():
-            raise TrainingError(
-                f"{job.folder} holds an unfinished run. Go on with it with --resume, or delete it."
-            )
-        job.folder.mkdir(parents=True, exist_ok=True)
+            self.progressed = self.checkpoints.resume(self.progressed.fingerprint)
+        else:
+            self.checkpoints.start()
         keras.utils.set_random_seed(job.rng_seed)
         self.model = self._network()
-        if self.state.checkpoint:
-            self.model.load_weights(job.folder / self.state.checkpoint)
+        if self.progressed.checkpoint:
+            self.model.load_weights(self.checkpoints.folder / self.progressed.checkpoint)
 
     def finish(self) -> store.Model:
-        while self.state.epoch < self.recipe.epochs:
+        while self.progressed.epoch < self.recipe.epochs:
             self._epoch()
         return self._write()
 
     def _network(self) -> keras.Model:
         """The network with its optimizer, as it is before the first step."""
         model = build(self.spec, self.recipe, self.recipe.batch_size)
-        if self.job.base is not None:
-            _adopt(model, self.job.base)
+        if isinstance(self.job.start, store.Model):
+            _adopt(model, self.job.start)
         optimizer = keras.optimizers.AdamW(
             self._learning_rate(),
             weight_decay=self.recipe.weight_decay,
@@ -221,7 +176,7 @@ class _Run:
     def _epoch(self) -> None:
         """One epoch and its checkpoint. All that is random in it follows from its number, so that
         a resumed run does what an uninterrupted one does."""
-        epoch = self.state.epoch
+        epoch = self.progressed.epoch
         rng = np.random.default_rng((self.job.rng_seed, epoch))
         for layer in self.model.layers:
             if isinstance(layer, keras.layers.Dropout):
@@ -254,51 +209,39 @@ class _Run:
         self._end_epoch(nats / characters, characters, time.monotonic() - started)
 
     def _batches_left(self, done: int) -> int:
-        return (self.recipe.epochs - self.state.epoch) * self._batch_count - done
+        return (self.recipe.epochs - self.progressed.epoch) * self._batch_count - done
 
     def _end_epoch(self, loss: float, characters: int, seconds: float) -> None:
         engine = Engine(export.step_graph(self.model, int8=False), self.spec)
         validation = evaluation.score(engine, self.validation_ids, VALIDATION_LANES)
-        best = validation.nats < self.state.best_validation_loss
+        before = self.progressed
+        epoch = before.epoch + 1
+        best = validation.nats < before.best_validation_loss
         if best:
-            self._save(self._portable(), "best.keras")
-        state = self.state
-        row = {"loss": round(loss, 4), "validation_loss": round(validation.nats, 4)}
-        checkpoint = f"epoch-{state.epoch + 1}.weights.h5"
-        self._save(self.model, checkpoint)
-        self.state = _State(
-            epoch=state.epoch + 1,
-            best_epoch=state.epoch + 1 if best else state.best_epoch,
-            best_validation_loss=validation.nats if best else state.best_validation_loss,
-            checkpoint=checkpoint,
-            seconds=state.seconds + seconds,
-            history=[*state.history, row],
-            fingerprint=self._fingerprint,
+            self.checkpoints.save_best(self._portable().save)
+        losses = {"loss": round(loss, 4), "validation_loss": round(validation.nats, 4)}
+        self.progressed = replace(
+            before,
+            epoch=epoch,
+            best_epoch=epoch if best else before.best_epoch,
+            best_validation_loss=min(validation.nats, before.best_validation_loss),
+            seconds=before.seconds + seconds,
+            history=[*before.history, losses],
+            checkpoint=f"epoch-{epoch}.weights.h5",
         )
-        store.write_file(self.job.folder / STATE, json.dumps(asdict(self.state)).encode())
-        if state.checkpoint:
-            (self.job.folder / state.checkpoint).unlink()
+        self.checkpoints.save(self.model.save_weights, self.progressed)
         self.report(
             EpochEnd(
-                epoch=self.state.epoch,
+                epoch=epoch,
                 epochs=self.recipe.epochs,
                 loss=loss,
                 validation_loss=validation.nats,
                 best=best,
                 characters_per_second=characters / seconds,
-                seconds_left=seconds * (self.recipe.epochs - self.state.epoch),
+                seconds_left=seconds * (self.recipe.epochs - epoch),
                 sample=self._sample(engine),
             )
         )
-
-    def _save(self, model: keras.Model, name: str) -> None:
-        """Write a Keras file so that what was there before stays until the new one is whole."""
-        temporary = self.job.folder / f"new-{name}"
-        if name.endswith(".keras"):
-            model.save(temporary)
-        else:
-            model.save_weights(temporary)
-        temporary.replace(self.job.folder / name)
 
     def _portable(self) -> keras.Model:
         """The model as plain Keras opens it: no fixed batch, no optimizer, float32."""
@@ -308,10 +251,9 @@ class _Run:
 
     def _sample(self, engine: Engine) -> str:
         card = store.Card(self.spec, self.vocabulary, self.opening, {}, {})
-        model = store.Model("training", card, engine, self.job.folder)
+        model = store.Model("training", card, engine, self.checkpoints.folder)
         return generate(model, [Prompt("", length=SAMPLE_LENGTH)])[0].text
 
-    @cached_property
     def _fingerprint(self) -> str:
         """What a checkpoint belongs to: text, network and recipe."""
         # With a constant learning rate, more epochs go on from fewer.
@@ -320,64 +262,49 @@ class _Run:
         digest = hashlib.sha256(repr(parts).encode())
         digest.update(self.ids.tobytes())
         digest.update(self.validation_ids.tobytes())
+        if isinstance(self.job.start, store.Model):
+            digest.update(store.sha256(self.job.start.folder / store.KERAS).encode())
         return digest.hexdigest()
 
-    def _read_state(self) -> "_State":
-        path = self.job.folder / STATE
-        if not path.is_file():
-            return _State()
-        state = _State(**json.loads(path.read_bytes()))
-        if state.fingerprint != self._fingerprint:
-            raise TrainingError(
-                f"The checkpoint in {self.job.folder} belongs to another text or other options. "
-                "Give the same ones, or start afresh without --resume."
-            )
-        return state
-
     def _write(self) -> store.Model:
-        best = export.open_model(self.job.folder / "best.keras")
+        best = export.open_model(self.checkpoints.best)
         graph = export.shipped_graph(best)
-        score = evaluation.score(Engine(graph, self.spec), self.validation_ids, VALIDATION_LANES)
+        # As shipped and in one stretch: what `charrnn evaluate` gives.
+        score = evaluation.score(Engine(graph, self.spec), self.validation_ids)
         training = {
             **self.job.source,
             "characters": len(self.ids),
             "parameters": best.count_params(),
-            "epochs": self.state.epoch,
-            "best_epoch": self.state.best_epoch,
-            "minutes": round(self.state.seconds / 60, 1),
+            "epochs": self.progressed.epoch,
+            "best_epoch": self.progressed.best_epoch,
+            "minutes": round(self.progressed.seconds / 60, 1),
             "recipe": asdict(self.recipe),
-            "history": self.state.history,
+            "history": self.progressed.history,
             "keras": keras.__version__,
         }
         scores = {"held out": score.rounded()}
         card = store.Card(self.spec, self.vocabulary, self.opening, training, scores)
-        store.write(self.job.output, card, self.job.folder / "best.keras", graph)
-        shutil.rmtree(self.job.folder)
+        store.write(self.job.output, card, self.checkpoints.best, graph)
+        self.checkpoints.remove()
         return store.load(self.job.output)
 
 
-@dataclass(frozen=True)
-class _State:
-    """What a checkpoint says besides weights; written last, so that what it names is whole."""
-
-    epoch: int = 0  # epochs finished
-    best_epoch: int = 0
-    best_validation_loss: float = math.inf
-    checkpoint: str = ""
-    seconds: float = 0.0  # spent on training
-    history: list[dict[str, float]] = field(default_factory=list)
-    fingerprint: str = ""
+def _spec(start: Preset | store.Model, characters: int) -> ModelSpec:
+    if isinstance(start, Preset):
+        return start.spec(characters)
+    return replace(start.card.spec, characters=characters)
 
 
-def _vocabulary(text: str, base: store.Model | None) -> Vocabulary:
-    """The sorted characters of the text; with a base, the base's and after them the new ones
-    that occur often enough to be learnt."""
-    if base is None:
+def _vocabulary(text: str, start: Preset | store.Model) -> Vocabulary:
+    """The sorted characters of the text; for fine-tuning, the model's and after them the new
+    ones that occur often enough to be learnt."""
+    if isinstance(start, Preset):
         return Vocabulary.of(text)
-    known = base.vocabulary.characters
-    counts = Counter(text)
-    new = sorted(c for c, n in counts.items() if n >= LEAST_OCCURRENCES and c not in known)
-    return Vocabulary(known + "".join(new))
+    known = start.vocabulary.characters
+    if start.card.spec.embedding is None:
+        return start.vocabulary  # an id there is a number, not a name: more of them would move it
+    new = (c for c, n in Counter(text).items() if n >= LEAST_OCCURRENCES and c not in known)
+    return Vocabulary(known + "".join(sorted(new)))
 
 
 def _adopt(model: keras.Model, base: store.Model) -> None:

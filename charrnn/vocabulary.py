@@ -16,12 +16,15 @@ PLAIN = str.maketrans(
         **dict.fromkeys("‐‑‒–−", "-"),
         **dict.fromkeys("—―", "--"),
         "…": "...",
-        "\u2028": "\n",
+        **dict.fromkeys("\u00a0\u1680\u202f\u205f\u3000", " "),
+        **dict.fromkeys(map(chr, range(0x2000, 0x200B)), " "),  # spaces of every width
+        **dict.fromkeys("\v\f\u0085\u2028", "\n"),
         "\u2029": "\n\n",
-        "\u0085": "\n",
         "\ufeff": "",
     }
 )
+
+REMEMBERED_SPELLINGS = 10_000
 
 
 def normalise(text: str) -> str:
@@ -30,7 +33,8 @@ def normalise(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """`normalise(text)` with typographic quotes, dashes and ellipses written as on a typewriter."""
+    """`normalise(text)` with typographic quotes, dashes, ellipses and spaces written as on a
+    typewriter."""
     return normalise(text).translate(PLAIN)
 
 
@@ -99,20 +103,19 @@ class Vocabulary:
     def _spell(self, character: str) -> str | None:
         if character in self._ids:
             return character
-        if character not in self._spellings:
-            known = (s for s in _spellings(character) if all(c in self._ids for c in s))
-            # Bounded: a stranger's text must not be able to fill memory.
-            if len(self._spellings) > 10_000:
-                self._spellings.clear()
-            self._spellings[character] = next(known, None)
-        return self._spellings[character]
+        if character in self._spellings:
+            return self._spellings[character]
+        known = (s for s in _spellings(character) if all(c in self._ids for c in s))
+        spelling = next(known, None)
+        # Bounded: a stranger's text must not be able to fill memory.
+        if len(self._spellings) < REMEMBERED_SPELLINGS:
+            self._spellings[character] = spelling
+        return spelling
 
 
 def _spellings(character: str) -> Iterator[str]:
     """Other ways to write a character, the nearest first: plain, without accents, other case."""
     plainer = character.translate(PLAIN)
-    if plainer == character and character.isspace():
-        plainer = "\n" if character in "\v\f" else " "
     bare = "".join(
         c for c in unicodedata.normalize("NFKD", plainer) if not unicodedata.combining(c)
     )
@@ -122,3 +125,5 @@ def _spellings(character: str) -> Iterator[str]:
             yield spelling.lower()
             yield spelling.upper()
             yield spelling.casefold()
+    if character.isspace():
+        yield " "

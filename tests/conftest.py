@@ -29,7 +29,8 @@ def write_model(folder: Path, spec: ModelSpec, characters: str) -> store.Model:
     model = keras_model(spec)
     file = folder.with_name(f"{folder.name}.keras")
     model.save(file)
-    card = store.Card(spec, Vocabulary(characters), OPENING, {"parameters": 1}, {})
+    opening = OPENING if "H" in characters else OPENING.lower()
+    card = store.Card(spec, Vocabulary(characters), opening, {"parameters": 1}, {})
     store.write(folder, card, file, export.shipped_graph(model))
     return store.load(folder)
 

@@ -1,6 +1,8 @@
 """Who may import whom."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,28 @@ def test_layers_are_kept(path: Path):
         assert "os.environ[" not in source
         assert "getenv" not in source
         assert "dotenv" not in packages(path)
+
+
+def test_the_running_bot_has_no_tensorflow_in_it():
+    program = """
+import asyncio, sys, simcord
+from bot.client import create_bot
+from bot.settings import Settings
+
+async def main():
+    bot = create_bot(Settings(cooldown_s=0))
+    async with simcord.run(bot, shard_count=1) as env:
+        guild = env.create_guild("The Globe")
+        channel = guild.create_text_channel("general")
+        member = guild.add_member(env.create_user("alice"))
+        result = await member.slash(channel, "shakespeare", seed="To be")
+        assert len(result.response.content) > 500
+
+asyncio.run(main())
+assert "bot.cogs.generate" in sys.modules
+print(sorted({"tensorflow", "keras", "onnx", "h5py"} & set(sys.modules)))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
+    )
+    assert result.stdout == "[]\n"

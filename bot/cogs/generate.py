@@ -13,7 +13,7 @@ from bot.answers import Answering
 from bot.cooldown import Cooldown
 from bot.errors import NotYoursError
 from bot.inference import Inference
-from bot.replies import Reply
+from bot.replies import Reply, as_shown
 from charrnn.generation import Prompt
 from charrnn.sampling import Sampling
 
@@ -81,7 +81,7 @@ class Generate(commands.Cog):
                 await self._write(interaction, reply.seed, reply.temperature, None)
             else:
                 step = TEMPERATURE_STEP if action is Action.HOTTER else -TEMPERATURE_STEP
-                temperature = min(max(round(reply.temperature + step, 2), 0.0), MAX_TEMPERATURE)
+                temperature = min(max(reply.temperature + step, 0.0), MAX_TEMPERATURE)
                 await self._write(interaction, reply.seed, temperature, reply.rng_seed)
 
     def _admit(self, interaction: discord.Interaction) -> None:
@@ -98,6 +98,8 @@ class Generate(commands.Cog):
     ) -> None:
         if random_seed is None:
             random_seed = secrets.randbelow(MAX_RANDOM_SEED + 1)
+        # What is shown is what was used, so that a button can read it back.
+        seed, temperature = as_shown(seed), round(temperature, 2)
         prompt = Prompt(seed, LENGTH, Sampling(temperature), random_seed)
         generated = await self._inference.generate(prompt)
         reply = Reply(

@@ -20,7 +20,7 @@ def bot_with(
 ) -> Bot:
     executor = executor or ThreadPoolExecutor(1)
     inference = Inference(model, executor, batch_limit=8, queue_limit=queue_limit)
-    return Bot(inference, cooldown or Cooldown(0), executor)
+    return Bot(inference, cooldown or Cooldown(0))
 
 
 @dataclass

@@ -8,9 +8,10 @@ import discord
 import pytest
 import simcord
 
-from bot.cogs.generate import LENGTH
 from bot.cooldown import Cooldown
 from bot.replies import Reply
+from charrnn.generation import Prompt, generate
+from charrnn.sampling import Sampling
 from charrnn.store import Model
 from tests.bot.conftest import World, bot_with
 
@@ -25,6 +26,13 @@ def shown(result: simcord.InteractionResult) -> Reply:
     return Reply.parse(result.response.content)
 
 
+def written(model: Model, reply: Reply, seed: str | None = None) -> str:
+    """The 500 characters that the model writes under the conditions that a reply names."""
+    seed = reply.seed if seed is None else seed
+    prompt = Prompt(seed, 500, Sampling(reply.temperature), reply.rng_seed)
+    return generate(model, [prompt])[0].text
+
+
 def button_states(result: simcord.InteractionResult) -> dict[str, bool]:
     """Whether each button can be pressed."""
     [row] = result.response.components
@@ -32,7 +40,7 @@ def button_states(result: simcord.InteractionResult) -> dict[str, bool]:
 
 
 async def test_the_reply_is_the_seed_in_bold_and_500_characters_and_how_they_came_about(
-    world: World,
+    world: World, stateful: Model
 ):
     result = await ask(world, "So be it")
     assert result.response.content.startswith("**So be it**")
@@ -40,8 +48,7 @@ async def test_the_reply_is_the_seed_in_bold_and_500_characters_and_how_they_cam
     assert result.response.embeds == []
     reply = shown(result)
     assert reply.seed == "So be it"
-    # White space at the end of a text is Discord's to take.
-    assert LENGTH - 20 < len(reply.text) <= LENGTH
+    assert reply.text == written(stateful, reply)
     assert (reply.model, reply.temperature) == ("tiny", 0.7)
 
 
@@ -69,23 +76,23 @@ async def test_what_the_model_cannot_say_is_named(world: World):
     assert result.response.content.endswith(" · left out: ☃")
 
 
-async def test_reroll_writes_another_text_in_its_place(world: World):
+async def test_reroll_writes_another_text_in_its_place(world: World, stateful: Model):
     result = await ask(world)
     before = shown(result)
     await world.alice.click(result.response, label="Reroll")
     after = shown(result)
-    assert after.text != before.text
-    assert (after.seed, after.temperature) == (before.seed, before.temperature)
+    assert after.rng_seed != before.rng_seed
+    assert after.text == written(stateful, replace(before, rng_seed=after.rng_seed))
 
 
-async def test_continue_goes_on_from_the_end_in_a_new_message(world: World):
+async def test_continue_goes_on_from_the_end_in_a_new_message(world: World, stateful: Model):
     result = await ask(world)
     before = shown(result)
     more = await world.alice.click(result.response, label="Continue")
     assert shown(result) == before
-    assert before.text.endswith(shown(more).seed)
-    assert len(shown(more).seed) >= 100
-    assert LENGTH - 20 < len(shown(more).text) <= LENGTH
+    whole = (before.seed + before.text).rstrip()
+    assert whole.endswith(shown(more).seed)
+    assert shown(more).text == written(stateful, shown(more), seed=whole)
 
 
 async def test_continue_under_a_private_reply_is_private(world: World):

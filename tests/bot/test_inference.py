@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from bot.errors import BusyError
+from bot.errors import BusyError, StoppingError
 from bot.inference import Inference
-from charrnn.generation import Prompt, generate
+from charrnn.generation import Generated, Prompt, generate
 from charrnn.store import Model
 
 
@@ -84,6 +84,25 @@ async def test_a_failed_batch_fails_its_own_requests_and_no_others(stateful: Mod
     with pytest.raises(AttributeError):
         await inference.generate(broken)
     assert len((await inference.generate(prompt(1))).text) == 20
+
+
+async def test_closing_finishes_the_batch_under_way_and_turns_the_others_away(stateful: Model):
+    gate = Gate()
+    inference = Inference(stateful, gate, batch_limit=1, queue_limit=100)
+    tasks = [asyncio.create_task(inference.generate(prompt(0)))]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    tasks += [asyncio.create_task(inference.generate(prompt(n))) for n in (1, 2)]
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(inference.close())
+    await asyncio.sleep(0)
+    gate.open.set()
+    await closing
+    first, *others = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(first, Generated)
+    assert [type(other) for other in others] == [StoppingError] * 2
+    with pytest.raises(StoppingError):
+        await inference.generate(prompt(3))
 
 
 async def test_who_no_longer_waits_costs_nobody_anything(stateful: Model):

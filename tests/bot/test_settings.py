@@ -34,6 +34,19 @@ def test_the_environment_wins_over_the_file(tmp_path: Path):
     assert (settings.cooldown_s, settings.threads, settings.token) == (7.0, 3, TOKEN)
 
 
+def test_an_empty_variable_does_not_hide_the_file(tmp_path: Path):
+    file = tmp_path / ".env"
+    file.write_text("MODEL=othello\n")
+    assert Settings.load({"MODEL": ""}, file).model == "othello"
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path):
+    file = tmp_path / ".env"
+    file.write_text("MODEL=othello", encoding="utf-16")
+    with pytest.raises(SettingsError, match=r"\.env is not UTF-8"):
+        Settings.load({}, file)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

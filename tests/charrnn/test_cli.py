@@ -56,6 +56,9 @@ def test_a_seed_of_broken_bytes_is_answered(stateful: Model):
         (("generate", "x", "--temperature", "-1"), "temperature must be 0 to 5"),
         (("evaluate", "nosuch.txt"), "nosuch.txt cannot be read"),
         (("convert", "nosuch.keras", "x"), "--text FILE is needed"),
+        (("convert", "nosuch", "x.onnx"), "There is no model 'nosuch'"),
+        (("convert", "shakespeare", "/nonexistent/x.onnx"), "/nonexistent/x.onnx: No such file"),
+        (("evaluate", "README.md", "--held-out-share", "nan"), "held-out share must be"),
         (("train", "nosuch.txt", "--output", "x"), "nosuch.txt cannot be read"),
     ],
 )

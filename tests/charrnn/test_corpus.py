@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from charrnn import corpus
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, OptionError
 
 
 def test_the_examples_in_the_documentation():
@@ -22,8 +22,8 @@ def test_a_folder_is_its_text_files_in_order(tmp_path: Path):
 
 def test_texts_are_cleaned_and_left_alone_where_they_are_clean(tmp_path: Path):
     file = tmp_path / "text.txt"
-    file.write_bytes("\ufeff“Well”\r\n\x0cdone\u202e".encode())
-    assert corpus.read_sources([str(file)])[0].text == '"Well"\ndone'
+    file.write_bytes("\ufeff“Well”\u00a0all\r\n\x00done\u202e".encode())
+    assert corpus.read_sources([str(file)])[0].text == '"Well" all\ndone'
     assert corpus.clean("Tis\tnone,\n\nsir--ay!") == "Tis\tnone,\n\nsir--ay!"
 
 
@@ -44,7 +44,7 @@ def test_a_source_that_is_no_text_is_refused_by_name(
 def test_the_plays_are_speeches_without_stage_directions():
     plays = corpus.read_sources([corpus.PLAYS])
     assert len(plays) == 38
-    othello = next(play.text for play in plays if play.name == "othello")
+    othello = next(play.text for play in plays if play.source == "plays:othello")
     assert othello.startswith("RODERIGO:\nTush! never tell me; I take it much unkindly\n")
     assert "\n\nIAGO:\n'Sblood, but you will not hear me:\n" in othello
     assert not set("_*#[]\\") & set(corpus.join(plays))
@@ -57,6 +57,16 @@ def test_a_play_that_is_held_out_is_in_none_of_the_rest():
     assert "MACBETH:" not in corpus.join(kept)
 
 
+def test_what_is_held_out_is_known_by_its_path_not_its_name(tmp_path: Path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "text.txt").write_text(folder)
+    one, other = (corpus.read_sources([str(tmp_path / name)]) for name in ("a", "b"))
+    assert corpus.without(one, other) == one
+    with pytest.raises(CorpusError, match="none left to train on"):
+        corpus.without(one, corpus.read_sources([str(tmp_path / "a" / "text.txt")]))
+
+
 def test_an_unknown_play_is_refused_with_those_there_are():
     with pytest.raises(CorpusError, match=r"'faust'.*macbeth"):
         corpus.read_sources(["plays:faust"])
@@ -64,6 +74,9 @@ def test_an_unknown_play_is_refused_with_those_there_are():
 
 def test_the_last_share_is_held_out():
     assert corpus.hold_out("abcdefghij", 0.3) == ("abcdefg", "hij")
+    for share in (0.0, 1.1, -1.0, float("nan")):
+        with pytest.raises(OptionError):
+            corpus.hold_out("abc", share)
 
 
 def test_the_opening_fills_the_window_and_ends_with_a_speech():

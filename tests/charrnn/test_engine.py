@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from charrnn import export
+from charrnn import corpus, evaluation, export, store
 from charrnn.engine import Engine
 from charrnn.errors import ModelError
 from charrnn.sampling import log_softmax
@@ -53,6 +53,18 @@ def test_a_lane_is_to_the_bit_what_it_is_alone(units: tuple[int, ...], int8: boo
         assert (run(engine, ids[lane : lane + 1])[0] == together[lane]).all()
 
 
+def test_int8_as_shipped_costs_less_than_five_thousandths_of_a_nat():
+    shipped = store.load("shakespeare")
+    model = export.load_keras(shipped.folder / store.KERAS)
+    float32 = Engine(export.step_graph(model, int8=False), shipped.card.spec)
+    held_out = corpus.read_sources(["plays:twelfth-night"])[0].text[:20_000]
+    ids = shipped.vocabulary.encode(held_out).ids
+    int8_nats = evaluation.score(shipped.engine, ids, 8).nats
+    float32_nats = evaluation.score(float32, ids, 8).nats
+    assert int8_nats == pytest.approx(float32_nats, abs=0.005)
+    assert int8_nats != float32_nats
+
+
 def test_int8_products_cannot_overflow_in_16_bits():
     # Two products are added in 16 bits where the processor lacks VNNI.
     assert 2 * 255 * export.WEIGHT_LIMIT <= 2**15 - 1
@@ -81,6 +93,10 @@ def test_a_graph_of_another_shape_is_refused():
         ([keras.layers.LSTM(4, activation="relu")], "not a standard forward LSTM"),
         ([keras.layers.Flatten()], "Flatten"),
         ([keras.layers.LSTM(4), keras.layers.Dense(3)], "Dense with a softmax"),
+        (
+            [keras.layers.LSTM(4), keras.layers.Dense(3, "softmax", use_bias=False)],
+            "Dense with a softmax",
+        ),
     ],
 )
 def test_a_network_that_is_something_else_is_refused(layers: list, sentence: str):

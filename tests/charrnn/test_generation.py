@@ -80,6 +80,10 @@ def test_a_windowed_model_predicts_from_exactly_its_window(windowed: Model):
     assert len(set(generated.text)) > 3
 
 
+def test_no_prompts_give_no_texts(model: Model):
+    assert generate(model, []) == []
+
+
 @pytest.mark.parametrize("options", [{"length": 0}, {"length": 10**9}, {"rng_seed": -1}])
 def test_options_beyond_their_limits_are_refused(options: dict):
     with pytest.raises(OptionError):

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 from charrnn import export, store
@@ -59,6 +60,10 @@ def test_a_card_that_lies_about_the_shapes_is_refused(model_folder: Path):
         ({"opening": 5}, "lacks or garbles"),
         ({"spec": {}}, "lacks or garbles"),
         ({"spec": []}, "lacks or garbles"),
+        ({"scores": {"held out": 5}}, "lacks or garbles"),
+        ({"scores": {"held out": {"nats": "low"}}}, "lacks or garbles"),
+        ({"opening": ""}, "opening must fill the window"),
+        ({"opening": "\x1b" * 100}, "opening must fill the window"),
         ({"sha256": {}}, "lacks or garbles"),
     ],
 )
@@ -81,6 +86,23 @@ def test_what_cannot_be_written_whole_leaves_the_old_model(model_folder: Path, s
         store.write(model_folder, stateful.card, model_folder / "nosuch.keras", b"")
     assert {p.name: p.read_bytes() for p in model_folder.iterdir()} == before
     assert [p.name for p in model_folder.parent.iterdir()] == [model_folder.name]
+
+
+def test_a_swap_that_fails_half_way_brings_the_old_model_back(
+    model_folder: Path, stateful: Model, monkeypatch: pytest.MonkeyPatch
+):
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if target == model_folder and ".old." not in path.name:
+            raise OSError("disk trouble")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="disk trouble"):
+        store.write(model_folder, stateful.card, stateful.folder / store.KERAS, b"graph")
+    assert [p.name for p in model_folder.parent.iterdir()] == [model_folder.name]
+    store.load(model_folder)
 
 
 def test_a_model_is_replaced_and_nothing_is_left_over(model_folder: Path, windowed: Model):
@@ -110,6 +132,19 @@ def test_a_keras_file_that_is_none_is_refused(tmp_path: Path, name: str):
     (tmp_path / name).write_bytes(b"not a model")
     with pytest.raises(ModelError, match=f"Keras cannot open .*{name}"):
         export.load_keras(tmp_path / name)
+
+
+def test_a_keras_file_with_a_flipped_byte_is_refused_or_read(tmp_path: Path, stateful: Model):
+    whole = (stateful.folder / store.KERAS).read_bytes()
+    file = tmp_path / "m.keras"
+    refused = 0
+    for position in np.random.default_rng(0).integers(len(whole), size=40):
+        file.write_bytes(whole[:position] + bytes([whole[position] ^ 255]) + whole[position + 1 :])
+        try:
+            export.load_keras(file)
+        except ModelError:
+            refused += 1
+    assert refused > 30
 
 
 def test_nothing_in_either_package_unpickles():

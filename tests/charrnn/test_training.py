@@ -5,11 +5,12 @@ import keras
 import numpy as np
 import pytest
 
-from charrnn import export, store
+from charrnn import export, store, training
+from charrnn.checkpoint import Checkpoints
 from charrnn.errors import CorpusError, ModelError, TrainingError
 from charrnn.progress import EpochEnd, Event
 from charrnn.spec import PRESETS, Preset, Recipe
-from charrnn.training import Job, train
+from charrnn.training import Job, build, train
 
 TEXT = "HERO:\nSo be it.\n\nURSULA:\nAnd one for thee, and one for me.\n\n" * 60
 SMALL = Preset(
@@ -21,7 +22,8 @@ SMALL = Preset(
 
 
 def job(output: Path, preset: Preset = SMALL, **changes: object) -> Job:
-    return Job(TEXT, TEXT[:400], output, preset, replace(preset.recipe, **changes))
+    recipe = replace(preset.recipe, **changes)
+    return Job(TEXT, TEXT[:400], output, preset, recipe)
 
 
 def ignore(event: Event) -> None:
@@ -43,8 +45,9 @@ def test_training_teaches_and_keeps_the_best_epoch(tmp_path: Path):
     assert epochs[-1].loss < 1.5 < 2.5 < epochs[0].loss
     best = min(epochs, key=lambda e: e.validation_loss)
     assert model.card.training["best_epoch"] == best.epoch
-    assert model.card.scores["held out"]["nats"] == pytest.approx(best.validation_loss, abs=0.05)
-    assert not options.folder.exists()
+    # Read in one stretch, the text is a little easier than in many.
+    assert 0.5 < model.card.scores["held out"]["nats"] < best.validation_loss
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.mark.parametrize("preset", [SMALL, replace(PRESETS["othello"], units=(9,))])
@@ -71,6 +74,44 @@ def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path: Path):
         train(job(tmp_path / "m", segment=30), ignore, resume=True)
 
 
+@pytest.mark.parametrize("moment", ["within an epoch", "after writing the model"])
+def test_a_run_stopped_at_any_moment_ends_the_same(
+    tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+):
+    def stop(*_: object) -> None:
+        raise InterruptedError
+
+    whole = train(job(tmp_path / "a"), ignore)
+    with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+        if moment == "within an epoch":
+            patch.setattr(training, "REPORT_INTERVAL_S", 0)
+            train(job(tmp_path / "b"), stop)
+        else:
+            patch.setattr(Checkpoints, "remove", stop)
+            train(job(tmp_path / "b"), ignore)
+    halves = train(job(tmp_path / "b"), ignore, resume=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    for one, other in zip(weights(whole), weights(halves), strict=True):
+        assert (one == other).all()
+
+
+def test_another_base_is_another_run(stateful: store.Model, windowed: store.Model, tmp_path: Path):
+    recipe = replace(SMALL.recipe, epochs=2)
+    first = Job(TEXT, TEXT, tmp_path / "m", stateful, recipe)
+    with pytest.raises(InterruptedError):
+        train(first, interrupt_after(1))
+    with pytest.raises(TrainingError, match="belongs to another text or other options"):
+        train(replace(first, start=windowed), ignore, resume=True)
+
+
+def test_a_windowed_base_keeps_its_vocabulary(windowed: store.Model, tmp_path: Path):
+    recipe = Recipe(epochs=1, learning_rate=1e-12, batch_size=512)
+    tuned = train(Job(TEXT + "☃" * 20, TEXT, tmp_path / "m", windowed, recipe), ignore)
+    assert tuned.vocabulary.characters == windowed.vocabulary.characters
+    for old, new in zip(weights(windowed), weights(tuned), strict=True):
+        np.testing.assert_allclose(new, old, atol=1e-5)
+
+
 def test_an_unfinished_run_is_not_overwritten(tmp_path: Path):
     with pytest.raises(InterruptedError):
         train(job(tmp_path / "m"), interrupt_after(1))
@@ -88,7 +129,7 @@ def test_what_could_not_be_written_is_refused_before_training(tmp_path: Path):
     (tmp_path / "precious").mkdir()
     with pytest.raises(ModelError, match="is not a model"):
         train(job(tmp_path / "precious"), ignore)
-    assert not job(tmp_path / "precious").folder.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
 def test_too_little_text_is_refused(tmp_path: Path):
@@ -100,10 +141,8 @@ def test_fine_tuning_starts_from_the_base_and_learns_new_characters(
     stateful: store.Model, tmp_path: Path
 ):
     text = TEXT + "é☃" * 20 + "$"
-    spec = stateful.card.spec
-    preset = Preset(spec.units, spec.embedding, True, replace(SMALL.recipe, epochs=1))
-    still = replace(preset.recipe, learning_rate=1e-12, weight_decay=0.0)
-    tuned = train(Job(text, TEXT, tmp_path / "m", preset, still, base=stateful), ignore)
+    still = replace(SMALL.recipe, epochs=1, learning_rate=1e-12, weight_decay=0.0)
+    tuned = train(Job(text, TEXT, tmp_path / "m", stateful, still), ignore)
     known = stateful.vocabulary.characters
     assert tuned.vocabulary.characters == known + "LUé☃"
     for old, new in zip(weights(stateful), weights(tuned), strict=True):
@@ -116,8 +155,6 @@ def test_the_othello_preset_is_the_tutorials_network():
     assert preset.recipe == Recipe(
         epochs=5, batch_size=128, learning_rate=0.001, dropout=0.2, lowercase=True
     )
-    from charrnn.training import build
-
     model = build(preset.spec(38), preset.recipe, preset.recipe.batch_size)
     assert model.input_shape == (None, 100, 1)
     kinds = [type(layer).__name__ for layer in model.layers]

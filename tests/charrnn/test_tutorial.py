@@ -1,7 +1,9 @@
 """The classic tutorial's network and loop, in its own lines, against what `convert` makes of it."""
 
+import json
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -70,6 +72,34 @@ def test_a_converted_model_writes_the_tutorials_characters(
         )
         assert written == seed + expected + "\n"
         assert len(set(expected)) > 5
+
+
+def test_a_file_of_an_older_keras_is_read(tutorial: tuple[Sequential, Path], tmp_path: Path):
+    model, folder = tutorial
+    file = tmp_path / "old.hdf5"
+    model.save(file)
+    with h5py.File(file, "r+") as content:
+        configuration = json.loads(content.attrs["model_config"])
+        for layer in configuration["config"]["layers"]:
+            if layer["class_name"] == "LSTM":
+                layer["config"]["time_major"] = False  # an option of Keras 2
+        content.attrs["model_config"] = json.dumps(configuration)
+    charrnn("convert", file, tmp_path / "m", "--text", folder / "text.txt")
+    seed = TEXT.lower()[40:140]
+    options = ("--model", tmp_path / "m", "--temperature", "0", "--length", "20")
+    assert charrnn("generate", seed, *options) == seed + tutorial_loop(model, seed, 20) + "\n"
+
+
+def test_a_network_that_only_looks_like_the_tutorials_is_refused(tmp_path: Path):
+    model = Sequential()
+    model.add(keras.Input((SEQUENCE_LENGTH, 1)))
+    model.add(LSTM(8))
+    model.add(Dense(len(set(TEXT.lower())), activation="relu"))
+    model.add(keras.layers.Softmax())
+    model.save(tmp_path / "m.keras")
+    (tmp_path / "text.txt").write_text(TEXT)
+    arguments = (tmp_path / "m.keras", tmp_path / "m", "--text", tmp_path / "text.txt")
+    assert "not a plain stack of LSTMs" in charrnn("convert", *arguments, fails=True)
 
 
 def test_a_text_of_another_alphabet_is_refused(tutorial: tuple[Sequential, Path], tmp_path: Path):

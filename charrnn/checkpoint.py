@@ -1,0 +1,86 @@
+"""Where an interrupted training run goes on: a folder beside the model that is to be."""
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from charrnn import store
+from charrnn.errors import TrainingError
+
+_STATE, _BEST = "state.json", "best.keras"
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """How far a run has come."""
+
+    epoch: int = 0  # epochs finished
+    best_epoch: int = 0
+    best_validation_loss: float = math.inf  # nats per character
+    seconds: float = 0.0  # spent on training
+    history: list[dict[str, float]] = field(default_factory=list)  # losses, epoch by epoch
+    checkpoint: str = ""  # the file with weights and optimizer
+    fingerprint: str = ""  # of what the run is: text, network, recipe
+
+
+class Checkpoints:
+    """A run's folder. Its state is written last and names only files that are whole, so a run
+    that is killed at any moment finds the last epoch that it finished."""
+
+    def __init__(self, output: Path):
+        self.folder = output.with_name(output.name + ".training")
+
+    @property
+    def best(self) -> Path:
+        """The weights that did best so far, as a Keras file."""
+        return self.folder / _BEST
+
+    def start(self) -> None:
+        """Make the folder. Raises TrainingError when there is an unfinished run in it."""
+        if self.folder.exists():
+            raise TrainingError(
+                f"{self.folder} holds an unfinished run. Go on with it with --resume, or delete it."
+            )
+        self.folder.mkdir(parents=True)
+
+    def resume(self, fingerprint: str) -> Progressed:
+        """How far the run had come; nowhere, when it was stopped in its first epoch. Raises
+        TrainingError when it was a run of another `fingerprint`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / _STATE
+        if not path.is_file():
+            return Progressed()
+        progressed = Progressed(**json.loads(path.read_bytes()))
+        if progressed.fingerprint != fingerprint:
+            raise TrainingError(
+                f"The checkpoint in {self.folder} belongs to another text or other options. "
+                "Give the same ones, or start afresh without --resume."
+            )
+        return progressed
+
+    def save_best(self, save: Callable[[Path], None]) -> None:
+        """Let `save` write the best weights."""
+        self._save(save, _BEST)
+
+    def save(self, save: Callable[[Path], None], progressed: Progressed) -> None:
+        """Let `save` write `progressed.checkpoint`, then note that it is there."""
+        self._save(save, progressed.checkpoint)
+        store.write_file(self.folder / _STATE, json.dumps(asdict(progressed)).encode())
+        for path in self.folder.glob("*.weights.h5"):
+            if path.name != progressed.checkpoint:
+                path.unlink()
+
+    def remove(self) -> None:
+        """The run is finished. Renamed first: half a folder must not look like a run."""
+        finished = self.folder.with_name(f".{self.folder.name}.finished")
+        self.folder.rename(finished)
+        shutil.rmtree(finished)
+
+    def _save(self, save: Callable[[Path], None], name: str) -> None:
+        new = self.folder / f"new-{name}"
+        save(new)
+        store.sync(new)
+        new.replace(self.folder / name)
