@@ -151,19 +151,25 @@ async def test_a_hostile_seed_can_neither_ping_nor_break_the_reply(world: World)
     edit = world.env.http_requests[mark:][-1].json
     assert edit["allowed_mentions"] == {"parse": []}
     assert shown(result).seed == HOSTILE.replace("\u202e", "")
+    assert await markup(world, result.response.id) == HARMLESS
+
+
+async def test_a_hostile_text_can_neither_ping_nor_break_the_reply(world: World):
+    reply = Reply("So", HOSTILE, "tiny", 0.7, 5).render()
+    message = await world.env.bot.get_channel(world.channel.id).send(reply)
+    assert world.env.http_requests[-1].json["allowed_mentions"] == {"parse": []}
+    assert await markup(world, message.id) == HARMLESS
+
+
+HARMLESS = {"paragraph", "inline", "text", "break", "strong_open", "strong_close", "subtext"}
+
+
+async def markup(world: World, message_id: int) -> set[str]:
+    """The kinds of markup that a message shows."""
     preview = world.env.preview(world.channel, viewers=[world.alice], layout="channel")
     async with preview as page:
-        message = (await page.snapshot())["messages"][str(result.response.id)]
-    kinds = token_kinds(message["content_tokens"])
-    assert kinds == {
-        "paragraph",
-        "inline",
-        "text",
-        "break",
-        "strong_open",
-        "strong_close",
-        "subtext",
-    }
+        message = (await page.snapshot())["messages"][str(message_id)]
+    return token_kinds(message["content_tokens"])
 
 
 def token_kinds(tokens: Any) -> set[str]:
