@@ -74,7 +74,9 @@ class Reporter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: object
     ) -> None:
         self._bar.stop()
-        if self._style is ProgressFormat.JSON and isinstance(error, CharRNNError | OSError):
+        if isinstance(error, KeyboardInterrupt):
+            self._console.print("Stopped. The same command with --resume goes on.")
+        elif self._style is ProgressFormat.JSON and isinstance(error, CharRNNError | OSError):
             self._line("error", message=str(error))
 
     def __call__(self, event: Event) -> None:
