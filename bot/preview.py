@@ -1,16 +1,14 @@
 """The same bot in a simulated Discord, in a local browser, without a token."""
 
 import asyncio
-import logging
 import socket
+import sys
 from datetime import UTC, datetime
 
 import simcord
 
 from bot.client import Bot
 from bot.errors import SettingsError
-
-log = logging.getLogger(__name__)
 
 SETTLE_TIMEOUT_S = 30.0  # how long a command may take
 
@@ -31,9 +29,10 @@ async def serve(bot: Bot, port: int, stop: asyncio.Event) -> None:
         _check_free(port)
         page = discord.preview(channel, viewers=[viewer], layout="channel", port=port)
         async with page as preview:
-            log.info("No DISCORD_TOKEN is set, so this is a preview, with the real model.")
-            log.info("Open %s", preview.url)
-            log.info("and type /shakespeare. Ctrl-C ends it.")
+            print("No DISCORD_TOKEN is set, so this is a preview, with the real model.")
+            print(f"Open  {preview.url}")
+            print("There, type /shakespeare and Enter, then your words and Enter. Ctrl-C ends it.")
+            sys.stdout.flush()
             ends = [asyncio.create_task(stop.wait()), asyncio.create_task(preview.wait_closed())]
             _, pending = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for task in pending:

@@ -25,6 +25,13 @@ _FOOTER = re.compile(
     r" · random seed (?P<rng_seed>\d+)(?: · left out: .+)?$"
 )
 
+# Bold does not reach across an empty line.
+_GAP = r"\s*\n\s*\n\s*"
+# An asterisk of the seed or the text is escaped; only the bold's own are bare.
+_BOLD = r"\*\*(?:\\.|[^\\*])*\*\*"
+_SEED = re.compile(rf"{_BOLD}(?:{_GAP}{_BOLD})*", re.DOTALL)
+_BARE_STARS = re.compile(r"(\\.)|\*\*", re.DOTALL)
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -68,9 +75,9 @@ class Reply:
         if footer is None:
             raise ValueError("not a reply of this bot")
         body = content[: footer.start()]
-        # An asterisk of the seed or the text is escaped; only the bold's own are bare.
-        bold = re.match(r"\*\*((?:\\.|[^\\*])*)\*\*", body, re.DOTALL)
-        seed, text = (bold[1], body[bold.end() :]) if bold else ("", body)
+        bold = _SEED.match(body)
+        seed = _BARE_STARS.sub(r"\1", bold[0]) if bold else ""
+        text = body[bold.end() :] if bold else body
         return cls(
             unescape(seed),
             unescape(text),
@@ -113,4 +120,7 @@ def _backslash(match: re.Match[str]) -> str:
 
 
 def _bold(seed: str) -> str:
-    return f"**{escape(seed)}**" if seed else ""
+    # The zero-width space: bold may not end between punctuation and a letter.
+    paragraphs = re.split(f"({_GAP})", seed)
+    bold = (f"**{escape(p)}{_INVISIBLE}**" if p.strip() else p for p in paragraphs)
+    return "".join(bold)

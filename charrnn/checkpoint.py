@@ -53,11 +53,16 @@ class Checkpoints:
         path = self.folder / _STATE
         if not path.is_file():
             return Progressed()
-        progressed = Progressed(**json.loads(path.read_bytes()))
+        try:
+            progressed = Progressed(**json.loads(path.read_bytes()))
+        except (ValueError, TypeError) as error:
+            raise TrainingError(
+                f"{path} is damaged. Delete {self.folder} to start afresh."
+            ) from error
         if progressed.fingerprint != fingerprint:
             raise TrainingError(
                 f"The checkpoint in {self.folder} belongs to another text or other options. "
-                "Give the same ones, or start afresh without --resume."
+                "Give the same ones; or delete it, to start afresh."
             )
         return progressed
 

@@ -127,7 +127,9 @@ def train(
     held_out_share: Annotated[
         float, typer.Option(help="Without --held-out: the last part of the text, held out.")
     ] = HELD_OUT_SHARE,
-    rng_seed: Annotated[int, typer.Option(help="The same one gives the same model.")] = 0,
+    rng_seed: Annotated[
+        int, typer.Option(help="The same one gives the same model.", min=0, max=2**32 - 1)
+    ] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint.")
     ] = False,
@@ -135,6 +137,8 @@ def train(
 ) -> None:
     """Train a model on SOURCE..., or fine-tune one with --base."""
     with Reporter(progress, notes) as report:
+        if not resume:
+            _check_new(output)
         text, held_out_text = _read(sources, held_out or [], held_out_share)
         start = store.load(base) if base else PRESETS[preset]
         recipe = fine_tuning(start.card.spec) if isinstance(start, store.Model) else start.recipe
@@ -227,6 +231,7 @@ def convert(
     if source.suffix in (".keras", ".h5", ".hdf5"):
         if text is None:
             raise OptionError("--text FILE is needed: the text that the model was trained on.")
+        _check_new(destination)
         _with_keras("conversion").convert(source, text, destination)
     elif destination.suffix in names:
         folder = store.load(str(source)).folder  # damaged files are not passed on
@@ -250,11 +255,17 @@ def main() -> None:
     except CharRNNError as error:
         message = str(error)
     except OSError as error:
-        message = f"{error.filename or 'The system'}: {error.strerror}."
+        message = f"{error.filename}: {error.strerror}." if error.strerror else f"{error}."
     else:
         return
     notes.print(Text(f"Error: {message}"), style="red", soft_wrap=True)
     sys.exit(1)
+
+
+def _check_new(output: Path) -> None:
+    """Raises OptionError rather than let a model that took hours be written over."""
+    if output.exists():
+        raise OptionError(f"{output} exists already. Give another name, or delete it first.")
 
 
 def _with_keras(module: str) -> Any:

@@ -103,6 +103,8 @@ class _Run:
         if self.recipe.lowercase:
             text, validation = text.lower(), validation.lower()
         store.check_destination(job.output)
+        if not text:
+            raise CorpusError("All of the text is held out; there is none left to train on.")
         self.vocabulary = _vocabulary(text, job.start)
         self.spec = _spec(job.start, len(self.vocabulary))
         self.ids = self.vocabulary.encode(text).ids
@@ -119,7 +121,15 @@ class _Run:
         keras.utils.set_random_seed(job.rng_seed)
         self.model = self._network()
         if self.progressed.checkpoint:
-            self.model.load_weights(self.checkpoints.folder / self.progressed.checkpoint)
+            self._load(self.checkpoints.folder / self.progressed.checkpoint)
+
+    def _load(self, checkpoint: Path) -> None:
+        try:
+            self.model.load_weights(checkpoint)
+        except (OSError, KeyError, ValueError) as error:
+            raise TrainingError(
+                f"{checkpoint} is damaged. Delete {checkpoint.parent} to start afresh."
+            ) from error
 
     def finish(self) -> store.Model:
         while self.progressed.epoch < self.recipe.epochs:

@@ -43,7 +43,7 @@ async def test_the_reply_is_the_seed_in_bold_and_500_characters_and_how_they_cam
     world: World, stateful: Model
 ):
     result = await ask(world, "So be it")
-    assert result.response.content.startswith("**So be it**")
+    assert result.response.content.startswith("**So be it\u200b**")
     assert not result.ephemeral
     assert result.response.embeds == []
     reply = shown(result)

@@ -35,6 +35,7 @@ def start(folder: Path, **environment: str) -> subprocess.Popen[str]:
         [sys.executable, "-m", "bot"],
         cwd=folder,
         env=kept | environment,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
     )
@@ -110,9 +111,9 @@ async def test_a_refused_token_is_a_matter_of_the_settings(stateful: Model):
 @pytest.fixture
 def preview(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A running preview with the shipped model, and its address."""
-    process = start(tmp_path, PREVIEW_PORT="0", COOLDOWN_S="0")
-    assert process.stderr is not None
-    url = next(found[0] for line in process.stderr if (found := re.search(r"http://\S+", line)))
+    process = start(tmp_path, PREVIEW_PORT="0", COOLDOWN_S="0", LOG_LEVEL="ERROR")
+    assert process.stdout is not None
+    url = next(found[0] for line in process.stdout if (found := re.search(r"http://\S+", line)))
     yield process, url
     process.kill()
     process.communicate()
@@ -172,12 +173,12 @@ def shakespeare(page: Page, seed: str) -> Locator:
 
 
 def test_shakespeare_answers_in_the_browser_and_rerolls(page: Page):
-    content = shakespeare(page, "To be, or not to be")
+    content = shakespeare(page, "To be, or not to be.")
     answer = content.inner_text()
-    assert content.locator("strong").inner_text() == "To be, or not to be"
+    assert content.locator("strong").inner_text().strip("\u200b") == "To be, or not to be."
     assert "shakespeare · temperature 0.7 · random seed" in content.locator("small").inner_text()
-    written = answer.removeprefix("To be, or not to be").rpartition("\n")[0]
+    written = answer.removeprefix("To be, or not to be.\u200b").rpartition("\n")[0]
     assert 480 <= len(written) <= 500 < MESSAGE_LIMIT
     page.get_by_role("button", name="Reroll").click()
     expect(content).not_to_have_text(answer, use_inner_text=True, timeout=30_000)
-    assert content.inner_text().startswith("To be, or not to be")
+    assert content.inner_text().startswith("To be, or not to be.")

@@ -16,9 +16,15 @@ def reply(seed: str = "So", text: str = TEXT, **changes: object) -> Reply:
 
 def test_verse_keeps_its_lines_under_the_seed_in_bold():
     assert reply("The sprites:", " " + TEXT).render() == (
-        "**The sprites:** And, sweet sprites, the burthen bear.\nHark, hark!"
+        "**The sprites:\u200b** And, sweet sprites, the burthen bear.\nHark, hark!"
         "\n-# tiny · temperature 0.7 · random seed 5"
     )
+
+
+def test_each_paragraph_of_the_seed_is_bold():
+    content = reply("IAGO:\nSo *be* it.\n\nHERO:").render()
+    assert content.startswith("**IAGO:\nSo \\*be\\* it.\u200b**\n\n**HERO:\u200b**And,")
+    assert Reply.parse(content).seed == "IAGO:\nSo *be* it.\n\nHERO:"
 
 
 def test_an_empty_seed_leaves_no_empty_bold():

@@ -58,6 +58,8 @@ def test_a_seed_of_broken_bytes_is_answered(stateful: Model):
         (("convert", "nosuch.keras", "x"), "--text FILE is needed"),
         (("convert", "nosuch", "x.onnx"), "There is no model 'nosuch'"),
         (("convert", "shakespeare", "/nonexistent/x.onnx"), "/nonexistent/x.onnx: No such file"),
+        (("train", "README.md", "--output", "docs"), "docs exists already"),
+        (("convert", "nosuch.keras", "docs", "--text", "README.md"), "docs exists already"),
         (("evaluate", "README.md", "--held-out-share", "nan"), "held-out share must be"),
         (("train", "nosuch.txt", "--output", "x"), "nosuch.txt cannot be read"),
     ],

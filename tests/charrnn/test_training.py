@@ -67,6 +67,16 @@ def weights(model: store.Model) -> list[np.ndarray]:
     return export.load_keras(model.folder / store.KERAS).get_weights()
 
 
+@pytest.mark.parametrize("name", ["state.json", "epoch-1.weights.h5"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str):
+    with pytest.raises(InterruptedError):
+        train(job(tmp_path / "m"), interrupt_after(1))
+    file = tmp_path / "m.training" / name
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(TrainingError, match=f"{name} is damaged"):
+        train(job(tmp_path / "m"), ignore, resume=True)
+
+
 def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path: Path):
     with pytest.raises(InterruptedError):
         train(job(tmp_path / "m"), interrupt_after(1))
