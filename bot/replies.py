@@ -17,7 +17,7 @@ DROPPED_LIMIT = 12  # characters named in the last line
 HIDDEN = ("Cc", "Cf", "Cs")  # Unicode categories: control, format, surrogate
 _INVISIBLE = "\u200b"  # zero-width space: shows nothing, breaks links and mentions
 # Only what would be markup where it stands: copied messages show the backslashes.
-_MARKUP = re.compile(r"[\\*_~`|<\[\]]|:(?=\S+:)|(?m:^)[ \t]*(?:[>#-]|\d+[.)])")
+_MARKUP = re.compile(r"[\\*_~`|<\[\]]|:(?=[^\s:]{1,64}:)|(?m:^)[ \t]*(?:[>#-]|\d+[.)])")
 _LINK = re.compile(r"(?<=/)(?=/)|(?<=@)|(?i:(?<=discord)|(?<=discordapp))(?=\.)")
 _ESCAPED = re.compile(r"\\([^0-9A-Za-z\s])")
 _FOOTER = re.compile(
@@ -26,7 +26,7 @@ _FOOTER = re.compile(
 )
 
 # Bold does not reach across an empty line.
-_GAP = r"\s*\n\s*\n\s*"
+_GAP = r"\n\s*\n\s*"
 # An asterisk of the seed or the text is escaped; only the bold's own are bare.
 _BOLD = r"\*\*(?:\\.|[^\\*])*\*\*"
 _SEED = re.compile(rf"{_BOLD}(?:{_GAP}{_BOLD})*", re.DOTALL)
@@ -61,8 +61,9 @@ class Reply:
         while (excess := utf16_length(content) - MESSAGE_LIMIT) > 0:
             if len(seed) <= 1:
                 raise ValueError("the text alone is too long for a message")
-            # A character takes at most two units, with its backslash or as a surrogate pair.
-            seed = "…" + seed.removeprefix("…")[ceil(excess / 2) :]
+            # A character takes at most three units: itself, its backslash, and its share of the
+            # stars around a paragraph. So this never takes away much too much.
+            seed = "…" + seed.removeprefix("…")[ceil(excess / 3) :]
             content = _bold(seed) + rest
         return content
 
@@ -95,8 +96,8 @@ def visible(text: str) -> str:
 
 
 def as_shown(seed: str) -> str:
-    """`seed` as a reply can show it, and give it back."""
-    return visible(seed).strip()
+    """`seed` as a reply can show it, and give it back: of a long one, the end."""
+    return visible(seed).strip()[-MESSAGE_LIMIT:].lstrip()
 
 
 def escape(text: str) -> str:

@@ -49,10 +49,12 @@ def test_any_reply_is_short_enough_and_read_back_as_it_was_shown(
     assert replace(parsed, text="") == replace(original, text="", dropped="")
 
 
-@pytest.mark.parametrize("seed", ["*" * 6000, "☃" * 6000, "😀" * 6000, "word " * 1200])
+@pytest.mark.parametrize(
+    "seed", ["*" * 6000, "☃" * 6000, "😀" * 6000, "word " * 1200, ":" * 6000, "a\n\n" * 2000]
+)
 def test_of_a_seed_too_long_to_show_the_end_is_shown(seed: str):
     content = reply(seed, "*" * 500).render()
-    assert MESSAGE_LIMIT - 4 <= utf16_length(content) <= MESSAGE_LIMIT
+    assert MESSAGE_LIMIT - 10 <= utf16_length(content) <= MESSAGE_LIMIT
     parsed = Reply.parse(content)
     assert parsed.seed.startswith("…")
     assert seed.rstrip().endswith(parsed.seed[1:])
