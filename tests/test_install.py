@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 def test_a_second_make_installs_nothing(tmp_path: Path, target: str, does: str):
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
-    plan = ["make", "--dry-run", target]
+    plan = ["make", "--no-print-directory", "--dry-run", target]
     first = subprocess.check_output(plan, cwd=tmp_path, encoding="utf-8")
     assert "pip install" in first
     assert "-m venv" in first
