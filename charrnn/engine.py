@@ -53,6 +53,15 @@ class Engine:
         logits, state = outputs
         return logits, state
 
+    def read(self, ids: np.ndarray) -> np.ndarray:
+        """Let fresh lanes read a text each, ids int32 `(B, T)`, T at least 1 -> logits `(B, V)` of
+        the character that follows."""
+        steps = np.ascontiguousarray(ids.T)
+        logits, state = self.step(steps[0], self.zero_state(len(ids)))
+        for step in steps[1:]:
+            logits, state = self.step(step, state)
+        return logits
+
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -69,12 +69,7 @@ def _score_windows(engine: Engine, ids: np.ndarray, batch: int = 256) -> Score:
     nats = 0.0
     for start in range(0, len(views), batch):
         chosen = views[start : start + batch]
-        logits, state = engine.step(
-            np.ascontiguousarray(chosen[:, 0]), engine.zero_state(len(chosen))
-        )
-        for t in range(1, window):
-            logits, state = engine.step(np.ascontiguousarray(chosen[:, t]), state)
-        nats -= _likelihood(logits, chosen[:, window])
+        nats -= _likelihood(engine.read(chosen[:, :window]), chosen[:, window])
     return Score(nats / len(views), len(views))
 
 

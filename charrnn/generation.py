@@ -43,7 +43,9 @@ def generate(model: Model, prompts: Sequence[Prompt]) -> list[Generated]:
     alone. Raises nothing on account of a seed, whatever is in it."""
     if not prompts:
         return []
-    windows, dropped = zip(*(_window(model, prompt.seed) for prompt in prompts), strict=True)
+    opening = model.vocabulary.encode(model.opening).ids
+    seeds = [model.vocabulary.encode(prompt.seed) for prompt in prompts]
+    windows = [np.concatenate([opening, s.ids])[-model.engine.spec.window :] for s in seeds]
     length = max(prompt.length for prompt in prompts)
     uniforms = np.zeros((len(prompts), length))
     for lane, prompt in enumerate(prompts):
@@ -53,17 +55,9 @@ def generate(model: Model, prompts: Sequence[Prompt]) -> list[Generated]:
     reader = _Stateful if model.engine.spec.stateful else _Sliding
     written = _write(reader(model.engine, len(prompts)), np.stack(windows), sampler, uniforms)
     return [
-        Generated(model.vocabulary.decode(written[lane, : prompt.length]), dropped[lane])
+        Generated(model.vocabulary.decode(written[lane, : prompt.length]), seeds[lane].dropped)
         for lane, prompt in enumerate(prompts)
     ]
-
-
-def _window(model: Model, seed: str) -> tuple[np.ndarray, str]:
-    """The last characters of opening + seed, ids `(T,)`, and what had to be left out."""
-    encoded = model.vocabulary.encode(seed)
-    opening = model.vocabulary.encode(model.opening).ids
-    window = np.concatenate([opening, encoded.ids])[-model.engine.spec.window :]
-    return window, encoded.dropped
 
 
 def _write(

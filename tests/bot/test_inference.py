@@ -33,15 +33,20 @@ def prompt(n: int) -> Prompt:
     return Prompt("So be it", length=20, rng_seed=n)
 
 
+async def start(inference: Inference, *numbers: int) -> "list[asyncio.Task[Generated]]":
+    """Let people ask, and a worker that is free take up what they ask."""
+    tasks = [asyncio.create_task(inference.generate(prompt(n))) for n in numbers]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return tasks
+
+
 async def test_requests_that_come_while_a_batch_is_written_form_the_next_one(stateful: Model):
     gate = Gate()
     inference = Inference(stateful, gate, batch_limit=4, queue_limit=100)
-    first = asyncio.create_task(inference.generate(prompt(0)))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    [first] = await start(inference, 0)
     assert gate.batches == [1]  # whoever asks alone waits for nobody
-    others = [asyncio.create_task(inference.generate(prompt(n))) for n in range(1, 7)]
-    await asyncio.sleep(0)
+    others = await start(inference, *range(1, 7))
     gate.open.set()
     texts = await asyncio.gather(first, *others)
     assert gate.batches == [1, 4, 2]
@@ -65,11 +70,8 @@ async def test_a_full_queue_is_refused_with_the_wait_to_expect(stateful: Model):
     gate = Gate()
     now = 0.0
     inference = Inference(stateful, gate, batch_limit=1, queue_limit=2, clock=lambda: now)
-    waiting = [asyncio.create_task(inference.generate(prompt(0)))]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    waiting += [asyncio.create_task(inference.generate(prompt(n))) for n in (1, 2)]
-    await asyncio.sleep(0)
+    waiting = await start(inference, 0)
+    waiting += await start(inference, 1, 2)
     with pytest.raises(BusyError, match="again in about 1 second") as refusal:
         await inference.generate(prompt(3))
     assert refusal.value.wait_s == 1.0
@@ -89,11 +91,8 @@ async def test_a_failed_batch_fails_its_own_requests_and_no_others(stateful: Mod
 async def test_closing_finishes_the_batch_under_way_and_turns_the_others_away(stateful: Model):
     gate = Gate()
     inference = Inference(stateful, gate, batch_limit=1, queue_limit=100)
-    tasks = [asyncio.create_task(inference.generate(prompt(0)))]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    tasks += [asyncio.create_task(inference.generate(prompt(n))) for n in (1, 2)]
-    await asyncio.sleep(0)
+    tasks = await start(inference, 0)
+    tasks += await start(inference, 1, 2)
     closing = asyncio.create_task(inference.close())
     await asyncio.sleep(0)
     gate.open.set()
@@ -108,11 +107,8 @@ async def test_closing_finishes_the_batch_under_way_and_turns_the_others_away(st
 async def test_who_no_longer_waits_costs_nobody_anything(stateful: Model):
     gate = Gate()
     inference = Inference(stateful, gate, batch_limit=4, queue_limit=100)
-    first = asyncio.create_task(inference.generate(prompt(0)))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    impatient, patient = (asyncio.create_task(inference.generate(prompt(n))) for n in (1, 2))
-    await asyncio.sleep(0)
+    [first] = await start(inference, 0)
+    impatient, patient = await start(inference, 1, 2)
     impatient.cancel()
     await asyncio.sleep(0)
     gate.open.set()
