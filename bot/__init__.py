@@ -8,5 +8,8 @@ def main() -> None:
     try:
         from bot.__main__ import main as serve
     except ModuleNotFoundError as error:
-        sys.exit(f"The bot needs {error.name}, which is not installed: pip install 'charrnn[bot]'.")
+        sys.exit(
+            f"The bot needs {error.name}, which comes with charrnn's extra `bot`: "
+            "pip install '.[bot]' where charrnn was cloned."
+        )
     serve()

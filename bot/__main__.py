@@ -57,7 +57,8 @@ async def _preview(bot: Bot, port: int, stop: asyncio.Event) -> None:
     except ModuleNotFoundError as error:
         missing = (
             "DISCORD_TOKEN is not set. Set it, in the environment or in .env; or install the "
-            f"preview, which needs none: pip install 'charrnn[bot,preview]' ({error})."
+            "preview, which needs none: pip install '.[preview]' where charrnn was cloned "
+            f"({error})."
         )
         raise SettingsError([missing]) from error
     await preview.serve(bot, port, stop)
