@@ -12,6 +12,7 @@ from charrnn.errors import (
     CorpusError,
     ModelError,
     OptionError,
+    Stopped,
     TrainingError,
 )
 from charrnn.evaluation import Score, score
@@ -29,6 +30,7 @@ __all__ = [
     "Prompt",
     "Sampling",
     "Score",
+    "Stopped",
     "TrainingError",
     "generate",
     "load",

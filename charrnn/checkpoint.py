@@ -2,8 +2,10 @@
 
 import json
 import math
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,10 +20,14 @@ class Progressed:
     """How far a run has come."""
 
     epoch: int = 0  # epochs finished
+    batches: int = 0  # done in the epoch under way,
+    characters: int = 0  # what they held,
+    nats: float = 0.0  # and their loss, summed over the characters
     best_epoch: int = 0
     best_validation_loss: float = math.inf  # nats per character
     seconds: float = 0.0  # spent on training
-    history: list[dict[str, float]] = field(default_factory=list)  # losses, epoch by epoch
+    # Losses, epoch by epoch; of a base before training, the validation loss alone.
+    history: list[dict[str, float]] = field(default_factory=list)
     checkpoint: str = ""  # the file with weights and optimizer
     fingerprint: str = ""  # of what the run is: text, network, recipe
 
@@ -46,20 +52,21 @@ class Checkpoints:
             )
         self.folder.mkdir(parents=True)
 
-    def resume(self, fingerprint: str) -> Progressed:
-        """How far the run had come; nowhere, when it was stopped in its first epoch. Raises
-        TrainingError when it was a run of another `fingerprint`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def resume(self, start: Progressed) -> Progressed:
+        """How far the run had come; `start`, when it was killed before its first checkpoint.
+        Raises TrainingError when there is none, or one of another fingerprint than `start`'s."""
+        if not self.folder.is_dir():
+            raise TrainingError(f"There is no {self.folder}, so there is no run to go on with.")
         path = self.folder / _STATE
         if not path.is_file():
-            return Progressed()
+            return start
         try:
             progressed = Progressed(**json.loads(path.read_bytes()))
         except (ValueError, TypeError) as error:
             raise TrainingError(
                 f"{path} is damaged. Delete {self.folder} to start afresh."
             ) from error
-        if progressed.fingerprint != fingerprint:
+        if progressed.fingerprint != start.fingerprint:
             raise TrainingError(
                 f"The checkpoint in {self.folder} belongs to another text or other options. "
                 "Give the same ones; or delete it, to start afresh."
@@ -83,6 +90,22 @@ class Checkpoints:
         finished = self.folder.with_name(f".{self.folder.name}.finished")
         self.folder.rename(finished)
         shutil.rmtree(finished)
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Say where a run that the disk has stopped can go on. Raises TrainingError for OSError."""
+        try:
+            yield
+        except OSError as error:
+            for path in self.folder.glob("new-*"):
+                path.unlink()  # makes room, if the disk is full
+            # HDF5 wraps the system's word in a report of its own.
+            wrapped = re.search("error message = '(.+?)'", str(error))
+            reason = wrapped[1] if wrapped else error.strerror or str(error)
+            raise TrainingError(
+                f"The training stopped, since it could not be written down: {reason}. What was "
+                f"kept before is safe in {self.folder}; --resume goes on from there."
+            ) from error
 
     def _save(self, save: Callable[[Path], None], name: str) -> None:
         new = self.folder / f"new-{name}"

@@ -7,8 +7,9 @@ import os
 import secrets
 import shlex
 import shutil
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
@@ -21,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn import corpus, evaluation, store
-from charrnn.errors import CharRNNError, OptionError
+from charrnn.errors import CharRNNError, OptionError, Stopped
 from charrnn.generation import Prompt
 from charrnn.generation import generate as generate_texts
 from charrnn.progress import ProgressFormat, Reporter
@@ -31,6 +32,8 @@ from charrnn.vocabulary import describe_characters
 
 DEFAULT_MODEL = "shakespeare"
 HELD_OUT_SHARE = 0.1
+PICTURES = (".png", ".svg", ".pdf")
+INTERRUPTED = 130  # the shell's exit code for a program that Ctrl-C ended
 
 app = typer.Typer(
     help="Character-level LSTMs: write with them, train them, measure them.",
@@ -60,6 +63,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 class PresetName(StrEnum):
     SHAKESPEARE = "shakespeare"
+    TINYSHAKESPEARE = "tinyshakespeare"
+    CHAT = "chat"
     OTHELLO = "othello"
 
 
@@ -120,6 +125,7 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the text.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Texts read side by side.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Its peak.")] = None,
     held_out: Annotated[
         list[str] | None,
         typer.Option(metavar="SOURCE", help="Validate on this, and keep it out of training."),
@@ -133,16 +139,21 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint.")
     ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the learning curve: .png, .svg, .pdf.")
+    ] = None,
     progress: Annotated[ProgressFormat, typer.Option(help="How to report.")] = ProgressFormat.RICH,
 ) -> None:
     """Train a model on SOURCE..., or fine-tune one with --base."""
     with Reporter(progress, notes) as report:
         if not resume:
             _check_new(output)
+        if plot:
+            _check_picture(plot)
         text, held_out_text = _read(sources, held_out or [], held_out_share)
         start = store.load(base) if base else PRESETS[preset]
         recipe = fine_tuning(start.card.spec) if isinstance(start, store.Model) else start.recipe
-        changes = {"epochs": epochs, "batch_size": batch_size}
+        changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         training = _with_keras("training")
         job = training.Job(
             text=text,
@@ -152,8 +163,10 @@ def train(
             recipe=replace(recipe, **{k: v for k, v in changes.items() if v is not None}),
             source={"command": _command_line()},
             rng_seed=rng_seed,
+            plot=plot,
         )
-        model = training.train(job, report, resume)
+        with _until_interrupted() as stopping:
+            model = training.train(job, report, resume, stopping)
         report.finished(output, model.card.scores)
 
 
@@ -252,6 +265,9 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
+    except Stopped as stopped:
+        notes.print(Text(str(stopped)), soft_wrap=True)
+        sys.exit(INTERRUPTED)
     except CharRNNError as error:
         message = str(error)
     except OSError as error:
@@ -266,6 +282,32 @@ def _check_new(output: Path) -> None:
     """Raises OptionError rather than let a model that took hours be written over."""
     if output.exists():
         raise OptionError(f"{output} exists already. Give another name, or delete it first.")
+
+
+def _check_picture(path: Path) -> None:
+    """Raises OptionError rather than fail to draw when the first epoch is done."""
+    if path.suffix not in PICTURES or not path.parent.is_dir():
+        raise OptionError(f"--plot needs a file in a folder that exists: {', '.join(PICTURES)}.")
+
+
+@contextmanager
+def _until_interrupted() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM has come. The second one ends the program at once."""
+    received: list[int] = []
+
+    def receive(number: int, _: object) -> None:
+        received.append(number)
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {n: signal.signal(n, receive) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        restore()
 
 
 def _with_keras(module: str) -> Any:

@@ -1,6 +1,9 @@
 """Texts in: files, folders, the Shakespeare plays; cleaned; cut into training batches."""
 
+import gzip
+import json
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import unescape
@@ -93,6 +96,8 @@ def _read_source(source: str) -> list[Document]:
     if kind == PLAYS:
         return _read_plays(name)
     path = Path(source)
+    if path.name.endswith((".jsonl", ".jsonl.gz")):
+        return [Document(str(path.resolve()), messages(read_text(path)))]
     if path.is_dir():
         files = sorted(path.glob("*.txt"))
         if not files:
@@ -108,11 +113,16 @@ def _read_file(path: Path) -> Document:
 def read_text(path: Path) -> str:
     """A text file as it is, but for `\\n` as newline. Raises CorpusError."""
     try:
-        return path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+        return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise CorpusError(
             f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8 and try again."
         ) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CorpusError(f"{path} is not a whole gzip file.") from error
     except OSError as error:
         raise CorpusError(f"{path} cannot be read: {error.strerror}.") from error
 
@@ -150,6 +160,26 @@ def speeches(markdown: str) -> str:
             if line:
                 lines.append(line)
     return clean("\n".join(lines[1:]) + "\n\n")
+
+
+def messages(lines: str) -> str:
+    """A channel's messages, a JSON object a line with `content` and `bot`, as text: a message a
+    line, without the bots' and without authors.
+
+    >>> messages('{"bot": false, "content": "hi"}\\n{"bot": true, "content": "Beep."}')
+    'hi\\n'
+    """
+    contents: list[str] = []
+    for number, line in enumerate(lines.rstrip("\n").split("\n"), start=1):
+        try:
+            message = json.loads(line)
+            if not message["bot"]:
+                contents.append(" ".join(clean(message["content"]).split("\n")).strip())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CorpusError(
+                f"Line {number} is not a message: a JSON object with `content` and `bot`."
+            ) from error
+    return "".join(content + "\n" for content in contents if content)
 
 
 def segments(ids: np.ndarray, lanes: int, steps: int, offset: int) -> Iterator[np.ndarray]:

@@ -4,6 +4,7 @@ CharRNNError
 ├── CorpusError      a text that cannot be read or is too short
 ├── ModelError       a model that is missing, damaged, or not what it says it is
 ├── OptionError      an option outside its limits
+├── Stopped          a training run that was asked to stop
 └── TrainingError    a training run that cannot start or go on
 """
 
@@ -22,6 +23,10 @@ class ModelError(CharRNNError):
 
 class OptionError(CharRNNError):
     """An option lies outside its limits."""
+
+
+class Stopped(CharRNNError):  # noqa: N818 - nothing went wrong
+    """A training run was asked to stop, and did."""
 
 
 class TrainingError(CharRNNError):

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from charrnn.errors import CharRNNError
+from charrnn.errors import CharRNNError, Stopped
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,8 @@ class Reporter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: object
     ) -> None:
         self._bar.stop()
-        if isinstance(error, KeyboardInterrupt):
-            self._console.print("Stopped. The same command with --resume goes on.")
-        elif self._style is ProgressFormat.JSON and isinstance(error, CharRNNError | OSError):
-            self._line("error", message=str(error))
+        if self._style is ProgressFormat.JSON and isinstance(error, CharRNNError | OSError):
+            self._line("stopped" if isinstance(error, Stopped) else "error", message=str(error))
 
     def __call__(self, event: Event) -> None:
         if self._style is ProgressFormat.JSON:

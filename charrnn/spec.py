@@ -58,6 +58,11 @@ class Recipe:
     clip_norm: float | None = None  # largest norm of all gradients together
     input_dropout: float = 0.0  # on the embedding
     dropout: float = 0.2  # after each LSTM layer
+    weight_dropout: float = 0.0  # on the recurrent weights; only with carried state
+    # Momentum of a moving average of the weights, an update; what is measured and kept is that.
+    averaging: float = 0.0
+    patience: int | None = None  # epochs without a lower validation loss, after which to stop
+    least_occurrences: int = 1  # of a character in the text, for the model to learn it
     lowercase: bool = False
     mixed_precision: bool = False  # bfloat16 products, float32 weights, where the processor has it
 
@@ -80,41 +85,72 @@ class Preset:
         return ModelSpec(characters, self.units, self.embedding, self.stateful)
 
 
+# Many to many, state carried from segment to segment, one dropout mask for a whole segment
+# (Gal & Ghahramani, "A Theoretically Grounded Application of Dropout in RNNs", 2016).
+_SHAKESPEARE = Recipe(
+    epochs=5,
+    batch_size=32,
+    segment=128,
+    learning_rate=0.002,
+    warmup=0.03,
+    cosine=True,
+    weight_decay=0.01,
+    clip_norm=1.0,
+    input_dropout=0.05,
+    dropout=0.15,
+    averaging=0.995,
+    patience=3,
+    mixed_precision=True,
+)
+
 PRESETS = {
     # The classic tutorial, number for number: LSTM(256), Dropout(0.2), Dense(V, softmax) over
     # windows of 100 ids divided by V; categorical cross-entropy, Adam, 5 epochs of batch 128.
     "othello": Preset((256,), None, False, Recipe(lowercase=True)),
-    # Many to many, state carried from segment to segment, one dropout mask for a whole segment
-    # (Gal & Ghahramani, "A Theoretically Grounded Application of Dropout in RNNs", 2016).
-    "shakespeare": Preset(
+    # Five million characters.
+    "shakespeare": Preset((512, 512), 128, True, _SHAKESPEARE),
+    # One million, which a large network would learn by heart.
+    "tinyshakespeare": Preset(
+        (768, 768),
+        128,
+        True,
+        replace(
+            _SHAKESPEARE,
+            epochs=28,
+            weight_decay=0.05,
+            input_dropout=0.25,
+            dropout=0.5,
+            weight_dropout=0.3,
+            averaging=0.998,
+            patience=8,
+        ),
+    ),
+    # Twelve million, typed in haste.
+    "chat": Preset(
         (512, 512),
         128,
         True,
-        Recipe(
-            epochs=3,
-            batch_size=32,
-            segment=128,
-            learning_rate=0.002,
-            warmup=0.03,
-            cosine=True,
-            weight_decay=0.01,
-            clip_norm=1.0,
-            input_dropout=0.05,
-            dropout=0.1,
-            mixed_precision=True,
+        replace(
+            _SHAKESPEARE,
+            batch_size=64,
+            learning_rate=0.003,
+            input_dropout=0.0,
+            dropout=0.05,
+            least_occurrences=50,
         ),
     ),
 }
 
 # Over less text: more gently, and regularised more strongly.
 _FINE_TUNING = replace(
-    PRESETS["shakespeare"].recipe,
+    _SHAKESPEARE,
     epochs=6,
     batch_size=16,
     segment=64,
     learning_rate=0.001,
     input_dropout=0.1,
     dropout=0.3,
+    least_occurrences=5,
 )
 
 

@@ -1,25 +1,24 @@
-"""Build, fit and fine-tune a character LSTM in Keras."""
+"""Fit and fine-tune a character LSTM."""
 
 import hashlib
 import math
-import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log says nothing of use here
 
 import keras
 import numpy as np
 
-from charrnn import corpus, evaluation, export, store
+from charrnn import corpus, evaluation, export, network, plot, store
 from charrnn.checkpoint import Checkpoints, Progressed
 from charrnn.engine import Engine
-from charrnn.errors import CorpusError, TrainingError
+from charrnn.errors import CorpusError, Stopped, TrainingError
 from charrnn.generation import Prompt, generate
 from charrnn.progress import EpochEnd, Progress, Report
 from charrnn.spec import ModelSpec, Preset, Recipe
@@ -27,8 +26,8 @@ from charrnn.vocabulary import Vocabulary
 
 VALIDATION_LANES = 32
 REPORT_INTERVAL_S = 0.5
+CHECKPOINT_INTERVAL_S = 120.0
 SAMPLE_LENGTH = 300
-LEAST_OCCURRENCES = 5  # of a character, for a fine-tuned model to learn it
 
 
 @dataclass(frozen=True)
@@ -42,70 +41,41 @@ class Job:
     recipe: Recipe
     source: dict[str, Any] = field(default_factory=dict)  # for the card: command and texts
     rng_seed: int = 0
+    plot: Path | None = None  # where to draw the learning curve, after every epoch
 
 
-def build(spec: ModelSpec, recipe: Recipe, lanes: int | None = None) -> keras.Model:
-    """The network of `spec` in standard Keras layers. With `lanes`, for training with carried
-    state: batches of exactly `lanes` streams, and bfloat16 where the recipe wants it and the
-    processor has it. Without, as plain Keras opens it: any batch, any length, float32."""
-    layers = keras.layers
-    policy = "float32"
-    if lanes and recipe.mixed_precision and processor_has_bfloat16():
-        policy = "mixed_bfloat16"
-    carried = spec.stateful and lanes is not None
-    if spec.embedding is not None:
-        inputs = keras.Input(batch_shape=(lanes, None), dtype="int32", name="ids")
-        embedding = (spec.characters, spec.embedding)
-        x = layers.Embedding(*embedding, name="embedding", dtype=policy)(inputs)
-        x = _dropout(recipe.input_dropout, spec, policy)(x)
-    else:
-        x = inputs = keras.Input((spec.window, 1), name="scaled_ids")
-    for n, units in enumerate(spec.units, start=1):
-        sequences = spec.stateful or n < len(spec.units)
-        x = layers.LSTM(
-            units, return_sequences=sequences, stateful=carried, name=f"lstm_{n}", dtype=policy
-        )(x)
-        x = _dropout(recipe.dropout, spec, policy)(x)
-    softmax = layers.Dense(spec.characters, "softmax", name="softmax", dtype="float32")
-    outputs = softmax(x)
-    return keras.Model(inputs, outputs, name="character_lstm")
-
-
-def _dropout(rate: float, spec: ModelSpec, policy: str) -> keras.layers.Dropout:
-    # Many to many: one mask for all steps of a segment.
-    shape = (None, 1, None) if spec.stateful else None
-    return keras.layers.Dropout(rate, noise_shape=shape, dtype=policy)
-
-
-def processor_has_bfloat16() -> bool:
-    """Whether bfloat16 products are the processor's own; emulated, they are slower than float32."""
-    try:
-        return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-
-
-def train(job: Job, report: Report, resume: bool = False) -> store.Model:
+def train(
+    job: Job, report: Report, resume: bool = False, stopping: Callable[[], bool] = lambda: False
+) -> store.Model:
     """Train as `job` says, reporting as it goes; the best epoch's model, written to `job.output`.
 
-    After each epoch a checkpoint is kept beside the output, and `resume` goes on from it to the
-    same weights as a run that was never interrupted. Raises TrainingError, CorpusError, and
-    ModelError when `job.output` is not free for a model."""
-    return _Run(job, report, resume).finish()
+    A checkpoint is kept beside the output, every two minutes and after each epoch, and `resume`
+    goes on from it to the same weights as a run that was never interrupted. `stopping` is asked
+    after each batch. Raises Stopped when it says so, with the best epoch so far in `job.output`;
+    TrainingError when the loss is no number (the best so far is written, too), when the disk is
+    full and when there is nothing to resume; CorpusError; and ModelError when `job.output` is not
+    free for a model."""
+    run = _Run(job, report, stopping)
+    with run.checkpoints.guarded():
+        run.begin(resume)
+        while not run.over():
+            run.epoch()
+        return run.finish()
 
 
 class _Run:
     """One call of `train`."""
 
-    def __init__(self, job: Job, report: Report, resume: bool):
+    def __init__(self, job: Job, report: Report, stopping: Callable[[], bool]):
         self.job, self.report, self.recipe = job, report, job.recipe
+        self.stopping = stopping
         text, validation = job.text, job.validation_text
         if self.recipe.lowercase:
             text, validation = text.lower(), validation.lower()
         store.check_destination(job.output)
         if not text:
             raise CorpusError("All of the text is held out; there is none left to train on.")
-        self.vocabulary = _vocabulary(text, job.start)
+        self.vocabulary = _vocabulary(text, job.start, self.recipe)
         self.spec = _spec(job.start, len(self.vocabulary))
         self.ids = self.vocabulary.encode(text).ids
         self.validation_ids = self.vocabulary.encode(validation).ids
@@ -114,14 +84,33 @@ class _Run:
         self.opening = corpus.opening(self.vocabulary.decode(self.ids), self.spec.window)
         self.checkpoints = Checkpoints(job.output)
         self.progressed = Progressed(fingerprint=self._fingerprint())
+
+    def begin(self, resume: bool) -> None:
+        """Come to where the run was, or to its start."""
         if resume:
-            self.progressed = self.checkpoints.resume(self.progressed.fingerprint)
+            self.progressed = self.checkpoints.resume(self.progressed)
         else:
             self.checkpoints.start()
-        keras.utils.set_random_seed(job.rng_seed)
+        keras.utils.set_random_seed(self.job.rng_seed)
         self.model = self._network()
         if self.progressed.checkpoint:
             self._load(self.checkpoints.folder / self.progressed.checkpoint)
+        elif isinstance(self.job.start, store.Model):
+            self._validate({})  # what the base does untouched is what training has to better
+
+    def over(self) -> bool:
+        """Whether all epochs are done, or the validation loss has not fallen for too long."""
+        patience = self.recipe.patience
+        since = self.progressed.epoch - self.progressed.best_epoch
+        return self.progressed.epoch >= self.recipe.epochs or (
+            patience is not None and since >= patience
+        )
+
+    def finish(self) -> store.Model:
+        """The best epoch's model, written; the run's folder is no longer needed."""
+        model = self._write()
+        self.checkpoints.remove()
+        return model
 
     def _load(self, checkpoint: Path) -> None:
         try:
@@ -131,23 +120,21 @@ class _Run:
                 f"{checkpoint} is damaged. Delete {checkpoint.parent} to start afresh."
             ) from error
 
-    def finish(self) -> store.Model:
-        while self.progressed.epoch < self.recipe.epochs:
-            self._epoch()
-        return self._write()
-
     def _network(self) -> keras.Model:
         """The network with its optimizer, as it is before the first step."""
-        model = build(self.spec, self.recipe, self.recipe.batch_size)
+        model = network.build(self.spec, self.recipe, self.recipe.batch_size)
         if isinstance(self.job.start, store.Model):
-            _adopt(model, self.job.start)
+            network.adopt(model, self.job.start)
         optimizer = keras.optimizers.AdamW(
             self._learning_rate(),
             weight_decay=self.recipe.weight_decay,
             global_clipnorm=self.recipe.clip_norm,
+            use_ema=self.recipe.averaging > 0,
+            ema_momentum=self.recipe.averaging,
         )
         optimizer.exclude_from_weight_decay(var_names=["bias", "embeddings"])
         optimizer.build(model.trainable_variables)
+        self._optimizer = optimizer
         # XLA makes the short loop over a window faster and the carried state slower.
         compiled = not self.spec.stateful
         model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=compiled)  # pyright: ignore[reportArgumentType]
@@ -183,79 +170,143 @@ class _Run:
             for ids, targets in corpus.windows(self.ids, self.spec.window, recipe.batch_size, rng):
                 yield (ids[..., np.newaxis] / self.spec.characters).astype(np.float32), targets
 
-    def _epoch(self) -> None:
-        """One epoch and its checkpoint. All that is random in it follows from its number, so that
-        a resumed run does what an uninterrupted one does."""
-        epoch = self.progressed.epoch
-        rng = np.random.default_rng((self.job.rng_seed, epoch))
-        for layer in self.model.layers:
-            if isinstance(layer, keras.layers.Dropout):
-                layer.seed_generator.state.assign(rng.integers(2**31, size=2))
-            elif isinstance(layer, keras.layers.LSTM) and layer.stateful:
-                layer.reset_state()
-        started = reported = time.monotonic()
-        characters, nats = 0, 0.0
-        for n, (inputs, targets) in enumerate(self._batches(rng), start=1):
+    def epoch(self) -> None:
+        """An epoch, or what is left of it."""
+        epoch, done = self.progressed.epoch, self.progressed.batches
+        if not done:
+            self._each_lstm(network.SegmentLSTM.reset_state)
+        batches = self._batches(np.random.default_rng((self.job.rng_seed, epoch)))
+        started = clock = reported = saved = time.monotonic()
+        for n, (inputs, targets) in enumerate(islice(batches, done, None), start=done + 1):
+            self._seed_dropout(epoch, n)
             loss = float(self.model.train_on_batch(inputs, targets, return_dict=True)["loss"])
             if not math.isfinite(loss):
-                raise TrainingError(
-                    f"The loss became {loss} in epoch {epoch + 1}. Try a lower learning rate."
-                )
-            characters += targets.size
-            nats += loss * targets.size
-            now = time.monotonic()
-            if now - reported >= REPORT_INTERVAL_S:
-                reported = now
-                self.report(
-                    Progress(
-                        epoch=epoch + 1,
-                        epochs=self.recipe.epochs,
-                        done=n / self._batch_count,
-                        loss=nats / characters,
-                        characters_per_second=characters / (now - started),
-                        seconds_left=(now - started) * self._batches_left(n) / n,
-                    )
-                )
-        self._end_epoch(nats / characters, characters, time.monotonic() - started)
+                self._give_up(loss)
+            clock, before = time.monotonic(), clock
+            self.progressed = replace(
+                self.progressed,
+                batches=n,
+                nats=self.progressed.nats + loss * targets.size,
+                characters=self.progressed.characters + targets.size,
+                seconds=self.progressed.seconds + clock - before,
+            )
+            if self.stopping():
+                self._stop()
+            if clock - reported >= REPORT_INTERVAL_S:
+                reported = clock
+                self._report_progress((clock - started) / (n - done), targets.size)
+            if clock - saved >= CHECKPOINT_INTERVAL_S:
+                saved = clock
+                self._checkpoint()
+        self._end_epoch((clock - started) / (self._batch_count - done))
 
-    def _batches_left(self, done: int) -> int:
-        return (self.recipe.epochs - self.progressed.epoch) * self._batch_count - done
+    def _each_lstm(self, act: Callable[[network.SegmentLSTM], None]) -> None:
+        for layer in self.model.layers:
+            if isinstance(layer, network.SegmentLSTM):
+                act(layer)
 
-    def _end_epoch(self, loss: float, characters: int, seconds: float) -> None:
-        engine = Engine(export.step_graph(self.model, int8=False), self.spec)
-        validation = evaluation.score(engine, self.validation_ids, VALIDATION_LANES)
-        before = self.progressed
-        epoch = before.epoch + 1
-        best = validation.nats < before.best_validation_loss
-        if best:
-            self.checkpoints.save_best(self._portable().save)
-        losses = {"loss": round(loss, 4), "validation_loss": round(validation.nats, 4)}
-        self.progressed = replace(
-            before,
-            epoch=epoch,
-            best_epoch=epoch if best else before.best_epoch,
-            best_validation_loss=min(validation.nats, before.best_validation_loss),
-            seconds=before.seconds + seconds,
-            history=[*before.history, losses],
-            checkpoint=f"epoch-{epoch}.weights.h5",
+    def _seed_dropout(self, epoch: int, batch: int) -> None:
+        """All that is random in a batch follows from its number, so that a resumed run does what
+        an uninterrupted one does."""
+        rng = np.random.default_rng((self.job.rng_seed, epoch, batch))
+        for layer in self.model.layers:
+            if isinstance(layer, keras.layers.Dropout | network.SegmentLSTM):
+                layer.seed_generator.state.assign(rng.integers(2**31, size=2))
+
+    def _report_progress(self, seconds_per_batch: float, characters_per_batch: int) -> None:
+        progressed = self.progressed
+        left = (self.recipe.epochs - progressed.epoch) * self._batch_count - progressed.batches
+        self.report(
+            Progress(
+                epoch=progressed.epoch + 1,
+                epochs=self.recipe.epochs,
+                done=progressed.batches / self._batch_count,
+                loss=progressed.nats / progressed.characters,
+                characters_per_second=characters_per_batch / seconds_per_batch,
+                seconds_left=seconds_per_batch * left,
+            )
         )
+
+    def _checkpoint(self) -> None:
+        name = f"{self.progressed.epoch}-{self.progressed.batches}.weights.h5"
+        self.progressed = replace(self.progressed, checkpoint=name)
         self.checkpoints.save(self.model.save_weights, self.progressed)
+
+    def _stop(self) -> None:
+        self._checkpoint()
+        raise Stopped(
+            f"Stopped in epoch {self.progressed.epoch + 1}. {self._export_best()}"
+            "The same command with --resume goes on."
+        )
+
+    def _give_up(self, loss: float) -> None:
+        sentence = (
+            f"The loss became {loss} in epoch {self.progressed.epoch + 1}. {self._export_best()}"
+            f"Try a learning rate below {self.recipe.learning_rate:g}."
+        )
+        self.checkpoints.remove()  # from here the run would only come here again
+        raise TrainingError(sentence)
+
+    def _export_best(self) -> str:
+        if not self.progressed.best_epoch:
+            return ""
+        self._write()
+        return f"The best so far, of epoch {self.progressed.best_epoch}, is in {self.job.output}. "
+
+    def _end_epoch(self, seconds_per_batch: float) -> None:
+        progressed = self.progressed
+        loss, characters = progressed.nats / progressed.characters, progressed.characters
+        self.progressed = replace(
+            progressed, epoch=progressed.epoch + 1, batches=0, nats=0.0, characters=0
+        )
+        validation_loss, sample = self._validate({"loss": round(loss, 4)})
+        self._checkpoint()
+        epoch = self.progressed.epoch
         self.report(
             EpochEnd(
                 epoch=epoch,
                 epochs=self.recipe.epochs,
                 loss=loss,
-                validation_loss=validation.nats,
-                best=best,
-                characters_per_second=characters / seconds,
-                seconds_left=seconds * (self.recipe.epochs - epoch),
-                sample=self._sample(engine),
+                validation_loss=validation_loss,
+                best=self.progressed.best_epoch == epoch,
+                characters_per_second=characters / seconds_per_batch / self._batch_count,
+                seconds_left=seconds_per_batch * self._batch_count * (self.recipe.epochs - epoch),
+                sample=sample,
             )
         )
 
+    def _validate(self, losses: dict[str, float]) -> tuple[float, str]:
+        """Measure the epoch, note it after its `losses`, keep its weights when they are the best
+        so far -> validation loss, sample."""
+        with self._averaged():
+            engine = Engine(export.step_graph(self.model, int8=False), self.spec)
+            nats = evaluation.score(engine, self.validation_ids, VALIDATION_LANES).nats
+            if nats < self.progressed.best_validation_loss:
+                self.checkpoints.save_best(self._portable().save)
+                self.progressed = replace(
+                    self.progressed,
+                    best_epoch=self.progressed.epoch,
+                    best_validation_loss=nats,
+                )
+        losses["validation_loss"] = round(nats, 4)
+        self.progressed = replace(self.progressed, history=[*self.progressed.history, losses])
+        if self.job.plot:
+            plot.learning_curve(self.progressed.history, self.job.plot)
+        return nats, self._sample(engine)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """What is measured and kept is the moving average of the weights, where there is one;
+        what is trained on are the weights."""
+        trained = self.model.get_weights()
+        if int(self._optimizer.iterations):
+            self._optimizer.finalize_variable_values(self.model.trainable_variables)
+        yield
+        self.model.set_weights(trained)
+
     def _portable(self) -> keras.Model:
         """The model as plain Keras opens it: no fixed batch, no optimizer, float32."""
-        model = build(self.spec, self.recipe)
+        model = network.build(self.spec, self.recipe)
         model.set_weights(self.model.get_weights())
         return model
 
@@ -295,7 +346,6 @@ class _Run:
         scores = {"held out": score.rounded()}
         card = store.Card(self.spec, self.vocabulary, self.opening, training, scores)
         store.write(self.job.output, card, self.checkpoints.best, graph)
-        self.checkpoints.remove()
         return store.load(self.job.output)
 
 
@@ -305,29 +355,13 @@ def _spec(start: Preset | store.Model, characters: int) -> ModelSpec:
     return replace(start.card.spec, characters=characters)
 
 
-def _vocabulary(text: str, start: Preset | store.Model) -> Vocabulary:
-    """The sorted characters of the text; for fine-tuning, the model's and after them the new
-    ones that occur often enough to be learnt."""
+def _vocabulary(text: str, start: Preset | store.Model, recipe: Recipe) -> Vocabulary:
+    """The characters of the text, sorted; for fine-tuning, the model's and after them the new
+    ones. Those that occur too rarely to be learnt are left out."""
+    often = {c for c, n in Counter(text).items() if n >= recipe.least_occurrences}
     if isinstance(start, Preset):
-        return Vocabulary.of(text)
+        return Vocabulary("".join(sorted(often)))
     known = start.vocabulary.characters
     if start.card.spec.embedding is None:
         return start.vocabulary  # an id there is a number, not a name: more of them would move it
-    new = (c for c, n in Counter(text).items() if n >= LEAST_OCCURRENCES and c not in known)
-    return Vocabulary(known + "".join(sorted(new)))
-
-
-def _adopt(model: keras.Model, base: store.Model) -> None:
-    """Start `model` from the weights of `base`. What belongs to a new character starts as the
-    mean of what belongs to the old ones."""
-    known = len(base.vocabulary)
-    weights = export.load_keras(base.folder / store.KERAS).get_weights()
-    for variable, old in zip(model.weights, weights, strict=True):
-        value = np.array(variable)
-        if value.shape == old.shape:
-            value = old
-        elif variable.path.startswith("embedding"):
-            value[:known], value[known:] = old, old.mean(axis=0)
-        else:
-            value[..., :known], value[..., known:] = old, old.mean(axis=-1, keepdims=True)
-        variable.assign(value)
+    return Vocabulary(known + "".join(sorted(often - set(known))))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from charrnn import export, store
+from charrnn.network import build
 from charrnn.spec import PRESETS, ModelSpec
-from charrnn.training import build
 from charrnn.vocabulary import Vocabulary
 
 CHARACTERS = "\n !',.:?ABCDEHINORSTabcdefghiklmnoprstuvwy"

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = [*ROOT.glob("bot/**/*.py"), *ROOT.glob("charrnn/**/*.py")]
-TRAINING = {"training.py", "export.py"}
+TRAINING = {"training.py", "network.py", "export.py"}
 
 
 def imports(path: Path) -> set[str]:

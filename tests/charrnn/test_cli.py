@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +9,13 @@ import pytest
 from charrnn import store
 from charrnn.store import Model
 
+COMMAND = [sys.executable, "-m", "charrnn"]
+
 
 def charrnn(*arguments: object, fails: bool = False) -> str:
     """What the command prints; where it is to fail, on standard error."""
     result = subprocess.run(
-        [sys.executable, "-m", "charrnn", *map(str, arguments)],
+        [*COMMAND, *map(str, arguments)],
         capture_output=True,
         encoding="utf-8",
         check=False,
@@ -103,6 +106,32 @@ def test_train_reports_json_lines_and_writes_a_model_that_generates(tmp_path: Pa
     card = store.load(output).card
     assert card.training["command"].startswith(f"charrnn train {text} --output {output}")
     assert len(charrnn("generate", "--model", output, "--length", "9")) == 10
+
+
+def test_training_survives_ctrl_c_and_kill_9(tmp_path: Path):
+    text, output = tmp_path / "text.txt", tmp_path / "model"
+    text.write_text("So be it, HERO. And one for thee.\n" * 300)
+    options = ["--epochs", "4", "--batch-size", "4", "--plot", tmp_path / "curve.png"]
+    command = [*COMMAND, "train", text, "--output", output, *options, "--progress", "json"]
+
+    def run_until(event: str, number: int, *resume: str) -> tuple[int, str]:
+        """Its exit code and last words, when it is sent a signal after such an event."""
+        with subprocess.Popen([*command, *resume], stdout=-1, stderr=-1, text=True) as process:
+            assert process.stdout
+            next(line for line in process.stdout if json.loads(line)["event"] == event)
+            process.send_signal(number)
+            return process.wait(), process.communicate()[1]
+
+    code, words = run_until("epoch", signal.SIGINT)
+    assert code == 130
+    assert "The best so far, of epoch 1, is in" in words and "--resume goes on" in words
+    assert store.load(output).card.training["epochs"] == 1
+    assert run_until("epoch", signal.SIGKILL, "--resume")[0] == -signal.SIGKILL
+    charrnn(*command[len(COMMAND) :], "--resume")
+    charrnn(*command[len(COMMAND) :], "--output", tmp_path / "straight")
+    files = [tmp_path / name / "model.onnx" for name in ("model", "straight")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_convert_takes_the_standard_files_out_of_a_folder(stateful: Model, tmp_path: Path):

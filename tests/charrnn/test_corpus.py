@@ -1,4 +1,6 @@
 import doctest
+import gzip
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -103,3 +105,31 @@ def test_windows_show_every_window_once_in_another_order():
     assert starts != sorted(starts)
     for inputs, targets in batches:
         assert (inputs[:, 0] + 7 == targets).all()
+
+
+MESSAGES = [
+    {"author": "ada", "bot": False, "content": "“hi”\u2028all"},
+    {"author": "robo", "bot": True, "content": "Beep."},
+    {"author": "bo", "bot": False, "content": " \x07"},
+    {"author": "bo", "bot": False, "content": "hello\nthere ☃"},
+]
+
+
+@pytest.mark.parametrize("name", ["channel.jsonl", "channel.jsonl.gz"])
+def test_a_channel_is_a_message_a_line_without_bots_and_authors(tmp_path: Path, name: str):
+    content = "".join(json.dumps(m, ensure_ascii=False) + "\n" for m in MESSAGES).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    [document] = corpus.read_sources([str(tmp_path / name)])
+    assert document.text == '"hi" all\nhello there ☃\n'
+
+
+@pytest.mark.parametrize("line", ["[]", "{}", "nonsense", '{"bot": false, "content": null}'])
+def test_a_line_that_is_no_message_is_named(line: str):
+    with pytest.raises(CorpusError, match="Line 2 is not a message"):
+        corpus.messages('{"bot": false, "content": "hi"}\n' + line)
+
+
+def test_half_a_gzip_file_is_refused(tmp_path: Path):
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"{}" * 100)[:-9])
+    with pytest.raises(CorpusError, match="not a whole gzip file"):
+        corpus.read_sources([str(tmp_path / "a.jsonl.gz")])

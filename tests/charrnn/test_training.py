@@ -1,16 +1,23 @@
+import errno
+import itertools
+import math
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
 from charrnn import export, store, training
-from charrnn.checkpoint import Checkpoints
-from charrnn.errors import CorpusError, ModelError, TrainingError
+from charrnn.checkpoint import Checkpoints, Progressed
+from charrnn.errors import CorpusError, ModelError, Stopped, TrainingError
+from charrnn.network import build
 from charrnn.progress import EpochEnd, Event
 from charrnn.spec import PRESETS, Preset, Recipe
-from charrnn.training import Job, build, train
+from charrnn.training import Job, train
 
 TEXT = "HERO:\nSo be it.\n\nURSULA:\nAnd one for thee, and one for me.\n\n" * 60
 SMALL = Preset(
@@ -19,6 +26,8 @@ SMALL = Preset(
     stateful=True,
     recipe=replace(PRESETS["shakespeare"].recipe, epochs=3, batch_size=4, segment=25),
 )
+
+WINDOWED = Preset((9,), None, False, replace(PRESETS["othello"].recipe, epochs=3, batch_size=256))
 
 
 def job(output: Path, preset: Preset = SMALL, **changes: object) -> Job:
@@ -30,10 +39,14 @@ def ignore(event: Event) -> None:
     del event
 
 
-def interrupt_after(epoch: int):
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def kill_after(epoch: int):
     def report(event: Event) -> None:
         if isinstance(event, EpochEnd) and event.epoch == epoch:
-            raise InterruptedError
+            raise Killed
 
     return report
 
@@ -50,27 +63,31 @@ def test_training_teaches_and_keeps_the_best_epoch(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-@pytest.mark.parametrize("preset", [SMALL, replace(PRESETS["othello"], units=(9,))])
+@pytest.mark.parametrize("preset", [SMALL, WINDOWED])
 def test_a_resumed_run_ends_at_the_weights_of_an_uninterrupted_one(tmp_path: Path, preset: Preset):
-    straight, resumed = job(tmp_path / "a", preset, epochs=3), job(tmp_path / "b", preset, epochs=3)
+    straight, resumed = job(tmp_path / "a", preset), job(tmp_path / "b", preset)
     whole = train(straight, ignore)
-    with pytest.raises(InterruptedError):
-        train(resumed, interrupt_after(2))
+    with pytest.raises(Killed):
+        train(resumed, kill_after(2))
     assert not resumed.output.exists()
     halves = train(resumed, ignore, resume=True)
-    for one, other in zip(weights(whole), weights(halves), strict=True):
-        assert (one == other).all()
-    assert halves.card.training["history"] == whole.card.training["history"]
+    assert_same(halves, whole)
+
+
+def assert_same(model: store.Model, other: store.Model) -> None:
+    for one, two in zip(weights(model), weights(other), strict=True):
+        assert (one == two).all()
+    assert model.card.training["history"] == other.card.training["history"]
 
 
 def weights(model: store.Model) -> list[np.ndarray]:
     return export.load_keras(model.folder / store.KERAS).get_weights()
 
 
-@pytest.mark.parametrize("name", ["state.json", "epoch-1.weights.h5"])
+@pytest.mark.parametrize("name", ["state.json", "1-0.weights.h5"])
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str):
-    with pytest.raises(InterruptedError):
-        train(job(tmp_path / "m"), interrupt_after(1))
+    with pytest.raises(Killed):
+        train(job(tmp_path / "m"), kill_after(1))
     file = tmp_path / "m.training" / name
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(TrainingError, match=f"{name} is damaged"):
@@ -78,38 +95,127 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str):
 
 
 def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path: Path):
-    with pytest.raises(InterruptedError):
-        train(job(tmp_path / "m"), interrupt_after(1))
+    with pytest.raises(Killed):
+        train(job(tmp_path / "m"), kill_after(1))
     with pytest.raises(TrainingError, match="belongs to another text or other options"):
         train(job(tmp_path / "m", segment=30), ignore, resume=True)
 
 
 @pytest.mark.parametrize("moment", ["within an epoch", "after writing the model"])
-def test_a_run_stopped_at_any_moment_ends_the_same(
+def test_a_run_killed_at_any_moment_ends_the_same(
     tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ):
-    def stop(*_: object) -> None:
-        raise InterruptedError
+    def kill(*_: object) -> None:
+        raise Killed
 
     whole = train(job(tmp_path / "a"), ignore)
-    with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
         if moment == "within an epoch":
             patch.setattr(training, "REPORT_INTERVAL_S", 0)
-            train(job(tmp_path / "b"), stop)
+            train(job(tmp_path / "b"), kill)
         else:
-            patch.setattr(Checkpoints, "remove", stop)
+            patch.setattr(Checkpoints, "remove", kill)
             train(job(tmp_path / "b"), ignore)
-    halves = train(job(tmp_path / "b"), ignore, resume=True)
+    assert_same(train(job(tmp_path / "b"), ignore, resume=True), whole)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
-    for one, other in zip(weights(whole), weights(halves), strict=True):
-        assert (one == other).all()
+
+
+def stopping_at(batch: int) -> Callable[[], bool]:
+    """True at the so manieth question."""
+    asked = itertools.count(1)
+    return lambda: next(asked) == batch
+
+
+@pytest.mark.parametrize("preset", [SMALL, WINDOWED], ids=["carried state", "windows"])
+def test_a_stopped_run_writes_its_best_epoch_and_goes_on_from_the_very_batch(
+    tmp_path: Path, preset: Preset
+):
+    seen: list[Event] = []
+    whole = train(job(tmp_path / "a", preset), seen.append)
+    batches = math.ceil(whole.card.training["characters"] / 25 / 4) if preset is SMALL else 15
+    with pytest.raises(Stopped, match=r"epoch 2\. The best so far, of epoch 1, is in"):
+        train(job(tmp_path / "b", preset), ignore, stopping=stopping_at(batches + 3))
+    assert store.load(tmp_path / "b").card.training["epochs"] == 1
+    assert_same(train(job(tmp_path / "b", preset), ignore, resume=True), whole)
+
+
+def test_a_run_stopped_in_its_first_epoch_says_how_to_go_on(tmp_path: Path):
+    with pytest.raises(Stopped, match=r"in epoch 1\. The same command with --resume goes on"):
+        train(job(tmp_path / "m"), ignore, stopping=lambda: True)
+    assert not (tmp_path / "m").exists()
+
+
+def test_training_stops_early_and_keeps_the_best_epoch(tmp_path: Path):
+    # What is learnt by heart from noise does not help with other noise.
+    rng = np.random.default_rng(1)
+    options = replace(
+        job(tmp_path / "m", epochs=30, patience=3, dropout=0.0, learning_rate=0.01, averaging=0.0),
+        text="".join(rng.choice(list("abcdefgh "), 3000)),
+        validation_text="".join(rng.choice(list("abcdefgh "), 500)),
+    )
+    trained = train(options, ignore).card.training
+    assert trained["epochs"] == trained["best_epoch"] + 3 < 30
+    losses = [epoch["validation_loss"] for epoch in trained["history"]]
+    assert min(losses) == losses[trained["best_epoch"] - 1]
+
+
+def test_what_is_measured_is_the_moving_average_of_the_weights(tmp_path: Path):
+    def fall(averaging: float) -> float:
+        options = job(tmp_path / str(averaging), averaging=averaging, learning_rate=0.02)
+        model = train(options, ignore)
+        history = model.card.training["history"]
+        return history[0]["validation_loss"] - history[-1]["validation_loss"]
+
+    assert abs(fall(0.999999)) < 0.01  # an average that hardly moves stays where training began
+    assert fall(0.0) > 0.5
+
+
+def test_a_full_disk_stops_the_run_and_spoils_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole = train(job(tmp_path / "a"), ignore)
+    with monkeypatch.context() as patch, pytest.raises(TrainingError, match="No space left"):
+        patch.setattr(Checkpoints, "save", no_space_at_epoch(2, Checkpoints.save))
+        train(job(tmp_path / "b"), ignore)
+    assert not list((tmp_path / "b.training").glob("new-*"))
+    assert_same(train(job(tmp_path / "b"), ignore, resume=True), whole)
+
+
+def no_space_at_epoch(epoch: int, save: Callable[..., None]) -> Callable[..., None]:
+    def fill(checkpoints: Checkpoints, write: Callable[[Path], None], progressed: Progressed):
+        if progressed.epoch == epoch:
+            (checkpoints.folder / "new-half.weights.h5").write_bytes(b"...")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(checkpoints, write, progressed)
+
+    return fill
+
+
+def test_there_must_be_a_run_to_go_on_with(tmp_path: Path):
+    with pytest.raises(TrainingError, match="no run to go on with"):
+        train(job(tmp_path / "m"), ignore, resume=True)
+
+
+def test_a_base_that_training_makes_no_better_is_kept(tmp_path: Path):
+    base = train(job(tmp_path / "base"), ignore)
+    spoiling = replace(SMALL.recipe, learning_rate=3.0, warmup=0.0, averaging=0.0, epochs=2)
+    tuned = train(Job(TEXT, TEXT[:400], tmp_path / "m", base, spoiling), ignore)
+    assert tuned.card.training["best_epoch"] == 0
+    before, *after = [epoch["validation_loss"] for epoch in tuned.card.training["history"]]
+    assert before < min(after)
+
+
+def test_the_learning_curve_is_drawn(tmp_path: Path):
+    train(replace(job(tmp_path / "m"), plot=tmp_path / "curve.png"), ignore)
+    picture = (tmp_path / "curve.png").read_bytes()
+    assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
 
 
 def test_another_base_is_another_run(stateful: store.Model, windowed: store.Model, tmp_path: Path):
     recipe = replace(SMALL.recipe, epochs=2)
     first = Job(TEXT, TEXT, tmp_path / "m", stateful, recipe)
-    with pytest.raises(InterruptedError):
-        train(first, interrupt_after(1))
+    with pytest.raises(Killed):
+        train(first, kill_after(1))
     with pytest.raises(TrainingError, match="belongs to another text or other options"):
         train(replace(first, start=windowed), ignore, resume=True)
 
@@ -123,16 +229,32 @@ def test_a_windowed_base_keeps_its_vocabulary(windowed: store.Model, tmp_path: P
 
 
 def test_an_unfinished_run_is_not_overwritten(tmp_path: Path):
-    with pytest.raises(InterruptedError):
-        train(job(tmp_path / "m"), interrupt_after(1))
+    with pytest.raises(Killed):
+        train(job(tmp_path / "m"), kill_after(1))
     with pytest.raises(TrainingError, match="holds an unfinished run"):
         train(job(tmp_path / "m"), ignore)
     assert train(job(tmp_path / "m"), ignore, resume=True).card.training["epochs"] == 3
 
 
 def test_a_loss_that_is_no_number_stops_with_a_sentence(tmp_path: Path):
-    with pytest.raises(TrainingError, match="lower learning rate"):
-        train(job(tmp_path / "m", learning_rate=float("inf"), warmup=0.0), ignore)
+    with pytest.raises(TrainingError, match="Try a learning rate below"):
+        train(job(tmp_path / "m", learning_rate=1e38, warmup=0.0), ignore)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_is_no_number_loses_no_epoch_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    step = keras.Model.train_on_batch
+
+    def break_down(model: keras.Model, *args: Any, **kwargs: Any) -> Any:
+        broken = int(model.optimizer.iterations) >= 40
+        return {"loss": math.nan} if broken else step(model, *args, **kwargs)
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", break_down)
+    with pytest.raises(TrainingError, match=r"in epoch 2\. The best so far, of epoch 1, is in"):
+        train(job(tmp_path / "m"), ignore)
+    assert store.load(tmp_path / "m").card.training["best_epoch"] == 1
 
 
 def test_what_could_not_be_written_is_refused_before_training(tmp_path: Path):
@@ -151,7 +273,9 @@ def test_fine_tuning_starts_from_the_base_and_learns_new_characters(
     stateful: store.Model, tmp_path: Path
 ):
     text = TEXT + "é☃" * 20 + "$"
-    still = replace(SMALL.recipe, epochs=1, learning_rate=1e-12, weight_decay=0.0)
+    still = replace(
+        SMALL.recipe, epochs=1, learning_rate=1e-12, weight_decay=0.0, least_occurrences=5
+    )
     tuned = train(Job(text, TEXT, tmp_path / "m", stateful, still), ignore)
     known = stateful.vocabulary.characters
     assert tuned.vocabulary.characters == known + "LUé☃"

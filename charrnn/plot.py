@@ -1,0 +1,28 @@
+"""The learning curve as a picture."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+
+def learning_curve(history: Sequence[dict[str, float]], path: Path) -> None:
+    """Draw the losses of each epoch, nats per character, to `path`, in the format that its suffix
+    names. A first entry without `loss` is a base model before training."""
+    first = 0 if "loss" not in history[0] else 1
+    epochs = range(first, first + len(history))
+    validation = [losses["validation_loss"] for losses in history]
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(epochs, [losses.get("loss", math.nan) for losses in history], "o-", label="training")
+    axes.plot(epochs, validation, "o-", label="held out")
+    best = validation.index(min(validation))
+    label = f"best: {validation[best]:.4f}"
+    axes.plot(epochs[best], validation[best], "k*", markersize=14, label=label)
+    axes.set(xlabel="epoch", ylabel="loss, nats per character")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
