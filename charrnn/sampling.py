@@ -42,30 +42,33 @@ class Sampler:
 
     def __init__(self, samplings: list[Sampling], characters: int):
         def column(values: list[float]) -> np.ndarray:
-            return np.array(values, np.float64)[:, None]
+            return np.array(values, np.float32)[:, None]
 
         self._greedy = np.array([s.temperature < ARGMAX_BELOW for s in samplings])
+        self._any_greedy, self._all_greedy = self._greedy.any(), self._greedy.all()
         self._sharpness = column([1 / max(s.temperature, ARGMAX_BELOW) for s in samplings])
-        self._top_p = column([s.top_p for s in samplings])
-        self._top_k = column([s.top_k or characters for s in samplings])
-        self._rank = np.arange(characters)
+        # The share that may be cut off: never all of it.
+        self._tail = column([min(1 - s.top_p, 1 - 2**-20) for s in samplings])
+        # The rank, from the unlikeliest, of the first of the top k.
+        self._cut = np.array([max(0, characters - (s.top_k or characters)) for s in samplings])
+        self._lanes = np.arange(len(samplings))
 
     def __call__(self, logits: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-        """logits `(B, V)` and uniform numbers in [0, 1) `(B,)` -> ids int32 `(B,)`."""
-        if self._greedy.all():
+        """logits float32 `(B, V)` and uniform numbers in [0, 1) `(B,)` -> ids int32 `(B,)`."""
+        if self._all_greedy:
             return logits.argmax(axis=-1).astype(np.int32)
-        order = np.argsort(-logits, axis=-1, kind="stable")  # likeliest first
-        ranked = np.take_along_axis(logits, order, axis=-1).astype(np.float64)
-        weights = np.exp((ranked - ranked[:, :1]) * self._sharpness)
-        weights[self._rank >= self._top_k] = 0
-        total = weights.sum(axis=-1, keepdims=True)
-        before = np.cumsum(weights, axis=-1) - weights  # what the likelier ones hold together
-        weights[before >= self._top_p * total] = 0
-        reached = np.cumsum(weights, axis=-1)
-        # Inverse transform: the first rank whose cumulative weight exceeds the uniform share,
-        # which must not be rounded up to the whole.
-        total = reached[:, -1:]
-        share = np.minimum(uniform[:, None] * total, np.nextafter(total, 0))
-        rank = (reached <= share).sum(axis=-1)
-        rank[self._greedy] = 0
-        return np.take_along_axis(order, rank[:, None], axis=-1)[:, 0].astype(np.int32)
+        weights = np.exp((logits - logits.max(axis=-1, keepdims=True)) * self._sharpness)
+        ascending = np.sort(weights, axis=-1)
+        below = ascending.cumsum(axis=-1)
+        cut = (below <= self._tail * below[:, -1:]).sum(axis=-1)
+        least = ascending[self._lanes, np.maximum(cut, self._cut)]
+        weights *= weights >= least[:, None]
+        reached = weights.cumsum(axis=-1)
+        # Inverse transform: the first character whose cumulative weight exceeds the uniform
+        # share of the total, which must not be rounded up to the total.
+        total = reached[:, -1]
+        share = np.minimum(uniform * total, np.nextafter(total, 0))
+        ids = (reached <= share[:, None]).sum(axis=-1, dtype=np.int32)
+        if self._any_greedy:
+            ids[self._greedy] = logits[self._greedy].argmax(axis=-1)
+        return ids

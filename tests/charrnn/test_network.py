@@ -28,15 +28,13 @@ def pair(rng: np.random.Generator) -> tuple[SegmentLSTM, keras.layers.LSTM]:
     return fast, plain
 
 
-def gradients(layer: keras.layers.LSTM, segments: np.ndarray) -> list[np.ndarray]:
+def gradients(layer: keras.layers.LSTM, segments: np.ndarray) -> Any:
     """Of a loss over two segments, the state carried from one to the other."""
-    inputs: Any = tf.constant(segments)
+    first, second = (tf.constant(segment) for segment in segments)
     with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        loss: Any = sum(
-            tf.reduce_sum(tf.sin(3 * layer(segment))) for segment in (inputs[0], inputs[1])
-        )
-    return tape.gradient(loss, [inputs, *(w.value for w in layer.trainable_weights)])
+        tape.watch([first, second])
+        loss: Any = tf.reduce_sum(tf.sin(3 * layer(first)) * tf.cos(layer(second)))
+    return tape.gradient(loss, [first, second, *(w.value for w in layer.trainable_weights)])
 
 
 def test_a_segment_is_read_as_keras_reads_it(rng: np.random.Generator):
