@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,9 +54,18 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE...",
-        help="Text files, folders of .txt, `plays` (Shakespeare's), `plays:macbeth` (one of them).",
+        help="Text files, folders of .txt, .jsonl or .jsonl.gz with a message a line, `plays` "
+        "(Shakespeare's), `plays:macbeth` (one of them).",
         show_default=False,
     ),
+]
+Temperature = Annotated[float, typer.Option(help="0 is argmax; low is cautious, high is wild.")]
+TopP = Annotated[
+    float, typer.Option(help="Choose among the likeliest characters that make up this share.")
+]
+HeldOut = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SOURCE", help="Measure on this, and not on what else there is."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -73,13 +82,8 @@ def generate(
     seed: Annotated[str, typer.Argument(help="What to go on from; may be empty.")] = "",
     model: ModelOption = DEFAULT_MODEL,
     length: Annotated[int, typer.Option(help="Characters to write.")] = 500,
-    temperature: Annotated[
-        float, typer.Option(help="0 is argmax; low is cautious, high is wild.")
-    ] = Sampling.temperature,
-    top_p: Annotated[
-        float,
-        typer.Option(help="Choose among the likeliest characters that make up this share."),
-    ] = Sampling.top_p,
+    temperature: Temperature = Sampling.temperature,
+    top_p: TopP = Sampling.top_p,
     top_k: Annotated[
         int | None, typer.Option(help="Choose among the so many likeliest characters.")
     ] = None,
@@ -126,10 +130,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the text.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Texts read side by side.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Its peak.")] = None,
-    held_out: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SOURCE", help="Validate on this, and keep it out of training."),
-    ] = None,
+    held_out: HeldOut = None,
     held_out_share: Annotated[
         float, typer.Option(help="Without --held-out: the last part of the text, held out.")
     ] = HELD_OUT_SHARE,
@@ -174,18 +175,35 @@ def train(
 def evaluate(
     sources: Sources,
     model: ModelOption = DEFAULT_MODEL,
+    held_out: HeldOut = None,
     held_out_share: Annotated[
         float, typer.Option(help="Measure on the last part of the text only; 1 is all of it.")
     ] = 1.0,
+    samples: Annotated[
+        int, typer.Option(min=0, help="Write so many texts, and judge them beside what is left.")
+    ] = 0,
+    temperature: Temperature = Sampling.temperature,
+    top_p: TopP = Sampling.top_p,
     as_json: Json = False,
 ) -> None:
-    """How well a model predicts a text: nats and bits per character, perplexity."""
+    """How well a model predicts a text: nats and bits per character, perplexity. With --samples,
+    how good a text it writes: then SOURCE is what it was trained on, and what was held out."""
     loaded = store.load(model)
-    _, text = _read(sources, [], held_out_share)
+    training_text, text = _read(sources, held_out or [], held_out_share)
+    if samples and not training_text:
+        raise OptionError(
+            "--samples judges beside the training text: give that as SOURCE, and what was held "
+            "out with --held-out or --held-out-share."
+        )
     encoded = loaded.vocabulary.encode(text)
     score = evaluation.score(loaded.engine, encoded.ids)
+    quality = None
+    if samples:
+        written = evaluation.write_samples(loaded, samples, Sampling(temperature, top_p))
+        quality = evaluation.quality(written, training_text, loaded)
     if as_json:
-        _print_json(model=loaded.name, dropped=encoded.dropped, **score.rounded())
+        judged = {"quality": asdict(quality)} if quality else {}
+        _print_json(model=loaded.name, dropped=encoded.dropped, **score.rounded(), **judged)
         return
     table = Table("model", "nats/char", "bits/char", "perplexity", "characters")
     table.add_row(
@@ -198,6 +216,8 @@ def evaluate(
     Console().print(table)
     if encoded.dropped:
         _note(f"left out, unknown to {loaded.name}: {describe_characters(encoded.dropped)}")
+    if quality:
+        Console().print(_quality_table(quality))
 
 
 @app.command()
@@ -343,6 +363,21 @@ def _read(sources: list[str], held_out: list[str], share: float) -> tuple[str, s
         kept = corpus.read_sources(held_out)
         return corpus.join(corpus.without(documents, kept)), corpus.join(kept)
     return corpus.hold_out(corpus.join(documents), share)
+
+
+def _quality_table(quality: evaluation.Quality) -> Table:
+    table = Table(title=f"{quality.samples} samples", title_justify="left", show_header=False)
+    named = quality.named_speeches
+    rows = {
+        "words that are in the training text": f"{quality.known_words:.1%}",
+        "runs of four words that come once": f"{quality.distinct_4grams:.1%}",
+        "speeches that a known name opens": "-" if named is None else f"{named:.1%}",
+        "samples that end in a loop": f"{quality.loops:.1%}",
+        "longest run copied from it": f"{quality.longest_copy} characters: {quality.copied!r}",
+    }
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    return table
 
 
 def _shown(value: object) -> Text:

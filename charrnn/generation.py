@@ -9,6 +9,7 @@ from charrnn.engine import Engine
 from charrnn.errors import OptionError
 from charrnn.sampling import Sampler, Sampling
 from charrnn.store import Model
+from charrnn.verbatim import GuardedLanes, VerbatimGuard
 
 MAX_LENGTH = 1_000_000
 MAX_RNG_SEED = 2**63 - 1
@@ -38,9 +39,13 @@ class Generated:
     dropped: str
 
 
-def generate(model: Model, prompts: Sequence[Prompt]) -> list[Generated]:
+def generate(
+    model: Model, prompts: Sequence[Prompt], guard: VerbatimGuard | None = None
+) -> list[Generated]:
     """What `model` writes after each prompt. Each text is, to the bit, what its prompt would give
-    alone. Raises nothing on account of a seed, whatever is in it."""
+    alone. With a `guard`, seed and text together copy no more from its source than it allows
+    (what the seed copies by itself is the asker's). Raises nothing on account of a seed, whatever
+    is in it."""
     if not prompts:
         return []
     opening = model.vocabulary.encode(model.opening).ids
@@ -53,7 +58,10 @@ def generate(model: Model, prompts: Sequence[Prompt]) -> list[Generated]:
         uniforms[lane, : prompt.length] = rng.random(prompt.length)
     sampler = Sampler([prompt.sampling for prompt in prompts], len(model.vocabulary))
     reader = _Stateful if model.engine.spec.stateful else _Sliding
-    written = _write(reader(model.engine, len(prompts)), np.stack(windows), sampler, uniforms)
+    lanes = guard.lanes([seed.ids for seed in seeds]) if guard else None
+    written = _write(
+        reader(model.engine, len(prompts)), np.stack(windows), sampler, uniforms, lanes
+    )
     return [
         Generated(model.vocabulary.decode(written[lane, : prompt.length]), seeds[lane].dropped)
         for lane, prompt in enumerate(prompts)
@@ -61,7 +69,11 @@ def generate(model: Model, prompts: Sequence[Prompt]) -> list[Generated]:
 
 
 def _write(
-    reader: "_Stateful | _Sliding", windows: np.ndarray, sampler: Sampler, uniforms: np.ndarray
+    reader: "_Stateful | _Sliding",
+    windows: np.ndarray,
+    sampler: Sampler,
+    uniforms: np.ndarray,
+    guarded: GuardedLanes | None,
 ) -> np.ndarray:
     """Windows `(B, T)`, uniform numbers `(B, N)` -> ids `(B, N)`."""
     for ids in windows[:, :-1].T:
@@ -69,7 +81,12 @@ def _write(
     written = np.empty(uniforms.shape, np.int32)
     newest = np.ascontiguousarray(windows[:, -1])
     for n in range(uniforms.shape[1]):
-        newest = written[:, n] = sampler(reader.read(newest), uniforms[:, n])
+        logits = reader.read(newest)
+        if guarded:
+            logits = guarded.forbid(logits)
+        newest = written[:, n] = sampler(logits, uniforms[:, n])
+        if guarded:
+            guarded.wrote(newest)
     return written
 
 

@@ -58,6 +58,8 @@ def test_a_seed_of_broken_bytes_is_answered(stateful: Model):
         (("generate", "x", "--model", "nosuch"), "There is no model 'nosuch'"),
         (("generate", "x", "--temperature", "-1"), "temperature must be 0 to 5"),
         (("evaluate", "nosuch.txt"), "nosuch.txt cannot be read"),
+        (("evaluate", "README.md", "--samples", "3"), "--samples judges beside the training text"),
+        (("train", "README.md", "--output", "x", "--plot", "x.doc"), "--plot needs a file"),
         (("convert", "nosuch.keras", "x"), "--text FILE is needed"),
         (("convert", "nosuch", "x.onnx"), "There is no model 'nosuch'"),
         (("convert", "shakespeare", "/nonexistent/x.onnx"), "/nonexistent/x.onnx: No such file"),

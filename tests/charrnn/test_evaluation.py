@@ -1,5 +1,7 @@
+import doctest
 import math
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ import pytest
 from charrnn import evaluation
 from charrnn.errors import CorpusError
 from charrnn.evaluation import Score
-from charrnn.sampling import log_softmax
+from charrnn.generation import Prompt, generate
+from charrnn.sampling import Sampling, log_softmax
 from charrnn.store import Model
+from charrnn.vocabulary import Vocabulary
 from tests.conftest import random_ids
 
 
@@ -56,3 +60,51 @@ def test_too_short_a_text_is_refused(stateful: Model, windowed: Model):
     for model, ids in ((stateful, 1), (windowed, 100)):
         with pytest.raises(CorpusError, match="must have at least"):
             evaluation.score(model.engine, np.zeros(ids, np.int32))
+
+
+def test_the_examples_in_the_documentation():
+    assert doctest.testmod(evaluation).failed == 0
+
+
+TRAINING = "HERO:\nSo be it, and one for thee.\n\nURSULA:\nThere be some that do not say so.\n\n"
+
+
+def judge(*samples: str) -> evaluation.Quality:
+    """Samples of a model that knows all their characters."""
+    vocabulary = Vocabulary.of(TRAINING + "".join(samples))
+    model = SimpleNamespace(vocabulary=vocabulary)
+    return evaluation.quality(samples, TRAINING, model)
+
+
+def test_words_are_known_when_they_are_in_the_training_text():
+    # Of each sample the last word does not count: it may be cut off.
+    assert judge("SO THEY say, and", "it be thou").known_words == pytest.approx(4 / 5)
+
+
+def test_runs_of_four_words_are_distinct_over_all_samples():
+    assert judge("a b c d x", "a b c d e x").distinct_4grams == pytest.approx(2 / 3)
+
+
+def test_the_longest_copy_is_named():
+    judged = judge("Nay, and one for me.", "some that")
+    assert (judged.longest_copy, judged.copied) == (14, ", and one for ")
+
+
+def test_speeches_open_with_names_of_the_training_text():
+    judged = judge("go on.\n\nHERO:\nSo.\n\nNo name\n\nHERR:\nSo.\n\nUrsula:\nNot.\n\nHER")
+    assert judged.named_speeches == pytest.approx(2 / 4)
+
+
+def test_without_names_in_the_training_text_no_speech_is_counted(stateful: Model):
+    assert evaluation.quality(["So be it"], "So be it", stateful).named_speeches is None
+
+
+def test_texts_that_say_one_thing_over_and_over_are_loops():
+    judged = judge("and the sea " * 20, TRAINING * 2, TRAINING, "a" * 300)
+    assert judged.loops == pytest.approx(2 / 4)
+
+
+def test_samples_are_the_same_ones_always_and_begin_after_the_opening(stateful: Model):
+    samples = evaluation.write_samples(stateful, 53, Sampling(), length=20)
+    assert len(set(samples)) == 53
+    assert samples[52] == generate(stateful, [Prompt("", 20, rng_seed=52)])[0].text
