@@ -19,6 +19,7 @@ from charrnn.evaluation import Score, score
 from charrnn.generation import Generated, Prompt, generate
 from charrnn.sampling import Sampling
 from charrnn.store import Model, load
+from charrnn.verbatim import VerbatimGuard
 
 __all__ = [
     "CharRNNError",
@@ -32,6 +33,7 @@ __all__ = [
     "Score",
     "Stopped",
     "TrainingError",
+    "VerbatimGuard",
     "generate",
     "load",
     "score",

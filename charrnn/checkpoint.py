@@ -46,11 +46,11 @@ class Checkpoints:
 
     def start(self) -> None:
         """Make the folder. Raises TrainingError when there is an unfinished run in it."""
-        if self.folder.exists():
+        if (self.folder / _STATE).exists():
             raise TrainingError(
                 f"{self.folder} holds an unfinished run. Go on with it with --resume, or delete it."
             )
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def resume(self, start: Progressed) -> Progressed:
         """How far the run had come; `start`, when it was killed before its first checkpoint.
@@ -75,12 +75,14 @@ class Checkpoints:
 
     def save_best(self, save: Callable[[Path], None]) -> None:
         """Let `save` write the best weights."""
-        self._save(save, _BEST)
+        with self.guarded():
+            self._save(save, _BEST)
 
     def save(self, save: Callable[[Path], None], progressed: Progressed) -> None:
         """Let `save` write `progressed.checkpoint`, then note that it is there."""
-        self._save(save, progressed.checkpoint)
-        store.write_file(self.folder / _STATE, json.dumps(asdict(progressed)).encode())
+        with self.guarded():
+            self._save(save, progressed.checkpoint)
+            store.write_file(self.folder / _STATE, json.dumps(asdict(progressed)).encode())
         for path in self.folder.glob("*.weights.h5"):
             if path.name != progressed.checkpoint:
                 path.unlink()
@@ -88,6 +90,7 @@ class Checkpoints:
     def remove(self) -> None:
         """The run is finished. Renamed first: half a folder must not look like a run."""
         finished = self.folder.with_name(f".{self.folder.name}.finished")
+        shutil.rmtree(finished, ignore_errors=True)  # of a run that was killed at this very place
         self.folder.rename(finished)
         shutil.rmtree(finished)
 
@@ -102,9 +105,13 @@ class Checkpoints:
             # HDF5 wraps the system's word in a report of its own.
             wrapped = re.search("error message = '(.+?)'", str(error))
             reason = wrapped[1] if wrapped else error.strerror or str(error)
+            kept = (
+                f" What was kept before is safe in {self.folder}; --resume goes on from there."
+                if (self.folder / _STATE).exists()
+                else ""
+            )
             raise TrainingError(
-                f"The training stopped, since it could not be written down: {reason}. What was "
-                f"kept before is safe in {self.folder}; --resume goes on from there."
+                f"The training stopped, since it could not be written down: {reason}.{kept}"
             ) from error
 
     def _save(self, save: Callable[[Path], None], name: str) -> None:

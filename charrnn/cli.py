@@ -22,12 +22,12 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn import corpus, evaluation, store
-from charrnn.errors import CharRNNError, OptionError, Stopped
+from charrnn.errors import CharRNNError, CorpusError, OptionError, Stopped
 from charrnn.generation import Prompt
 from charrnn.generation import generate as generate_texts
 from charrnn.progress import ProgressFormat, Reporter
 from charrnn.sampling import Sampling
-from charrnn.spec import PRESETS, fine_tuning
+from charrnn.spec import FROM_A_BASE, FROM_SCRATCH, PRESETS, LeastText, fine_tuning
 from charrnn.vocabulary import describe_characters
 
 DEFAULT_MODEL = "shakespeare"
@@ -152,8 +152,13 @@ def train(
         if plot:
             _check_picture(plot)
         text, held_out_text = _read(sources, held_out or [], held_out_share)
+        if warning := _warning(text, FROM_A_BASE if base else FROM_SCRATCH):
+            report.warn(warning)
         start = store.load(base) if base else PRESETS[preset]
-        recipe = fine_tuning(start.card.spec) if isinstance(start, store.Model) else start.recipe
+        if isinstance(start, store.Model):
+            recipe = fine_tuning(start.card.spec, len(text))
+        else:
+            recipe = start.recipe
         changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         training = _with_keras("training")
         job = training.Job(
@@ -196,11 +201,12 @@ def evaluate(
             "out with --held-out or --held-out-share."
         )
     encoded = loaded.vocabulary.encode(text)
-    score = evaluation.score(loaded.engine, encoded.ids)
     quality = None
-    if samples:
-        written = evaluation.write_samples(loaded, samples, Sampling(temperature, top_p))
-        quality = evaluation.quality(written, training_text, loaded)
+    with notes.status("measuring"):
+        score = evaluation.score(loaded.engine, encoded.ids)
+        if samples:
+            written = evaluation.write_samples(loaded, samples, Sampling(temperature, top_p))
+            quality = evaluation.quality(written, training_text, loaded.vocabulary)
     if as_json:
         judged = {"quality": asdict(quality)} if quality else {}
         _print_json(model=loaded.name, dropped=encoded.dropped, **score.rounded(), **judged)
@@ -304,6 +310,17 @@ def _check_new(output: Path) -> None:
         raise OptionError(f"{output} exists already. Give another name, or delete it first.")
 
 
+def _warning(text: str, least: LeastText) -> str:
+    """What to warn of, if anything. Raises CorpusError where there is too little text."""
+    if len(text) < least.refused:
+        raise CorpusError(
+            f"{len(text):,} characters are too few to train on; it takes {least.refused:,}."
+        )
+    if len(text) < least.warned:
+        return f"{len(text):,} characters are not many. {least.warning}"
+    return ""
+
+
 def _check_picture(path: Path) -> None:
     """Raises OptionError rather than fail to draw when the first epoch is done."""
     if path.suffix not in PICTURES or not path.parent.is_dir():
@@ -318,6 +335,7 @@ def _until_interrupted() -> Iterator[Callable[[], bool]]:
     def receive(number: int, _: object) -> None:
         received.append(number)
         restore()
+        notes.print("Stopping after this batch; once more ends it at once.")
 
     def restore() -> None:
         for number, handler in before.items():
@@ -370,7 +388,7 @@ def _quality_table(quality: evaluation.Quality) -> Table:
     named = quality.named_speeches
     rows = {
         "words that are in the training text": f"{quality.known_words:.1%}",
-        "runs of four words that come once": f"{quality.distinct_4grams:.1%}",
+        "different runs of four words": f"{quality.distinct_4grams:.1%}",
         "speeches that a known name opens": "-" if named is None else f"{named:.1%}",
         "samples that end in a loop": f"{quality.loops:.1%}",
         "longest run copied from it": f"{quality.longest_copy} characters: {quality.copied!r}",

@@ -97,7 +97,7 @@ def _read_source(source: str) -> list[Document]:
         return _read_plays(name)
     path = Path(source)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
-        return [Document(str(path.resolve()), messages(read_text(path)))]
+        return [Document(str(path.resolve()), messages(read_text(path), source))]
     if path.is_dir():
         files = sorted(path.glob("*.txt"))
         if not files:
@@ -162,22 +162,24 @@ def speeches(markdown: str) -> str:
     return clean("\n".join(lines[1:]) + "\n\n")
 
 
-def messages(lines: str) -> str:
+def messages(lines: str, source: str = "the text") -> str:
     """A channel's messages, a JSON object a line with `content` and `bot`, as text: a message a
-    line, without the bots' and without authors.
+    line, without the bots' and without authors. Raises CorpusError, which names the `source`.
 
     >>> messages('{"bot": false, "content": "hi"}\\n{"bot": true, "content": "Beep."}')
     'hi\\n'
     """
     contents: list[str] = []
-    for number, line in enumerate(lines.rstrip("\n").split("\n"), start=1):
+    for number, line in enumerate(lines.split("\n"), start=1):
+        if not line.strip():
+            continue
         try:
             message = json.loads(line)
             if not message["bot"]:
                 contents.append(" ".join(clean(message["content"]).split("\n")).strip())
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CorpusError(
-                f"Line {number} is not a message: a JSON object with `content` and `bot`."
+                f"Line {number} of {source} is no message: an object with `content` and `bot`."
             ) from error
     return "".join(content + "\n" for content in contents if content)
 

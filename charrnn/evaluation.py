@@ -13,6 +13,7 @@ from charrnn.generation import Prompt, generate
 from charrnn.sampling import Sampling, log_softmax
 from charrnn.store import Model
 from charrnn.verbatim import longest_copy
+from charrnn.vocabulary import Vocabulary
 
 LANES = 50  # samples written side by side
 LOOP_LENGTH = 100  # characters: what ends in more of what it has said already goes round in a loop
@@ -95,10 +96,11 @@ class Quality:
 
     samples: int
     known_words: float  # share of the words that are in the training text
-    distinct_4grams: float  # share of the runs of four words that are not there twice
+    distinct_4grams: float  # different runs of four words, as a share of all
     longest_copy: int  # characters in a row, copied from the training text
     copied: str  # those
-    named_speeches: float | None  # share of the speeches that a character of the text speaks
+    # Share of the speeches that a character of the text speaks; None where there are none.
+    named_speeches: float | None
     loops: float  # share of the samples that end in saying one thing over and over
 
 
@@ -110,12 +112,12 @@ def write_samples(model: Model, count: int, sampling: Sampling, length: int = 50
     return [written.text for batch in batches for written in generate(model, batch)]
 
 
-def quality(samples: Sequence[str], training_text: str, model: Model) -> Quality:
-    """How good `samples` are, which `model` has written. Words and names are compared as the model
-    spells them, without regard to capitals. Raises CorpusError when there is nothing to judge."""
+def quality(samples: Sequence[str], training_text: str, vocabulary: Vocabulary) -> Quality:
+    """How good `samples` are, which a model of `vocabulary` has written. Words and names are
+    compared as that spells them, without regard to capitals. Raises CorpusError when there is
+    nothing to judge."""
     if not samples or not training_text:
         raise CorpusError("Samples are judged beside the training text; neither may be empty.")
-    vocabulary = model.vocabulary
     source = vocabulary.encode(training_text).ids
     training_text = vocabulary.decode(source)
     length, run = longest_copy([vocabulary.encode(sample).ids for sample in samples], source)
@@ -147,13 +149,13 @@ def loops(text: str) -> bool:
     return text.find(end) < len(text) - len(end)
 
 
-def _named(samples: Sequence[str], names: set[str]) -> float:
+def _named(samples: Sequence[str], names: set[str]) -> float | None:
     """The share of speeches, which begin after a blank line, that open with a known name. The
     first stretch of a sample may go on in a speech, the last may be cut off within the name."""
     speeches = [speech for sample in samples for speech in sample.split("\n\n")[1:-1]]
     openings = (speech.partition("\n")[0] for speech in speeches)
     named = sum(o.endswith(":") and o[:-1].casefold() in names for o in openings)
-    return _share(named, len(speeches))
+    return _share(named, len(speeches)) if speeches else None
 
 
 def _words(text: str) -> list[str]:

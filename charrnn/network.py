@@ -38,6 +38,38 @@ def build(spec: ModelSpec, recipe: Recipe, lanes: int | None = None) -> keras.Mo
     return keras.Model(inputs, outputs, name="character_lstm")
 
 
+def trainable(spec: ModelSpec, recipe: Recipe, batches: int) -> keras.Model:
+    """The network with random weights and the optimizer of `recipe`, for a run of so many
+    batches, which its learning rate follows."""
+    model = build(spec, recipe, recipe.batch_size)
+    optimizer = keras.optimizers.AdamW(
+        _learning_rate(recipe, batches),
+        weight_decay=recipe.weight_decay,
+        global_clipnorm=recipe.clip_norm,
+        use_ema=recipe.averaging > 0,
+        ema_momentum=recipe.averaging,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "embeddings"])
+    optimizer.build(model.trainable_variables)
+    # XLA makes the short loop over a window faster and the carried state slower.
+    compiled = not spec.stateful
+    model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=compiled)  # pyright: ignore[reportArgumentType]
+    return model
+
+
+def _learning_rate(recipe: Recipe, batches: int) -> Any:
+    # A number or a schedule: Keras takes both, its types do not.
+    if not recipe.cosine:
+        return recipe.learning_rate
+    warmup = max(1, round(recipe.warmup * batches))
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        max(1, batches - warmup),
+        warmup_target=recipe.learning_rate,
+        warmup_steps=warmup,
+    )
+
+
 def _dropout(x: Any, rate: float, spec: ModelSpec) -> Any:
     if not rate:
         return x

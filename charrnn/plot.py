@@ -2,19 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 
-def learning_curve(history: Sequence[dict[str, float]], path: Path) -> None:
-    """Draw the losses of each epoch, nats per character, to `path`, in the format that its suffix
-    names. A first entry without `loss` is a base model before training."""
+def learning_curve(history: Sequence[dict[str, float]]) -> Figure:
+    """The losses of each epoch, nats per character, drawn. A first entry without `loss` is a base
+    model before training."""
     first = 0 if "loss" not in history[0] else 1
     epochs = range(first, first + len(history))
     validation = [losses["validation_loss"] for losses in history]
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
     axes = figure.subplots()
     axes.plot(epochs, [losses.get("loss", math.nan) for losses in history], "o-", label="training")
     axes.plot(epochs, validation, "o-", label="held out")
@@ -25,4 +24,4 @@ def learning_curve(history: Sequence[dict[str, float]], path: Path) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=120)
+    return figure

@@ -87,6 +87,12 @@ class Reporter:
             else:
                 self._show_progress(event)
 
+    def warn(self, message: str) -> None:
+        if self._style is ProgressFormat.JSON:
+            self._line("warning", message=message)
+        elif self._style is ProgressFormat.RICH:
+            self._console.print(Text(message), style="yellow", soft_wrap=True)
+
     def finished(self, output: Path, scores: dict[str, Any]) -> None:
         if self._style is ProgressFormat.JSON:
             self._line("finished", output=str(output), scores=scores)

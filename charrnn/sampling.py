@@ -14,8 +14,9 @@ ARGMAX_BELOW = 1e-3  # a temperature that leaves nothing to chance
 @dataclass(frozen=True)
 class Sampling:
     """How the next character is chosen. Temperature 0 is argmax. `top_k` keeps the k likeliest
-    characters; `top_p` keeps the likeliest that together reach probability p (nucleus sampling,
-    Holtzman et al., "The Curious Case of Neural Text Degeneration", 2020)."""
+    characters, and more where the last of them are equally likely; `top_p` keeps the likeliest
+    that together reach probability p (nucleus sampling, Holtzman et al., "The Curious Case of
+    Neural Text Degeneration", 2020)."""
 
     temperature: float = 0.7
     top_p: float = 0.95

@@ -1,5 +1,6 @@
 """What a model is and how it is trained, as frozen dataclasses; the presets."""
 
+import math
 from dataclasses import dataclass, replace
 
 from charrnn.errors import ModelError, OptionError
@@ -52,8 +53,8 @@ class Recipe:
     batch_size: int = 128  # windows, or streams of text read side by side
     segment: int = 100  # T, steps of truncated back-propagation through time
     learning_rate: float = 0.001
-    warmup: float = 0.0  # share of all steps in which the learning rate rises from zero
-    cosine: bool = False  # let the learning rate fall to zero along a cosine
+    cosine: bool = False  # let the learning rate fall to zero along a cosine,
+    warmup: float = 0.0  # having risen from zero in this share of all steps
     weight_decay: float = 0.0
     clip_norm: float | None = None  # largest norm of all gradients together
     input_dropout: float = 0.0  # on the embedding
@@ -67,9 +68,15 @@ class Recipe:
     mixed_precision: bool = False  # bfloat16 products, float32 weights, where the processor has it
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "segment"):
-            if getattr(self, name) < 1:
+        for name in ("epochs", "batch_size", "segment", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
                 raise OptionError(f"{name.replace('_', ' ')} must be at least 1.")
+        if not 0 < self.learning_rate < math.inf:
+            raise OptionError("learning rate must be above 0.")
+        for name in ("warmup", "input_dropout", "dropout", "weight_dropout", "averaging"):
+            if not 0 <= getattr(self, name) < 1:
+                raise OptionError(f"{name.replace('_', ' ')} must be at least 0 and below 1.")
 
 
 @dataclass(frozen=True)
@@ -141,20 +148,51 @@ PRESETS = {
     ),
 }
 
-# Over less text: more gently, and regularised more strongly.
+# Measured on channels of 10,000 to 170,000 characters (benchmarks/fine_tuning.py).
 _FINE_TUNING = replace(
     _SHAKESPEARE,
-    epochs=6,
     batch_size=16,
     segment=64,
     learning_rate=0.001,
     input_dropout=0.1,
-    dropout=0.3,
+    averaging=0.9,
     least_occurrences=5,
+)
+MUCH_TEXT = 30_000  # characters, that are not so quickly learnt by heart
+
+
+@dataclass(frozen=True)
+class LeastText:
+    """How much text training takes, in characters; figures from benchmarks/README.md."""
+
+    refused: int  # below this
+    warned: int  # below this, with
+    warning: str  # this
+
+
+FROM_SCRATCH = LeastText(
+    10_000,
+    200_000,
+    "From scratch, so little text teaches spelling at best: with 50,000 characters of a channel "
+    "the loss is {scratch} nats per character, and {base} from the base model `chat`. Consider "
+    "--base chat.",
+)
+FROM_A_BASE = LeastText(
+    2_000,
+    10_000,
+    "So little text changes a model's manner, not its matter; 10,000 characters or more are "
+    "better.",
 )
 
 
-def fine_tuning(spec: ModelSpec) -> Recipe:
-    """The recipe that suits going on from a trained model. A vocabulary without capitals reads
-    them as small letters by itself."""
-    return _FINE_TUNING if spec.stateful else Recipe()
+def fine_tuning(spec: ModelSpec, characters: int) -> Recipe:
+    """The recipe that suits going on from a trained model with so much text. A vocabulary without
+    capitals reads them as small letters by itself."""
+    if not spec.stateful:
+        return Recipe()
+    return replace(
+        _FINE_TUNING,
+        # What is more than enough, in three minutes on two cores; the rest is early stopping.
+        epochs=min(10, max(5, 300_000 // max(1, characters))),
+        dropout=0.2 if characters >= MUCH_TEXT else 0.3,
+    )

@@ -45,7 +45,11 @@ class Job:
 
 
 def train(
-    job: Job, report: Report, resume: bool = False, stopping: Callable[[], bool] = lambda: False
+    job: Job,
+    report: Report,
+    resume: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> store.Model:
     """Train as `job` says, reporting as it goes; the best epoch's model, written to `job.output`.
 
@@ -55,20 +59,25 @@ def train(
     TrainingError when the loss is no number (the best so far is written, too), when the disk is
     full and when there is nothing to resume; CorpusError; and ModelError when `job.output` is not
     free for a model."""
-    run = _Run(job, report, stopping)
-    with run.checkpoints.guarded():
-        run.begin(resume)
-        while not run.over():
-            run.epoch()
-        return run.finish()
+    run = _Run(job, report, stopping, clock)
+    run.begin(resume)
+    while not run.over():
+        run.epoch()
+    return run.finish()
 
 
 class _Run:
     """One call of `train`."""
 
-    def __init__(self, job: Job, report: Report, stopping: Callable[[], bool]):
+    def __init__(
+        self,
+        job: Job,
+        report: Report,
+        stopping: Callable[[], bool],
+        clock: Callable[[], float],
+    ):
         self.job, self.report, self.recipe = job, report, job.recipe
-        self.stopping = stopping
+        self.stopping, self.clock = stopping, clock
         text, validation = job.text, job.validation_text
         if self.recipe.lowercase:
             text, validation = text.lower(), validation.lower()
@@ -92,11 +101,14 @@ class _Run:
         else:
             self.checkpoints.start()
         keras.utils.set_random_seed(self.job.rng_seed)
-        self.model = self._network()
+        batches = self.recipe.epochs * self._batch_count
+        self.model = network.trainable(self.spec, self.recipe, batches)
         if self.progressed.checkpoint:
             self._load(self.checkpoints.folder / self.progressed.checkpoint)
         elif isinstance(self.job.start, store.Model):
-            self._validate({})  # what the base does untouched is what training has to better
+            network.adopt(self.model, self.job.start)
+            # What the base does untouched is what training has to better.
+            self._note({"validation_loss": self._measure()[0]})
 
     def over(self) -> bool:
         """Whether all epochs are done, or the validation loss has not fallen for too long."""
@@ -120,38 +132,6 @@ class _Run:
                 f"{checkpoint} is damaged. Delete {checkpoint.parent} to start afresh."
             ) from error
 
-    def _network(self) -> keras.Model:
-        """The network with its optimizer, as it is before the first step."""
-        model = network.build(self.spec, self.recipe, self.recipe.batch_size)
-        if isinstance(self.job.start, store.Model):
-            network.adopt(model, self.job.start)
-        optimizer = keras.optimizers.AdamW(
-            self._learning_rate(),
-            weight_decay=self.recipe.weight_decay,
-            global_clipnorm=self.recipe.clip_norm,
-            use_ema=self.recipe.averaging > 0,
-            ema_momentum=self.recipe.averaging,
-        )
-        optimizer.exclude_from_weight_decay(var_names=["bias", "embeddings"])
-        optimizer.build(model.trainable_variables)
-        self._optimizer = optimizer
-        # XLA makes the short loop over a window faster and the carried state slower.
-        compiled = not self.spec.stateful
-        model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=compiled)  # pyright: ignore[reportArgumentType]
-        return model
-
-    def _learning_rate(self) -> Any:  # a number or a schedule: Keras takes both, its types do not
-        steps = self.recipe.epochs * self._batch_count
-        if not self.recipe.cosine:
-            return self.recipe.learning_rate
-        warmup = max(1, round(self.recipe.warmup * steps))
-        return keras.optimizers.schedules.CosineDecay(
-            0.0,
-            max(1, steps - warmup),
-            warmup_target=self.recipe.learning_rate,
-            warmup_steps=warmup,
-        )
-
     @cached_property
     def _batch_count(self) -> int:
         """Batches an epoch."""
@@ -174,36 +154,40 @@ class _Run:
         """An epoch, or what is left of it."""
         epoch, done = self.progressed.epoch, self.progressed.batches
         if not done:
-            self._each_lstm(network.SegmentLSTM.reset_state)
+            self._clear_state()
         batches = self._batches(np.random.default_rng((self.job.rng_seed, epoch)))
-        started = clock = reported = saved = time.monotonic()
+        started = now = reported = saved = self.clock()
+        characters = 0
         for n, (inputs, targets) in enumerate(islice(batches, done, None), start=done + 1):
             self._seed_dropout(epoch, n)
             loss = float(self.model.train_on_batch(inputs, targets, return_dict=True)["loss"])
             if not math.isfinite(loss):
                 self._give_up(loss)
-            clock, before = time.monotonic(), clock
+            now, before = self.clock(), now
+            characters += targets.size
             self.progressed = replace(
                 self.progressed,
                 batches=n,
                 nats=self.progressed.nats + loss * targets.size,
                 characters=self.progressed.characters + targets.size,
-                seconds=self.progressed.seconds + clock - before,
+                seconds=self.progressed.seconds + now - before,
             )
+            if n == self._batch_count:
+                break  # what follows the last batch is measuring, and then a checkpoint
             if self.stopping():
                 self._stop()
-            if clock - reported >= REPORT_INTERVAL_S:
-                reported = clock
-                self._report_progress((clock - started) / (n - done), targets.size)
-            if clock - saved >= CHECKPOINT_INTERVAL_S:
-                saved = clock
+            if now - reported >= REPORT_INTERVAL_S:
+                reported = now
+                self._report_progress(characters / (now - started))
+            if now - saved >= CHECKPOINT_INTERVAL_S:
+                saved = now
                 self._checkpoint()
-        self._end_epoch((clock - started) / (self._batch_count - done))
+        self._end_epoch(characters / (now - started))
 
-    def _each_lstm(self, act: Callable[[network.SegmentLSTM], None]) -> None:
+    def _clear_state(self) -> None:
         for layer in self.model.layers:
             if isinstance(layer, network.SegmentLSTM):
-                act(layer)
+                layer.reset_state()
 
     def _seed_dropout(self, epoch: int, batch: int) -> None:
         """All that is random in a batch follows from its number, so that a resumed run does what
@@ -213,19 +197,22 @@ class _Run:
             if isinstance(layer, keras.layers.Dropout | network.SegmentLSTM):
                 layer.seed_generator.state.assign(rng.integers(2**31, size=2))
 
-    def _report_progress(self, seconds_per_batch: float, characters_per_batch: int) -> None:
+    def _report_progress(self, characters_per_second: float) -> None:
         progressed = self.progressed
-        left = (self.recipe.epochs - progressed.epoch) * self._batch_count - progressed.batches
+        done = progressed.batches / self._batch_count
         self.report(
             Progress(
                 epoch=progressed.epoch + 1,
                 epochs=self.recipe.epochs,
-                done=progressed.batches / self._batch_count,
+                done=done,
                 loss=progressed.nats / progressed.characters,
-                characters_per_second=characters_per_batch / seconds_per_batch,
-                seconds_left=seconds_per_batch * left,
+                characters_per_second=characters_per_second,
+                seconds_left=self._seconds_left(progressed.epoch + done, characters_per_second),
             )
         )
+
+    def _seconds_left(self, epochs_done: float, characters_per_second: float) -> float:
+        return (self.recipe.epochs - epochs_done) * len(self.ids) / characters_per_second
 
     def _checkpoint(self) -> None:
         name = f"{self.progressed.epoch}-{self.progressed.batches}.weights.h5"
@@ -253,15 +240,15 @@ class _Run:
         self._write()
         return f"The best so far, of epoch {self.progressed.best_epoch}, is in {self.job.output}. "
 
-    def _end_epoch(self, seconds_per_batch: float) -> None:
-        progressed = self.progressed
-        loss, characters = progressed.nats / progressed.characters, progressed.characters
-        self.progressed = replace(
-            progressed, epoch=progressed.epoch + 1, batches=0, nats=0.0, characters=0
-        )
-        validation_loss, sample = self._validate({"loss": round(loss, 4)})
+    def _end_epoch(self, characters_per_second: float) -> None:
+        validation_loss, sample = self._measure()
+        loss = self.progressed.nats / self.progressed.characters
+        epoch = self.progressed.epoch + 1
+        self.progressed = replace(self.progressed, epoch=epoch, batches=0, nats=0.0, characters=0)
+        self._note({"loss": loss, "validation_loss": validation_loss})
         self._checkpoint()
-        epoch = self.progressed.epoch
+        if self.job.plot:
+            plot.learning_curve(self.progressed.history).savefig(self.job.plot)
         self.report(
             EpochEnd(
                 epoch=epoch,
@@ -269,38 +256,40 @@ class _Run:
                 loss=loss,
                 validation_loss=validation_loss,
                 best=self.progressed.best_epoch == epoch,
-                characters_per_second=characters / seconds_per_batch / self._batch_count,
-                seconds_left=seconds_per_batch * self._batch_count * (self.recipe.epochs - epoch),
+                characters_per_second=characters_per_second,
+                seconds_left=self._seconds_left(epoch, characters_per_second),
                 sample=sample,
             )
         )
 
-    def _validate(self, losses: dict[str, float]) -> tuple[float, str]:
-        """Measure the epoch, note it after its `losses`, keep its weights when they are the best
-        so far -> validation loss, sample."""
+    def _measure(self) -> tuple[float, str]:
+        """The validation loss of the weights as they are, and a sample. The best are kept."""
         with self._averaged():
             engine = Engine(export.step_graph(self.model, int8=False), self.spec)
             nats = evaluation.score(engine, self.validation_ids, VALIDATION_LANES).nats
+            if not math.isfinite(nats):
+                self._give_up(nats)
             if nats < self.progressed.best_validation_loss:
                 self.checkpoints.save_best(self._portable().save)
-                self.progressed = replace(
-                    self.progressed,
-                    best_epoch=self.progressed.epoch,
-                    best_validation_loss=nats,
-                )
-        losses["validation_loss"] = round(nats, 4)
-        self.progressed = replace(self.progressed, history=[*self.progressed.history, losses])
-        if self.job.plot:
-            plot.learning_curve(self.progressed.history, self.job.plot)
         return nats, self._sample(engine)
+
+    def _note(self, losses: dict[str, float]) -> None:
+        """Losses, nats per character, of the epoch that `progressed` has come to."""
+        progressed, nats = self.progressed, losses["validation_loss"]
+        rounded = {name: round(value, 4) for name, value in losses.items()}
+        self.progressed = replace(progressed, history=[*progressed.history, rounded])
+        if nats < progressed.best_validation_loss:
+            self.progressed = replace(
+                self.progressed, best_epoch=progressed.epoch, best_validation_loss=nats
+            )
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
         """What is measured and kept is the moving average of the weights, where there is one;
         what is trained on are the weights."""
         trained = self.model.get_weights()
-        if int(self._optimizer.iterations):
-            self._optimizer.finalize_variable_values(self.model.trainable_variables)
+        if int(self.model.optimizer.iterations):
+            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         yield
         self.model.set_weights(trained)
 
@@ -345,7 +334,8 @@ class _Run:
         }
         scores = {"held out": score.rounded()}
         card = store.Card(self.spec, self.vocabulary, self.opening, training, scores)
-        store.write(self.job.output, card, self.checkpoints.best, graph)
+        with self.checkpoints.guarded():
+            store.write(self.job.output, card, self.checkpoints.best, graph)
         return store.load(self.job.output)
 
 

@@ -13,7 +13,8 @@ _WORD = 2**64
 
 
 class VerbatimGuard:
-    """Keeps generation from copying more than `longest` characters in a row from a text.
+    """Keeps generation from copying more than `longest` characters in a row from a text, so long
+    as the model knows any character that does not follow there.
 
     >>> import numpy as np
     >>> source = np.array([0, 1, 2, 3], np.int32)
@@ -87,7 +88,7 @@ class GuardedLanes:
 
 def longest_copy(texts: Sequence[np.ndarray], source: np.ndarray) -> tuple[int, np.ndarray]:
     """The longest run of characters that stands both in one of `texts` and in `source`, ids int32
-    `(T,)` each: its length, and the run."""
+    `(T,)` each: its length, and the run. There must be at least one text."""
     values = _values(1 + max(int(ids.max(initial=0)) for ids in (*texts, source)))
     best = np.zeros(0, np.int32)
     least, most = 1, max(len(ids) for ids in texts)  # the length of the longest lies within
@@ -122,13 +123,14 @@ def _values(characters: int) -> np.ndarray:
 
 def _hashes(values: np.ndarray, length: int) -> np.ndarray:
     """A polynomial hash, modulo 2**64, of each run of `length` characters: uint64 `(T,)` ->
-    `(T - length + 1,)`. Built from hashes of halves; two runs that differ share one with a
-    probability of about 2**-64 a pair."""
+    `(T - length + 1,)`. Two runs that differ share one with a probability of about 2**-64."""
     if length > len(values):
         return np.zeros(0, np.uint64)
-    if length == 1:
-        return values
-    half = length // 2
-    first, second = _hashes(values, half), _hashes(values, length - half)
-    power = np.uint64(pow(_BASE, length - half, _WORD))
-    return first[: len(values) - length + 1] * power + second[half:]
+    hashes, size = values, 1
+    for bit in bin(length)[3:]:  # twice as long, and perhaps one more, until it is `length`
+        hashes = hashes[:-size] * np.uint64(pow(_BASE, size, _WORD)) + hashes[size:]
+        size *= 2
+        if bit == "1":
+            hashes = hashes[:-1] * np.uint64(_BASE) + values[size:]
+            size += 1
+    return hashes

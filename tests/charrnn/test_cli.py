@@ -60,6 +60,7 @@ def test_a_seed_of_broken_bytes_is_answered(stateful: Model):
         (("evaluate", "nosuch.txt"), "nosuch.txt cannot be read"),
         (("evaluate", "README.md", "--samples", "3"), "--samples judges beside the training text"),
         (("train", "README.md", "--output", "x", "--plot", "x.doc"), "--plot needs a file"),
+        (("train", "LICENSE", "--output", "x"), "too few to train on; it takes 10,000"),
         (("convert", "nosuch.keras", "x"), "--text FILE is needed"),
         (("convert", "nosuch", "x.onnx"), "There is no model 'nosuch'"),
         (("convert", "shakespeare", "/nonexistent/x.onnx"), "/nonexistent/x.onnx: No such file"),
@@ -94,11 +95,12 @@ def test_info_lists_the_shipped_models_and_describes_one(stateful: Model):
 
 def test_train_reports_json_lines_and_writes_a_model_that_generates(tmp_path: Path):
     text, output = tmp_path / "text.txt", tmp_path / "model"
-    text.write_text("So be it, HERO.\n" * 300)
+    text.write_text("So be it, HERO.\n" * 750)
     options = ("--preset", "othello", "--epochs", "1", "--batch-size", "512")
     printed = charrnn("train", text, "--output", output, *options, "--progress", "json")
     events = [json.loads(line) for line in printed.splitlines()]
     assert [event["event"] for event in events if event["event"] != "progress"] == [
+        "warning",
         "epoch",
         "finished",
     ]
@@ -112,7 +114,7 @@ def test_train_reports_json_lines_and_writes_a_model_that_generates(tmp_path: Pa
 
 def test_training_survives_ctrl_c_and_kill_9(tmp_path: Path):
     text, output = tmp_path / "text.txt", tmp_path / "model"
-    text.write_text("So be it, HERO. And one for thee.\n" * 300)
+    text.write_text("So be it, HERO. And one for thee.\n" * 350)
     options = ["--epochs", "4", "--batch-size", "4", "--plot", tmp_path / "curve.png"]
     command = [*COMMAND, "train", text, "--output", output, *options, "--progress", "json"]
 

@@ -123,10 +123,18 @@ def test_a_channel_is_a_message_a_line_without_bots_and_authors(tmp_path: Path, 
     assert document.text == '"hi" all\nhello there ☃\n'
 
 
-@pytest.mark.parametrize("line", ["[]", "{}", "nonsense", '{"bot": false, "content": null}'])
+def test_a_channel_without_messages_holds_no_text(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text("\n\n")
+    with pytest.raises(CorpusError, match="holds no text"):
+        corpus.read_sources([str(tmp_path / "a.jsonl")])
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 100_000, "[]", "{}", "nonsense", '{"bot": false, "content": null}']
+)
 def test_a_line_that_is_no_message_is_named(line: str):
-    with pytest.raises(CorpusError, match="Line 2 is not a message"):
-        corpus.messages('{"bot": false, "content": "hi"}\n' + line)
+    with pytest.raises(CorpusError, match="Line 2 of channel is no message"):
+        corpus.messages('{"bot": false, "content": "hi"}\n' + line, "channel")
 
 
 def test_half_a_gzip_file_is_refused(tmp_path: Path):

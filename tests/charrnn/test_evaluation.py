@@ -1,7 +1,6 @@
 import doctest
 import math
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -72,8 +71,7 @@ TRAINING = "HERO:\nSo be it, and one for thee.\n\nURSULA:\nThere be some that do
 def judge(*samples: str) -> evaluation.Quality:
     """Samples of a model that knows all their characters."""
     vocabulary = Vocabulary.of(TRAINING + "".join(samples))
-    model = SimpleNamespace(vocabulary=vocabulary)
-    return evaluation.quality(samples, TRAINING, model)
+    return evaluation.quality(samples, TRAINING, vocabulary)
 
 
 def test_words_are_known_when_they_are_in_the_training_text():
@@ -95,8 +93,10 @@ def test_speeches_open_with_names_of_the_training_text():
     assert judged.named_speeches == pytest.approx(2 / 4)
 
 
-def test_without_names_in_the_training_text_no_speech_is_counted(stateful: Model):
-    assert evaluation.quality(["So be it"], "So be it", stateful).named_speeches is None
+def test_where_there_are_no_names_or_no_speeches_none_is_counted():
+    text = "So be it"
+    assert evaluation.quality([text], text, Vocabulary.of(text)).named_speeches is None
+    assert judge("So be it").named_speeches is None
 
 
 def test_texts_that_say_one_thing_over_and_over_are_loops():

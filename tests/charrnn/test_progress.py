@@ -17,6 +17,7 @@ def report(style: ProgressFormat) -> str:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
     with Reporter(style, console) as reporter:
+        reporter.warn("Not many.")
         reporter(UNDER_WAY)
         reporter(ENDED)
         reporter.finished(Path("model"), {"held out": {"nats": 1.4321}})
@@ -25,7 +26,7 @@ def report(style: ProgressFormat) -> str:
 
 def test_people_see_epoch_losses_speed_time_left_and_a_sample():
     shown = report(ProgressFormat.RICH)
-    for part in ("2/5", "25%", "loss 1.5000, 10,000 characters/s, 0:01:01 left"):
+    for part in ("Not many.", "2/5", "25%", "loss 1.5000, 10,000 characters/s, 0:01:01 left"):
         assert part in shown
     assert "loss 1.4500  validation loss 1.4321 (best)  10,000 characters/s  0:01:00 left" in shown
     assert "[b]HERO:\nSo be it." in shown
@@ -35,10 +36,11 @@ def test_people_see_epoch_losses_speed_time_left_and_a_sample():
 def test_machines_get_the_same_as_json_lines(capsys: pytest.CaptureFixture[str]):
     assert report(ProgressFormat.JSON) == ""
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["event"] for line in lines] == ["progress", "epoch", "finished"]
-    assert lines[0]["done"] == 0.25
-    assert lines[1]["sample"] == ENDED.sample
-    assert lines[2]["scores"] == {"held out": {"nats": 1.4321}}
+    assert [line["event"] for line in lines] == ["warning", "progress", "epoch", "finished"]
+    assert lines[0]["message"] == "Not many."
+    assert lines[1]["done"] == 0.25
+    assert lines[2]["sample"] == ENDED.sample
+    assert lines[3]["scores"] == {"held out": {"nats": 1.4321}}
 
 
 def test_machines_are_told_of_a_failure(capsys: pytest.CaptureFixture[str]):

@@ -21,6 +21,7 @@ def test_the_public_names_are_these_and_each_is_explained():
         "Score",
         "Stopped",
         "TrainingError",
+        "VerbatimGuard",
         "generate",
         "load",
         "score",
