@@ -18,10 +18,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from charrnn import corpus, evaluation, store
+from charrnn import corpus, evaluation, store, tables
 from charrnn.errors import CharRNNError, CorpusError, OptionError, Stopped
 from charrnn.generation import Prompt
 from charrnn.generation import generate as generate_texts
@@ -211,19 +210,11 @@ def evaluate(
         judged = {"quality": asdict(quality)} if quality else {}
         _print_json(model=loaded.name, dropped=encoded.dropped, **score.rounded(), **judged)
         return
-    table = Table("model", "nats/char", "bits/char", "perplexity", "characters")
-    table.add_row(
-        Text(loaded.name),
-        f"{score.nats:.4f}",
-        f"{score.bits:.4f}",
-        f"{score.perplexity:.3f}",
-        f"{score.characters:,}",
-    )
-    Console().print(table)
+    Console().print(tables.score(loaded.name, score))
     if encoded.dropped:
         _note(f"left out, unknown to {loaded.name}: {describe_characters(encoded.dropped)}")
     if quality:
-        Console().print(_quality_table(quality))
+        Console().print(tables.quality(quality))
 
 
 @app.command()
@@ -234,26 +225,11 @@ def info(
     ] = None,
 ) -> None:
     """What a model is, how it was trained and what it scored."""
-    table = Table(show_header=model is None)
     if model is None:
-        for heading in ("model", "network", "parameters", "held out, nats/char"):
-            table.add_column(heading)
-        for name in store.shipped():
-            card, _ = store.read_card(store.locate(name))
-            table.add_row(name, *_summary(card))
+        cards = {name: store.read_card(store.locate(name))[0] for name in store.shipped()}
+        Console().print(tables.models(cards))
     else:
-        card = store.load(model).card
-        rows: dict[str, object] = {
-            "network": _summary(card)[0],
-            "window": f"{card.spec.window} characters",
-            "vocabulary": describe_characters(card.vocabulary.characters),
-            "opening": card.opening,
-            **{f"score, {name}": value for name, value in card.scores.items()},
-            **card.training,
-        }
-        for name, value in rows.items():
-            table.add_row(Text(name), _shown(value))
-    Console().print(table)
+        Console().print(tables.card(store.load(model).card))
 
 
 @app.command()
@@ -381,39 +357,6 @@ def _read(sources: list[str], held_out: list[str], share: float) -> tuple[str, s
         kept = corpus.read_sources(held_out)
         return corpus.join(corpus.without(documents, kept)), corpus.join(kept)
     return corpus.hold_out(corpus.join(documents), share)
-
-
-def _quality_table(quality: evaluation.Quality) -> Table:
-    table = Table(title=f"{quality.samples} samples", title_justify="left", show_header=False)
-    named = quality.named_speeches
-    rows = {
-        "words that are in the training text": f"{quality.known_words:.1%}",
-        "different runs of four words": f"{quality.distinct_4grams:.1%}",
-        "speeches that a known name opens": "-" if named is None else f"{named:.1%}",
-        "samples that end in a loop": f"{quality.loops:.1%}",
-        "longest run copied from it": f"{quality.longest_copy} characters: {quality.copied!r}",
-    }
-    for name, value in rows.items():
-        table.add_row(name, Text(value))
-    return table
-
-
-def _shown(value: object) -> Text:
-    """What a card holds, which may be a stranger's, as a terminal may have it."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    return Text("".join(c if c.isprintable() or c == "\n" else f"U+{ord(c):04X}" for c in text))
-
-
-def _summary(card: store.Card) -> tuple[str, str, str]:
-    layers = " + ".join(f"LSTM {units}" for units in card.spec.units)
-    inputs = f"embedding {card.spec.embedding}" if card.spec.embedding else "scaled ids"
-    parameters = card.training.get("parameters")
-    nats = card.scores.get("held out", {}).get("nats")
-    return (
-        f"{inputs}, {layers}, {card.spec.characters} characters",
-        f"{parameters:,}" if isinstance(parameters, int) else "",
-        f"{nats:.4f}" if nats else "",
-    )
 
 
 def _command_line() -> str:

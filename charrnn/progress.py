@@ -97,6 +97,7 @@ class Reporter:
         if self._style is ProgressFormat.JSON:
             self._line("finished", output=str(output), scores=scores)
         elif self._style is ProgressFormat.RICH:
+            self._bar.stop()
             nats = scores["held out"]["nats"]
             sentence = f"wrote {output}: {nats:.4f} nats per character on held-out text"
             self._console.print(Text(sentence), style="dim")
@@ -118,6 +119,7 @@ class Reporter:
             f"{event.characters_per_second:,.0f} characters/s  "
             f"{timedelta(seconds=round(event.seconds_left))} left"
         )
+        self._bar.update(self._task, completed=1.0)
         self._console.print(Text(line), style="bold")
         self._console.print(Text(event.sample.strip()), style="dim")
 

@@ -95,7 +95,7 @@ class Preset:
 # Many to many, state carried from segment to segment, one dropout mask for a whole segment
 # (Gal & Ghahramani, "A Theoretically Grounded Application of Dropout in RNNs", 2016).
 _SHAKESPEARE = Recipe(
-    epochs=5,
+    epochs=4,
     batch_size=32,
     segment=128,
     learning_rate=0.002,
@@ -104,7 +104,7 @@ _SHAKESPEARE = Recipe(
     weight_decay=0.01,
     clip_norm=1.0,
     input_dropout=0.05,
-    dropout=0.15,
+    dropout=0.1,
     averaging=0.995,
     patience=3,
     mixed_precision=True,
@@ -139,6 +139,7 @@ PRESETS = {
         True,
         replace(
             _SHAKESPEARE,
+            epochs=5,
             batch_size=64,
             learning_rate=0.003,
             input_dropout=0.0,
@@ -174,7 +175,7 @@ FROM_SCRATCH = LeastText(
     10_000,
     200_000,
     "From scratch, so little text teaches spelling at best: with 50,000 characters of a channel "
-    "the loss is {scratch} nats per character, and {base} from the base model `chat`. Consider "
+    "the loss is 2.07 nats per character, and 1.48 from the base model `chat`. Consider "
     "--base chat.",
 )
 FROM_A_BASE = LeastText(

@@ -30,60 +30,57 @@ class VerbatimGuard:
             raise OptionError("The longest run that may be copied must be at least 1 character.")
         self.longest = longest
         # One value more than characters: of what stands before the beginning of a text.
-        self._values = _values(characters + 1)
-        hashes = _hashes(self._values[source[:-1]], longest)
-        order = hashes.argsort(kind="stable")
+        self.values = _values(characters + 1)
+        runs = _hashes(self.values[source[:-1]], longest)
+        order = runs.argsort(kind="stable")
         # Each run of `longest` characters in the source, and the character that follows it.
-        self._runs, self._followers = hashes[order], source[longest:][order]
+        self._runs, self._followers = runs[order], source[longest:][order]
+        # A run of `longest` characters holds a whole block of these, wherever blocks begin.
+        self.block = (longest + 1) // 2
+        self._blocks = np.sort(_hashes(self.values[source], self.block))
 
     def lanes(self, written: Sequence[np.ndarray]) -> "GuardedLanes":
         """Guard texts of which `written`, ids int32 `(T,)` each, stands there already."""
         return GuardedLanes(self, written)
 
-    def followers(self, run: np.uint64) -> np.ndarray:
-        """The ids that follow a run in the source."""
-        first, end = (np.searchsorted(self._runs, run, side) for side in ("left", "right"))
-        return self._followers[first:end]
+    def suspects(self, blocks: np.ndarray) -> np.ndarray:
+        """Which of the blocks, ids `(block, B)`, stand in the source: int `(S,)`."""
+        return _contained(_hash_columns(self.values[blocks]), self._blocks).nonzero()[0]
 
-    def contain(self, runs: np.ndarray) -> np.ndarray:
-        """Whether each run, uint64 `(B,)`, is in the source."""
-        if not len(self._runs):
-            return np.zeros(len(runs), bool)
-        places = np.minimum(self._runs.searchsorted(runs), len(self._runs) - 1)
-        return self._runs[places] == runs
+    def followers(self, run: np.ndarray) -> np.ndarray:
+        """The ids that follow a run, ids `(longest,)`, in the source."""
+        hashed = _hash_columns(self.values[run[:, np.newaxis]])
+        [first], [end] = (np.searchsorted(self._runs, hashed, side) for side in ("left", "right"))
+        return np.unique(self._followers[first:end])
 
 
 class GuardedLanes:
-    """Texts in the making, each with the hash of its last `longest` characters."""
+    """Texts in the making. Only where the last block stands in the source is every step watched:
+    any run that is too long has a block in it that was looked at."""
 
     def __init__(self, guard: VerbatimGuard, written: Sequence[np.ndarray]):
         self._guard = guard
-        nothing = len(guard._values) - 1
-        self._recent = np.full((guard.longest, len(written)), nothing, np.int32)  # a ring
-        self._count = 0
-        # What a character adds when it comes, and takes away when it is `longest` ago.
-        self._coming = guard._values
-        self._going = guard._values * np.uint64(pow(_BASE, guard.longest, _WORD))
-        start = _hashes(guard._values[self._recent[:, 0]], guard.longest)
-        self._runs = np.repeat(start, len(written))
-        tails = [ids[-guard.longest :] for ids in written]
-        for step in range(-guard.longest, 0):
-            self.wrote(np.array([t[step] if len(t) >= -step else nothing for t in tails], np.int32))
+        nothing = len(guard.values) - 1
+        recent = np.full((guard.longest, len(written)), nothing, np.int32)
+        for lane, ids in enumerate(written):
+            tail = ids[-guard.longest :]
+            recent[guard.longest - len(tail) :, lane] = tail
+        self._written = list(recent)
+        self._suspects = np.zeros(0, int)
 
     def forbid(self, logits: np.ndarray) -> np.ndarray:
         """logits `(B, V)` with what would copy a character too many made impossible, in place."""
-        for lane in self._guard.contain(self._runs).nonzero()[0]:
-            logits[lane, np.unique(self._guard.followers(self._runs[lane]))] -= _FORBIDDEN
+        guard = self._guard
+        if (len(self._written) - guard.longest) % guard.block == 0:
+            self._suspects = guard.suspects(np.stack(self._written[-guard.block :]))
+        for lane in self._suspects:
+            run = np.array([ids[lane] for ids in self._written[-guard.longest :]])
+            logits[lane, guard.followers(run)] -= _FORBIDDEN
         return logits
 
     def wrote(self, ids: np.ndarray) -> None:
         """Each text goes on by a character, ids int32 `(B,)`."""
-        oldest = self._recent[self._count % len(self._recent)]
-        self._runs *= np.uint64(_BASE)
-        self._runs += self._coming[ids]
-        self._runs -= self._going[oldest]
-        oldest[:] = ids
-        self._count += 1
+        self._written.append(ids)
 
 
 def longest_copy(texts: Sequence[np.ndarray], source: np.ndarray) -> tuple[int, np.ndarray]:
@@ -108,12 +105,16 @@ def _copied(
     ids: np.ndarray, values: np.ndarray, runs: np.ndarray, length: int
 ) -> np.ndarray | None:
     """A run of `ids` that is among the sorted `runs` of the source."""
-    mine = _hashes(values[ids], length)
-    if not len(runs) or not len(mine):
-        return None
-    places = np.minimum(runs.searchsorted(mine), len(runs) - 1)
-    found = (runs[places] == mine).nonzero()[0]
+    found = _contained(_hashes(values[ids], length), runs).nonzero()[0]
     return ids[found[0] : found[0] + length] if len(found) else None
+
+
+def _contained(hashes: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Whether each of `hashes` is in the sorted `among`."""
+    if not len(among):
+        return np.zeros(len(hashes), bool)
+    places = np.minimum(among.searchsorted(hashes), len(among) - 1)
+    return among[places] == hashes
 
 
 def _values(characters: int) -> np.ndarray:
@@ -134,3 +135,11 @@ def _hashes(values: np.ndarray, length: int) -> np.ndarray:
             hashes = hashes[:-1] * np.uint64(_BASE) + values[size:]
             size += 1
     return hashes
+
+
+def _hash_columns(values: np.ndarray) -> np.ndarray:
+    """What `_hashes` gives for each column of values, uint64 `(length, B)` -> `(B,)`."""
+    hashed = np.zeros(values.shape[1], np.uint64)
+    for row in values:
+        hashed = hashed * np.uint64(_BASE) + row
+    return hashed

@@ -104,6 +104,8 @@ def test_train_reports_json_lines_and_writes_a_model_that_generates(tmp_path: Pa
         "epoch",
         "finished",
     ]
+    assert "10,800 characters are not many" in events[0]["message"]
+    assert "2.07 nats per character, and 1.48 from the base" in events[0]["message"]
     epoch = next(event for event in events if event["event"] == "epoch")
     assert len(epoch["sample"]) == 300
     assert epoch["validation_loss"] > 0

@@ -18,8 +18,8 @@ def report(style: ProgressFormat) -> str:
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
     with Reporter(style, console) as reporter:
         reporter.warn("Not many.")
-        reporter(UNDER_WAY)
         reporter(ENDED)
+        reporter(UNDER_WAY)
         reporter.finished(Path("model"), {"held out": {"nats": 1.4321}})
     return screen.getvalue()
 
@@ -36,10 +36,10 @@ def test_people_see_epoch_losses_speed_time_left_and_a_sample():
 def test_machines_get_the_same_as_json_lines(capsys: pytest.CaptureFixture[str]):
     assert report(ProgressFormat.JSON) == ""
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["event"] for line in lines] == ["warning", "progress", "epoch", "finished"]
+    assert [line["event"] for line in lines] == ["warning", "epoch", "progress", "finished"]
     assert lines[0]["message"] == "Not many."
-    assert lines[1]["done"] == 0.25
-    assert lines[2]["sample"] == ENDED.sample
+    assert lines[1]["sample"] == ENDED.sample
+    assert lines[2]["done"] == 0.25
     assert lines[3]["scores"] == {"held out": {"nats": 1.4321}}
 
 

@@ -4,14 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from charrnn import store
+from charrnn import corpus, store
+from charrnn.evaluation import score
 from charrnn.generation import Prompt, generate
 
+ROOT = Path(__file__).parent.parent.parent
 FOLDERS = {name: store.locate(name) for name in store.shipped()}
-
-
-def test_the_models_of_this_part_are_shipped():
-    assert {"othello", "shakespeare"} <= set(FOLDERS)
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -21,10 +19,31 @@ def test_each_is_whole_and_says_how_it_was_made(name: str):
     assert len(generate(model, [Prompt("To be, or not to be")])[0].text) == 500
 
 
-def test_shakespeare_predicts_plays_it_has_not_seen():
-    held_out = store.load("shakespeare").card.scores["held out"]
-    assert held_out["nats"] < 1.60
-    assert held_out["characters"] > 200_000
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_figures_are_those_of_the_cards(name: str):
+    page = (ROOT / "weights" / "README.md").read_text()
+    card, _ = store.read_card(FOLDERS[name])
+    assert f"{card.training['parameters']:,}" in page
+    for figures in card.scores.values():
+        assert f"{figures['nats']:.4f}" in page
+
+
+def test_the_figures_are_what_they_have_to_be():
+    scores = {name: store.read_card(folder)[0].scores for name, folder in FOLDERS.items()}
+    assert scores["tinyshakespeare"]["held out"]["nats"] <= 1.42
+    assert scores["chat"]["channel.jsonl, last 15 %"]["nats"] <= 1.50
+    same_text = scores["shakespeare"]["tinyshakespeare on the same text"]
+    assert scores["shakespeare"]["held out"]["nats"] <= same_text["nats"] - 0.05
+
+
+def test_shakespeare_predicts_a_play_it_has_not_seen_better_than_tinyshakespeare():
+    [play] = corpus.read_sources(["plays:julius-caesar"])
+    nats = {
+        name: score(model.engine, model.vocabulary.encode(play.text[:5000]).ids).nats
+        for name in ("shakespeare", "tinyshakespeare")
+        for model in [store.load(name)]
+    }
+    assert nats["shakespeare"] < nats["tinyshakespeare"] - 0.02 < 1.6
 
 
 def test_all_of_them_stay_small():
