@@ -26,7 +26,7 @@ from charrnn.generation import Prompt
 from charrnn.generation import generate as generate_texts
 from charrnn.progress import ProgressFormat, Reporter
 from charrnn.sampling import Sampling
-from charrnn.spec import FROM_A_BASE, FROM_SCRATCH, PRESETS, LeastText, fine_tuning
+from charrnn.spec import FROM_A_BASE, FROM_SCRATCH, PRESETS, LeastText, fine_tuning, from_scratch
 from charrnn.vocabulary import describe_characters
 
 DEFAULT_MODEL = "shakespeare"
@@ -120,9 +120,12 @@ def train(
     output: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where the model goes.", show_default=False)
     ],
-    preset: Annotated[PresetName, typer.Option(help="The network and its recipe.")] = (
-        PresetName.SHAKESPEARE
-    ),
+    preset: Annotated[
+        PresetName | None,
+        typer.Option(
+            help="The network and its recipe, without --base.", show_default="shakespeare"
+        ),
+    ] = None,
     base: Annotated[
         str | None, typer.Option(metavar="NAME|FOLDER", help="Fine-tune this model.")
     ] = None,
@@ -150,15 +153,20 @@ def train(
             _check_new(output)
         if plot:
             _check_picture(plot)
+        if base and preset:
+            raise OptionError("--base brings its own network; leave out --preset.")
         text, held_out_text = _read(sources, held_out or [], held_out_share)
         if warning := _warning(text, FROM_A_BASE if base else FROM_SCRATCH):
             report.warn(warning)
-        start = store.load(base) if base else PRESETS[preset]
-        if isinstance(start, store.Model):
+        if base:
+            start = store.load(base)
             recipe = fine_tuning(start.card.spec, len(text))
         else:
-            recipe = start.recipe
+            start = PRESETS[preset or PresetName.SHAKESPEARE]
+            recipe = from_scratch(start, len(text))
         changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+        if progress is ProgressFormat.RICH:
+            _note(f"{len(text):,} characters to learn from, {len(held_out_text):,} held out")
         training = _with_keras("training")
         job = training.Job(
             text=text,
@@ -299,8 +307,10 @@ def _warning(text: str, least: LeastText) -> str:
 
 def _check_picture(path: Path) -> None:
     """Raises OptionError rather than fail to draw when the first epoch is done."""
-    if path.suffix not in PICTURES or not path.parent.is_dir():
-        raise OptionError(f"--plot needs a file in a folder that exists: {', '.join(PICTURES)}.")
+    if path.suffix not in PICTURES:
+        raise OptionError(f"--plot draws {', '.join(PICTURES)}; {path.name} is none of these.")
+    if not path.parent.is_dir():
+        raise OptionError(f"--plot: there is no folder {path.parent}.")
 
 
 @contextmanager
@@ -328,6 +338,8 @@ def _with_keras(module: str) -> Any:
     """A module of this package that brings TensorFlow with it, which most commands do without."""
     try:
         with _quiet_stderr():
+            # Looking for devices, too, it says things that nobody asked.
+            importlib.import_module("tensorflow").config.list_logical_devices()
             return importlib.import_module(f"charrnn.{module}")
     except ModuleNotFoundError as error:
         raise OptionError(

@@ -160,6 +160,7 @@ _FINE_TUNING = replace(
     least_occurrences=5,
 )
 MUCH_TEXT = 30_000  # characters, that are not so quickly learnt by heart
+LITTLE_TEXT = 500_000  # characters, too few for the presets' large batches and slow average
 
 
 @dataclass(frozen=True)
@@ -196,4 +197,18 @@ def fine_tuning(spec: ModelSpec, characters: int) -> Recipe:
         # What is more than enough, in three minutes on two cores; the rest is early stopping.
         epochs=min(10, max(5, 300_000 // max(1, characters))),
         dropout=0.2 if characters >= MUCH_TEXT else 0.3,
+    )
+
+
+def from_scratch(preset: Preset, characters: int) -> Recipe:
+    """The recipe of a preset, and with far less text than that is meant for, one of small batches
+    and many epochs."""
+    if not preset.stateful or characters >= LITTLE_TEXT:
+        return preset.recipe
+    return replace(
+        _FINE_TUNING,
+        epochs=min(40, max(8, 1_000_000 // max(1, characters))),
+        learning_rate=preset.recipe.learning_rate,
+        dropout=0.2 if characters >= MUCH_TEXT else 0.3,
+        patience=None,
     )

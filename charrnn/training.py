@@ -24,7 +24,8 @@ from charrnn.progress import EpochEnd, Progress, Report
 from charrnn.spec import ModelSpec, Preset, Recipe
 from charrnn.vocabulary import Vocabulary
 
-VALIDATION_LANES = 32
+VALIDATION_LANES = 32  # at most: stretches of the held-out text, read side by side
+VALIDATION_STRETCH = 2500  # characters, at least: each begins from nothing, which costs a little
 REPORT_INTERVAL_S = 0.5
 CHECKPOINT_INTERVAL_S = 120.0
 SAMPLE_LENGTH = 300
@@ -266,7 +267,9 @@ class _Run:
         """The validation loss of the weights as they are, and a sample. The best are kept."""
         with self._averaged():
             engine = Engine(export.step_graph(self.model, int8=False), self.spec)
-            nats = evaluation.score(engine, self.validation_ids, VALIDATION_LANES).nats
+            lanes = len(self.validation_ids) // VALIDATION_STRETCH
+            lanes = min(VALIDATION_LANES, max(1, lanes))
+            nats = evaluation.score(engine, self.validation_ids, lanes).nats
             if not math.isfinite(nats):
                 self._give_up(nats)
             if nats < self.progressed.best_validation_loss:

@@ -59,7 +59,11 @@ def test_a_seed_of_broken_bytes_is_answered(stateful: Model):
         (("generate", "x", "--temperature", "-1"), "temperature must be 0 to 5"),
         (("evaluate", "nosuch.txt"), "nosuch.txt cannot be read"),
         (("evaluate", "README.md", "--samples", "3"), "--samples judges beside the training text"),
-        (("train", "README.md", "--output", "x", "--plot", "x.doc"), "--plot needs a file"),
+        (("train", "README.md", "--output", "x", "--plot", "x.doc"), "x.doc is none of these"),
+        (
+            ("train", "README.md", "--output", "x", "--base", "chat", "--preset", "othello"),
+            "leave out --preset",
+        ),
         (("train", "LICENSE", "--output", "x"), "too few to train on; it takes 10,000"),
         (("convert", "nosuch.keras", "x"), "--text FILE is needed"),
         (("convert", "nosuch", "x.onnx"), "There is no model 'nosuch'"),

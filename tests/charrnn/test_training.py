@@ -71,8 +71,8 @@ def test_training_teaches_and_keeps_the_best_epoch(tmp_path: Path):
     assert epochs[-1].loss < 1.5 < 2.5 < epochs[0].loss
     best = min(epochs, key=lambda e: e.validation_loss)
     assert model.card.training["best_epoch"] == best.epoch
-    # Read in one stretch, the text is a little easier than in many.
-    assert 0.5 < model.card.scores["held out"]["nats"] < best.validation_loss
+    # As shipped, in int8, it scores what it did in training.
+    assert model.card.scores["held out"]["nats"] == pytest.approx(best.validation_loss, abs=0.01)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 

@@ -31,7 +31,7 @@ def test_the_figures_are_those_of_the_cards(name: str):
 def test_the_figures_are_what_they_have_to_be():
     scores = {name: store.read_card(folder)[0].scores for name, folder in FOLDERS.items()}
     assert scores["tinyshakespeare"]["held out"]["nats"] <= 1.42
-    assert scores["chat"]["channel.jsonl, last 15 %"]["nats"] <= 1.50
+    assert scores["chat"]["held out"]["nats"] <= 1.50
     same_text = scores["shakespeare"]["tinyshakespeare on the same text"]
     assert scores["shakespeare"]["held out"]["nats"] <= same_text["nats"] - 0.05
 
