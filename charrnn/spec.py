@@ -210,5 +210,5 @@ def from_scratch(preset: Preset, characters: int) -> Recipe:
         epochs=min(40, max(8, 1_000_000 // max(1, characters))),
         learning_rate=preset.recipe.learning_rate,
         dropout=0.2 if characters >= MUCH_TEXT else 0.3,
-        patience=None,
+        patience=5,
     )
