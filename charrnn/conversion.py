@@ -53,5 +53,5 @@ def _check_same(model: Any, engine: Engine) -> None:
     inputs = ids if spec.embedding is not None else ids[..., np.newaxis] / spec.characters
     expected = model.predict_on_batch(inputs)
     last = expected[:, -1] if spec.stateful else expected
-    if not np.allclose(np.exp(log_softmax(engine.read(ids))), last, atol=1e-4):
+    if not np.allclose(np.exp(log_softmax(engine.read(ids)[0])), last, atol=1e-4):
         raise ModelError("The model is not a plain stack of LSTMs under one softmax.")

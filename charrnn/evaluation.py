@@ -81,7 +81,7 @@ def _score_windows(engine: Engine, ids: np.ndarray, batch: int = 256) -> Score:
     nats = 0.0
     for start in range(0, len(views), batch):
         chosen = views[start : start + batch]
-        nats -= _likelihood(engine.read(chosen[:, :window]), chosen[:, window])
+        nats -= _likelihood(engine.read(chosen[:, :window])[0], chosen[:, window])
     return Score(nats / len(views), len(views))
 
 

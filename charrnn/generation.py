@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from charrnn.engine import Engine
+from charrnn.engine import Lanes
 from charrnn.errors import OptionError
 from charrnn.sampling import Sampler, Sampling
 from charrnn.store import Model
@@ -48,20 +48,17 @@ def generate(
     is in it."""
     if not prompts:
         return []
-    opening = model.vocabulary.encode(model.opening).ids
     seeds = [model.vocabulary.encode(prompt.seed) for prompt in prompts]
-    windows = [np.concatenate([opening, s.ids])[-model.engine.spec.window :] for s in seeds]
     length = max(prompt.length for prompt in prompts)
     uniforms = np.zeros((len(prompts), length))
     for lane, prompt in enumerate(prompts):
         rng = np.random.default_rng(prompt.rng_seed)
         uniforms[lane, : prompt.length] = rng.random(prompt.length)
     sampler = Sampler([prompt.sampling for prompt in prompts], len(model.vocabulary))
-    reader = _Stateful if model.engine.spec.stateful else _Sliding
-    lanes = guard.lanes([seed.ids for seed in seeds]) if guard else None
-    written = _write(
-        reader(model.engine, len(prompts)), np.stack(windows), sampler, uniforms, lanes
-    )
+    ids = [seed.ids for seed in seeds]
+    stateful = model.engine.spec.stateful
+    reader = _primed_lanes(model, ids) if stateful else _Sliding(model, ids, length)
+    written = _write(reader, sampler, uniforms, guard.lanes(ids) if guard else None)
     return [
         Generated(model.vocabulary.decode(written[lane, : prompt.length]), seeds[lane].dropped)
         for lane, prompt in enumerate(prompts)
@@ -69,57 +66,67 @@ def generate(
 
 
 def _write(
-    reader: "_Stateful | _Sliding",
-    windows: np.ndarray,
+    reader: "Lanes | _Sliding",
     sampler: Sampler,
     uniforms: np.ndarray,
     guarded: GuardedLanes | None,
 ) -> np.ndarray:
-    """Windows `(B, T)`, uniform numbers `(B, N)` -> ids `(B, N)`."""
-    for ids in windows[:, :-1].T:
-        reader.read(np.ascontiguousarray(ids))
+    """What follows what `reader` has read, by uniform numbers `(B, N)`: ids `(B, N)`."""
     written = np.empty(uniforms.shape, np.int32)
-    newest = np.ascontiguousarray(windows[:, -1])
     for n in range(uniforms.shape[1]):
-        logits = reader.read(newest)
+        if n > 0:
+            reader.read(written[:, n - 1])
         if guarded:
-            logits = guarded.forbid(logits)
-        newest = written[:, n] = sampler(logits, uniforms[:, n])
+            guarded.forbid(reader.logits)
+        written[:, n] = sampler(reader.logits, uniforms[:, n])
         if guarded:
-            guarded.wrote(newest)
+            guarded.wrote(written[:, n])
     return written
 
 
-class _Stateful:
-    """Carries one state a text on and on."""
-
-    def __init__(self, engine: Engine, texts: int):
-        self._engine = engine
-        self._state = engine.zero_state(texts)
-
-    def read(self, ids: np.ndarray) -> np.ndarray:
-        """The texts' next characters, ids `(B,)` -> logits `(B, V)` of those after them."""
-        logits, self._state = self._engine.step(ids, self._state)
-        return logits
+def _primed_lanes(model: Model, seeds: Sequence[np.ndarray]) -> Lanes:
+    """Lanes that have read the windows which the seeds, ids `(T,)` each, end."""
+    window = model.engine.spec.window
+    seeds = [seed[-window:] for seed in seeds]
+    primed = [model.primed(window - len(seed)) for seed in seeds]
+    logits, state = (np.stack(arrays) for arrays in zip(*primed, strict=True))
+    # The seeds end together, so a short one begins late.
+    left = np.array([len(seed) for seed in seeds])
+    while (longest := left.max()) > 0:
+        lanes = (left == longest).nonzero()[0]
+        ids = np.array([seeds[lane][-longest] for lane in lanes], np.int32)
+        logits[lanes], state[lanes] = model.engine.step(ids, state[lanes])
+        left[lanes] -= 1
+    return model.engine.lanes(logits, state)
 
 
 class _Sliding:
     """Predicts from exactly the last T characters, from zero state, as the tutorial's loop does,
-    without reading T characters for each: T lanes a text are in flight, each started one
-    character after the other. The oldest has read T characters and predicts; then it is cleared
-    and becomes the youngest."""
+    without reading T characters for each: up to T lanes a text are in flight, each started one
+    character after the other. The oldest has read T characters, predicts, and is done."""
 
-    def __init__(self, engine: Engine, texts: int):
-        self._engine = engine
-        self._texts = texts
-        self._window = engine.spec.window
-        self._state = engine.zero_state(texts * self._window)
-        self._count = 0  # characters read
+    def __init__(self, model: Model, seeds: Sequence[np.ndarray], length: int):
+        """Reads the windows that the seeds end, ids `(T,)` each, to predict `length` times."""
+        self._engine = model.engine
+        self._texts = len(seeds)
+        self._left = length  # lanes to start
+        self._state = model.engine.zero_state(0)  # of the oldest lane of each text first
+        opening = model.vocabulary.encode(model.opening).ids
+        window = model.engine.spec.window
+        windows = np.stack([np.concatenate([opening, seed])[-window:] for seed in seeds])
+        for ids in windows.T:
+            self._step(ids)
 
-    def read(self, ids: np.ndarray) -> np.ndarray:
-        """As `_Stateful.read`; the logits count once T characters have been read."""
-        self._state.reshape(self._texts, self._window, -1)[:, self._count % self._window] = 0
-        every = np.repeat(ids, self._window)
+    def read(self, ids: np.ndarray) -> None:
+        """As `Lanes.read`."""
+        self._state = self._state[self._texts :]
+        self._step(ids)
+
+    def _step(self, ids: np.ndarray) -> None:
+        if self._left > 0:
+            self._left -= 1
+            youngest = self._engine.zero_state(self._texts)
+            self._state = np.concatenate([self._state, youngest])
+        every = np.tile(ids, len(self._state) // self._texts)
         logits, self._state = self._engine.step(every, self._state)
-        self._count += 1
-        return logits.reshape(self._texts, self._window, -1)[:, self._count % self._window]
+        self.logits = logits[: self._texts]

@@ -5,9 +5,11 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from charrnn.engine import Engine
 from charrnn.errors import ModelError
@@ -38,6 +40,9 @@ class Model:
     card: Card
     engine: Engine
     folder: Path
+    _primed: dict[int, tuple[np.ndarray, np.ndarray]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -46,6 +51,16 @@ class Model:
     @property
     def opening(self) -> str:
         return self.card.opening
+
+    def primed(self, characters: int) -> tuple[np.ndarray, np.ndarray]:
+        """The logits `(V,)` and the state `(S,)` after the last so many `characters` of the
+        opening: what a seed that fills the rest of the window goes on from. Each is worked out
+        once."""
+        if characters not in self._primed:
+            ids = self.vocabulary.encode(self.opening).ids
+            logits, state = self.engine.read(ids[np.newaxis, len(ids) - characters :])
+            self._primed[characters] = logits[0], state[0]
+        return self._primed[characters]
 
 
 def shipped() -> list[str]:

@@ -64,15 +64,23 @@ def test_a_short_seed_follows_the_opening(model: Model):
     )
 
 
+@pytest.mark.parametrize("seed", ["", "So be it", "x" * 100])
+def test_a_stateful_model_reads_the_whole_window_once_and_goes_on(stateful: Model, seed: str):
+    """What is remembered of the opening against a loop that reads everything anew."""
+    ids = stateful.vocabulary.encode(stateful.opening + seed).ids[-100:]
+    for _ in range(30):
+        logits, _ = stateful.engine.read(ids[np.newaxis])
+        ids = np.append(ids, logits.argmax().astype(np.int32))
+    [generated] = generate(stateful, [Prompt(seed, length=30, sampling=Sampling(0.0))])
+    assert generated.text == stateful.vocabulary.decode(ids[100:])
+
+
 def test_a_windowed_model_predicts_from_exactly_its_window(windowed: Model):
     """The sliding lanes against a loop that reads the whole window anew for each character."""
     ids = windowed.vocabulary.encode(windowed.opening).ids[-100:]
     expected = []
     for _ in range(130):
-        state = windowed.engine.zero_state(1)
-        logits = np.empty(0)
-        for n in range(100):
-            logits, state = windowed.engine.step(ids[n : n + 1], state)
+        logits, _ = windowed.engine.read(ids[np.newaxis])
         expected.append(logits[0].argmax())
         ids = np.append(ids[1:], np.int32(expected[-1]))
     [generated] = generate(windowed, [Prompt("", length=130, sampling=Sampling(0.0))])
