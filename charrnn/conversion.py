@@ -20,7 +20,7 @@ def convert(source: Path, text: Path, destination: Path) -> None:
     Raises ModelError, CorpusError."""
     model = export.load_keras(source)
     spec = export.spec_of(model)
-    _check_same(model, Engine(export.step_graph(model, int8=False), spec))
+    _check_same(model, Engine(export.writing_graph(model, int8=False), spec))
     raw = corpus.read_text(text)
     for training_text in (raw.lower(), raw):
         vocabulary = Vocabulary.of(training_text)

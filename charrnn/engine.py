@@ -1,4 +1,4 @@
-"""One LSTM step over a batch of lanes, in ONNX Runtime."""
+"""LSTM steps over a batch of lanes, in ONNX Runtime."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # pyright: ignore
 
 from charrnn.errors import ModelError
+from charrnn.sampling import LaneSampling, Sampling
 from charrnn.spec import ModelSpec
 
 # What ONNX Runtime raises over a graph it cannot run; its errors share no base class.
@@ -22,11 +23,12 @@ _REFUSALS = (
 
 
 class Engine:
-    """Runs the graph in `model.onnx`: one character in, the next one's logits out.
+    """Runs the graph in `model.onnx`: one character in, N characters out, each chosen from the
+    logits that the one before it gave.
 
     A lane is one text in the making. Lanes share a step and nothing else: what a lane gets does
     not depend on its neighbours, nor on how many there are. Safe to use from many threads, and
-    the GIL is released while a step runs.
+    the GIL is released while the graph runs.
     """
 
     def __init__(self, graph: bytes, spec: ModelSpec, threads: int = 1):
@@ -43,55 +45,62 @@ class Engine:
         _check_signature(self._session, spec)
 
     def zero_state(self, lanes: int) -> np.ndarray:
-        """The state of lanes that have read nothing, float32 `(B, S)`; a row is a lane's own."""
-        return np.zeros((lanes, self.spec.state_size), np.float32)
+        """The state of lanes that have read nothing, float32 `(R, S)`. A stateful model's has a
+        row for each lane; another's a row for each window that has begun, so none yet."""
+        return np.zeros((lanes if self.spec.stateful else 0, self.spec.state_size), np.float32)
 
     def step(self, ids: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Let each lane read one character: ids int32 `(B,)`, state float32 `(B, S)` ->
-        logits float32 `(B, V)` of the character that follows, and the new state `(B, S)`."""
-        outputs: Any = self._session.run(["logits", "next_state"], {"ids": ids, "state": state})
-        logits, state = outputs
+        """Let each lane read one character: ids int32 `(B,)`, state float32 `(R, S)` ->
+        logits float32 `(B, V)` of the character that follows, and the new state."""
+        uniform = np.zeros((1, len(ids)), np.float32)
+        sampling = LaneSampling.of([Sampling(0.0)] * len(ids), self.spec.characters)
+        logits, state = self._run(["logits", "next_state"], ids, state, uniform, sampling)
         return logits, state
-
-    def lanes(self, logits: np.ndarray, state: np.ndarray) -> "Lanes":
-        """Lanes that go on from `state` `(B, S)`, whose last step gave `logits` `(B, V)`."""
-        return Lanes(self._session, logits, state)
 
     def read(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Let fresh lanes read a text each, ids int32 `(B, T)` -> logits `(B, V)` of the character
-        that follows, and the state `(B, S)`. Of no text at all, the logits are zero."""
+        that follows, and the state. Of no text at all, the logits are zero."""
         logits = np.zeros((len(ids), self.spec.characters), np.float32)
         state = self.zero_state(len(ids))
         for step in np.ascontiguousarray(ids.T):
             logits, state = self.step(step, state)
         return logits, state
 
+    def write(
+        self,
+        ids: np.ndarray,
+        state: np.ndarray,
+        uniform: np.ndarray,
+        sampling: LaneSampling,
+        bias: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Let each lane read one character, ids int32 `(B,)`, and write N: chosen by `uniform`
+        numbers in [0, 1), float32 `(N, B)`, with `bias` `(B, V)` added to the logits
+        -> ids int32 `(N, B)`, and the state, in which the last of them is not yet read."""
+        chosen, state = self._run(["chosen", "next_state"], ids, state, uniform, sampling, bias)
+        return chosen, state
 
-class Lanes:
-    """Lanes that read on and on, in memory that stays where it is. `Engine.step`, which hands
-    arrays back and forth, takes a tenth longer for one lane."""
-
-    def __init__(self, session: ort.InferenceSession, logits: np.ndarray, state: np.ndarray):
-        self.logits = np.array(logits)  # float32 (B, V): of the characters that follow
-        self._session = session
-        self._ids = np.zeros(len(state), np.int32)
-        # Each step's new state is the next one's old state.
-        self._states = np.array(state), np.empty_like(state)
-        self._now, self._next = (self._bind(*self._states), self._bind(*self._states[::-1]))
-
-    def read(self, ids: np.ndarray) -> None:
-        """Let each lane read one character, ids int32 `(B,)`; then `logits` are new."""
-        self._ids[:] = ids
-        self._session.run_with_iobinding(self._now)
-        self._now, self._next = self._next, self._now
-
-    def _bind(self, state: np.ndarray, next_state: np.ndarray) -> ort.IOBinding:
-        binding = self._session.io_binding()
-        binding.bind_cpu_input("ids", self._ids)
-        binding.bind_cpu_input("state", state)
-        for name, array in (("logits", self.logits), ("next_state", next_state)):
-            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        return binding
+    def _run(
+        self,
+        wanted: list[str],
+        ids: np.ndarray,
+        state: np.ndarray,
+        uniform: np.ndarray,
+        sampling: LaneSampling,
+        bias: np.ndarray | None = None,
+    ) -> Any:
+        if bias is None:
+            bias = np.zeros((len(ids), self.spec.characters), np.float32)
+        inputs = {
+            "ids": ids,
+            "state": state,
+            "uniform": uniform[..., np.newaxis],
+            "sharpness": sampling.sharpness,
+            "top_p": sampling.top_p,
+            "last_rank": sampling.last_rank,
+            "bias": bias,
+        }
+        return self._session.run(wanted, inputs)
 
 
 def _first_line(error: Exception) -> str:
@@ -99,11 +108,18 @@ def _first_line(error: Exception) -> str:
 
 
 def _check_signature(session: ort.InferenceSession, spec: ModelSpec) -> None:
+    size, characters = spec.state_size, spec.characters
     expected = {
         "ids": ("tensor(int32)", ["lanes"]),
-        "state": ("tensor(float)", ["lanes", spec.state_size]),
-        "logits": ("tensor(float)", ["lanes", spec.characters]),
-        "next_state": ("tensor(float)", ["lanes", spec.state_size]),
+        "state": ("tensor(float)", ["rows", size]),
+        "uniform": ("tensor(float)", ["steps", "lanes", 1]),
+        "sharpness": ("tensor(float)", ["lanes", 1]),
+        "top_p": ("tensor(float)", ["lanes", 1]),
+        "last_rank": ("tensor(int64)", ["lanes", 1]),
+        "bias": ("tensor(float)", ["lanes", characters]),
+        "chosen": ("tensor(int32)", ["steps", "lanes"]),
+        "logits": ("tensor(float)", ["lanes", characters]),
+        "next_state": ("tensor(float)", ["next_rows", size]),
     }
     found = {
         node.name: (node.type, node.shape)

@@ -56,33 +56,22 @@ def score(engine: Engine, ids: np.ndarray, lanes: int = 1) -> Score:
     the text is cut into so many stretches read side by side, which is faster and a little worse
     (each stretch starts from nothing). A stateless one predicts each character from the window
     before it. Raises CorpusError when the text is too short."""
-    least = 2 * lanes if engine.spec.stateful else engine.spec.window + 1
-    if len(ids) < least:
-        raise CorpusError(f"A text to measure on must have at least {least} characters.")
-    return (
-        _score_stream(engine, ids, lanes) if engine.spec.stateful else _score_windows(engine, ids)
-    )
-
-
-def _score_stream(engine: Engine, ids: np.ndarray, lanes: int) -> Score:
+    unseen = 0  # characters before the first that is predicted
+    if not engine.spec.stateful:
+        lanes, unseen = 1, engine.spec.window - 1
     steps = (len(ids) - 1) // lanes
+    if steps <= unseen:
+        least = lanes + 1 + unseen
+        raise CorpusError(f"A text to measure on must have at least {least} characters.")
     starts = np.arange(lanes) * steps
     state = engine.zero_state(lanes)
     nats = 0.0
     for t in range(steps):
         logits, state = engine.step(ids[starts + t], state)
-        nats -= _likelihood(logits, ids[starts + t + 1])
-    return Score(nats / (steps * lanes), steps * lanes)
-
-
-def _score_windows(engine: Engine, ids: np.ndarray, batch: int = 256) -> Score:
-    window = engine.spec.window
-    views = np.lib.stride_tricks.sliding_window_view(ids, window + 1)
-    nats = 0.0
-    for start in range(0, len(views), batch):
-        chosen = views[start : start + batch]
-        nats -= _likelihood(engine.read(chosen[:, :window])[0], chosen[:, window])
-    return Score(nats / len(views), len(views))
+        if t >= unseen:
+            nats -= _likelihood(logits, ids[starts + t + 1])
+    characters = (steps - unseen) * lanes
+    return Score(nats / characters, characters)
 
 
 def _likelihood(logits: np.ndarray, targets: np.ndarray) -> float:

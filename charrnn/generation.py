@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from charrnn.engine import Lanes
 from charrnn.errors import OptionError
-from charrnn.sampling import Sampler, Sampling
+from charrnn.sampling import LaneSampling, Sampling
 from charrnn.store import Model
-from charrnn.verbatim import GuardedLanes, VerbatimGuard
+from charrnn.verbatim import VerbatimGuard
 
 MAX_LENGTH = 1_000_000
 MAX_RNG_SEED = 2**63 - 1
+STEPS_AT_ONCE = 1000  # between two of which Ctrl-C is heard
 
 
 @dataclass(frozen=True)
@@ -49,84 +49,47 @@ def generate(
     if not prompts:
         return []
     seeds = [model.vocabulary.encode(prompt.seed) for prompt in prompts]
+    seed_ids = [seed.ids for seed in seeds]
     length = max(prompt.length for prompt in prompts)
-    uniforms = np.zeros((len(prompts), length))
+    uniform = np.zeros((length, len(prompts)), np.float32)
     for lane, prompt in enumerate(prompts):
         rng = np.random.default_rng(prompt.rng_seed)
-        uniforms[lane, : prompt.length] = rng.random(prompt.length)
-    sampler = Sampler([prompt.sampling for prompt in prompts], len(model.vocabulary))
-    ids = [seed.ids for seed in seeds]
-    stateful = model.engine.spec.stateful
-    reader = _primed_lanes(model, ids) if stateful else _Sliding(model, ids, length)
-    written = _write(reader, sampler, uniforms, guard.lanes(ids) if guard else None)
+        uniform[: prompt.length, lane] = rng.random(prompt.length, np.float32)
+    sampling = LaneSampling.of([prompt.sampling for prompt in prompts], len(model.vocabulary))
+    guarded = guard.lanes(seed_ids) if guard else None
+    ids, state = _primed(model, seed_ids)
+    written = np.empty((length, len(prompts)), np.int32)
+    n = 0
+    while n < length:
+        steps, bias = guarded.ahead() if guarded else (STEPS_AT_ONCE, None)
+        numbers = uniform[n : n + steps]
+        chosen, state = model.engine.write(ids, state, numbers, sampling, bias)
+        written[n : n + len(chosen)] = chosen
+        ids = chosen[-1]
+        n += len(chosen)
+        if guarded:
+            guarded.wrote(chosen)
     return [
-        Generated(model.vocabulary.decode(written[lane, : prompt.length]), seeds[lane].dropped)
+        Generated(model.vocabulary.decode(written[: prompt.length, lane]), seeds[lane].dropped)
         for lane, prompt in enumerate(prompts)
     ]
 
 
-def _write(
-    reader: "Lanes | _Sliding",
-    sampler: Sampler,
-    uniforms: np.ndarray,
-    guarded: GuardedLanes | None,
-) -> np.ndarray:
-    """What follows what `reader` has read, by uniform numbers `(B, N)`: ids `(B, N)`."""
-    written = np.empty(uniforms.shape, np.int32)
-    for n in range(uniforms.shape[1]):
-        if n > 0:
-            reader.read(written[:, n - 1])
-        if guarded:
-            guarded.forbid(reader.logits)
-        written[:, n] = sampler(reader.logits, uniforms[:, n])
-        if guarded:
-            guarded.wrote(written[:, n])
-    return written
-
-
-def _primed_lanes(model: Model, seeds: Sequence[np.ndarray]) -> Lanes:
-    """Lanes that have read the windows which the seeds, ids `(T,)` each, end."""
+def _primed(model: Model, seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The last characters of the windows that the seeds, ids `(T,)` each, end: ids `(B,)`; and the
+    state of lanes that have read what stands before those."""
     window = model.engine.spec.window
-    seeds = [seed[-window:] for seed in seeds]
-    primed = [model.primed(window - len(seed)) for seed in seeds]
-    logits, state = (np.stack(arrays) for arrays in zip(*primed, strict=True))
-    # The seeds end together, so a short one begins late.
-    left = np.array([len(seed) for seed in seeds])
+    opening = model.vocabulary.encode(model.opening).ids
+    windows = np.stack([np.concatenate([opening, seed])[-window:] for seed in seeds])
+    last = windows[:, -1]
+    if not model.engine.spec.stateful:
+        return last, model.engine.read(windows[:, :-1])[1]
+    lengths = [min(len(seed), window) for seed in seeds]
+    state = np.stack([model.primed(length) for length in lengths])
+    # The windows end together, so where the seed is short there is less left to read.
+    left = np.array([max(0, length - 1) for length in lengths])
     while (longest := left.max()) > 0:
         lanes = (left == longest).nonzero()[0]
-        ids = np.array([seeds[lane][-longest] for lane in lanes], np.int32)
-        logits[lanes], state[lanes] = model.engine.step(ids, state[lanes])
+        _, state[lanes] = model.engine.step(windows[lanes, -1 - longest], state[lanes])
         left[lanes] -= 1
-    return model.engine.lanes(logits, state)
-
-
-class _Sliding:
-    """Predicts from exactly the last T characters, from zero state, as the tutorial's loop does,
-    without reading T characters for each: up to T lanes a text are in flight, each started one
-    character after the other. The oldest has read T characters, predicts, and is done."""
-
-    def __init__(self, model: Model, seeds: Sequence[np.ndarray], length: int):
-        """Reads the windows that the seeds end, ids `(T,)` each, to predict `length` times."""
-        self._engine = model.engine
-        self._texts = len(seeds)
-        self._left = length  # lanes to start
-        self._state = model.engine.zero_state(0)  # of the oldest lane of each text first
-        opening = model.vocabulary.encode(model.opening).ids
-        window = model.engine.spec.window
-        windows = np.stack([np.concatenate([opening, seed])[-window:] for seed in seeds])
-        for ids in windows.T:
-            self._step(ids)
-
-    def read(self, ids: np.ndarray) -> None:
-        """As `Lanes.read`."""
-        self._state = self._state[self._texts :]
-        self._step(ids)
-
-    def _step(self, ids: np.ndarray) -> None:
-        if self._left > 0:
-            self._left -= 1
-            youngest = self._engine.zero_state(self._texts)
-            self._state = np.concatenate([self._state, youngest])
-        every = np.tile(ids, len(self._state) // self._texts)
-        logits, self._state = self._engine.step(every, self._state)
-        self.logits = logits[: self._texts]
+    return last, state

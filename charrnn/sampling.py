@@ -1,6 +1,8 @@
-"""Logits -> ids: greedy, temperature, top-k, top-p; vectorised over lanes."""
+"""How the next character is chosen: greedy, temperature, top-k, top-p. The graph does it
+(`graph.py`), for all lanes at once."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +16,8 @@ ARGMAX_BELOW = 1e-3  # a temperature that leaves nothing to chance
 @dataclass(frozen=True)
 class Sampling:
     """How the next character is chosen. Temperature 0 is argmax. `top_k` keeps the k likeliest
-    characters, and more where the last of them are equally likely; `top_p` keeps the likeliest
-    that together reach probability p (nucleus sampling, Holtzman et al., "The Curious Case of
-    Neural Text Degeneration", 2020)."""
+    characters; `top_p` keeps the fewest of the likeliest that together reach probability p (nucleus
+    sampling, Holtzman et al., "The Curious Case of Neural Text Degeneration", 2020)."""
 
     temperature: float = 0.7
     top_p: float = 0.95
@@ -37,39 +38,27 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-class Sampler:
-    """Chooses for B lanes at once, each by its own `Sampling`; a lane's choice depends on its own
-    logits and uniform number alone."""
+@dataclass(frozen=True)
+class LaneSampling:
+    """How each of B lanes chooses, as the graph takes it."""
 
-    def __init__(self, samplings: list[Sampling], characters: int):
-        def column(values: list[float]) -> np.ndarray:
-            return np.array(values, np.float32)[:, None]
+    sharpness: np.ndarray  # float32 (B, 1): 1 / temperature
+    top_p: np.ndarray  # float32 (B, 1)
+    last_rank: np.ndarray  # int64 (B, 1): of the characters by likelihood, from 0
 
-        self._greedy = np.array([s.temperature < ARGMAX_BELOW for s in samplings])
-        self._any_greedy, self._all_greedy = self._greedy.any(), self._greedy.all()
-        self._sharpness = column([1 / max(s.temperature, ARGMAX_BELOW) for s in samplings])
-        # The share that may be cut off: never all of it.
-        self._tail = column([min(1 - s.top_p, 1 - 2**-20) for s in samplings])
-        # The rank, from the unlikeliest, of the first of the top k.
-        self._cut = np.array([max(0, characters - (s.top_k or characters)) for s in samplings])
-        self._lanes = np.arange(len(samplings))
+    @classmethod
+    def of(cls, samplings: Sequence[Sampling], characters: int) -> "LaneSampling":
+        """The samplings of B lanes of a model that knows so many `characters`."""
+        most = [
+            1 if s.temperature < ARGMAX_BELOW else min(s.top_k or characters, characters)
+            for s in samplings
+        ]
+        return cls(
+            _column([1 / max(s.temperature, ARGMAX_BELOW) for s in samplings], np.float32),
+            _column([s.top_p for s in samplings], np.float32),
+            _column(most, np.int64) - 1,
+        )
 
-    def __call__(self, logits: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-        """logits float32 `(B, V)` and uniform numbers in [0, 1) `(B,)` -> ids int32 `(B,)`."""
-        if self._all_greedy:
-            return logits.argmax(axis=-1).astype(np.int32)
-        weights = np.exp((logits - logits.max(axis=-1, keepdims=True)) * self._sharpness)
-        ascending = np.sort(weights, axis=-1)
-        below = ascending.cumsum(axis=-1)
-        cut = (below <= self._tail * below[:, -1:]).sum(axis=-1)
-        least = ascending[self._lanes, np.maximum(cut, self._cut)]
-        weights *= weights >= least[:, None]
-        reached = weights.cumsum(axis=-1)
-        # Inverse transform: the first character whose cumulative weight exceeds the uniform
-        # share of the total, which must not be rounded up to the total.
-        total = reached[:, -1]
-        share = np.minimum(uniform * total, np.nextafter(total, 0))
-        ids = (reached <= share[:, None]).sum(axis=-1, dtype=np.int32)
-        if self._any_greedy:
-            ids[self._greedy] = logits[self._greedy].argmax(axis=-1)
-        return ids
+
+def _column(values: Sequence[float], dtype: type) -> np.ndarray:
+    return np.array(values, dtype)[:, np.newaxis]

@@ -16,7 +16,7 @@ from charrnn.errors import ModelError
 from charrnn.spec import ModelSpec
 from charrnn.vocabulary import Vocabulary
 
-FORMAT = 1
+FORMAT = 2
 KERAS, ONNX, CARD = "model.keras", "model.onnx", "card.json"
 MAX_CARD_BYTES = 16 * 2**20
 
@@ -40,7 +40,7 @@ class Model:
     card: Card
     engine: Engine
     folder: Path
-    _primed: dict[int, tuple[np.ndarray, np.ndarray]] = field(
+    _primed: dict[int, np.ndarray] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -52,15 +52,15 @@ class Model:
     def opening(self) -> str:
         return self.card.opening
 
-    def primed(self, characters: int) -> tuple[np.ndarray, np.ndarray]:
-        """The logits `(V,)` and the state `(S,)` after the last so many `characters` of the
-        opening: what a seed that fills the rest of the window goes on from. Each is worked out
-        once."""
-        if characters not in self._primed:
-            ids = self.vocabulary.encode(self.opening).ids
-            logits, state = self.engine.read(ids[np.newaxis, len(ids) - characters :])
-            self._primed[characters] = logits[0], state[0]
-        return self._primed[characters]
+    def primed(self, seed_length: int) -> np.ndarray:
+        """The state `(S,)` after that part of the opening which stands, in the window, before a
+        seed of so many characters; of an empty seed, before the window's last character. Each is
+        worked out once."""
+        if seed_length not in self._primed:
+            window = self.vocabulary.encode(self.opening).ids[-self.engine.spec.window :]
+            part = window[seed_length:] if seed_length else window[:-1]
+            self._primed[seed_length] = self.engine.read(part[np.newaxis])[1][0]
+        return self._primed[seed_length]
 
 
 def shipped() -> list[str]:
@@ -110,6 +110,11 @@ def read_card(folder: Path) -> tuple[Card, dict[str, str]]:
     version = data.get("format") if isinstance(data, dict) else None
     if not isinstance(version, int) or version < 1:
         raise ModelError(f"{path} is not a charrnn model card: it has no format number.")
+    if version < FORMAT:
+        raise ModelError(
+            f"{path} has format {version}, which this charrnn reads no more. Convert or train the "
+            "model anew."
+        )
     if version > FORMAT:
         raise ModelError(
             f"{path} has format {version}, this charrnn reads up to {FORMAT}. Update charrnn."

@@ -266,7 +266,7 @@ class _Run:
     def _measure(self) -> tuple[float, str]:
         """The validation loss of the weights as they are, and a sample. The best are kept."""
         with self._averaged():
-            engine = Engine(export.step_graph(self.model, int8=False), self.spec)
+            engine = Engine(export.writing_graph(self.model, int8=False), self.spec)
             lanes = len(self.validation_ids) // VALIDATION_STRETCH
             lanes = min(VALIDATION_LANES, max(1, lanes))
             nats = evaluation.score(engine, self.validation_ids, lanes).nats

@@ -6,8 +6,8 @@ import numpy as np
 
 from charrnn.errors import OptionError
 
-# Taken off the logit of a character that must not come; far more than any two logits differ by.
-_FORBIDDEN = np.float32(1e5)
+# Added to the logit of a character that must not come; far more than any two logits differ by.
+_FORBIDDEN = np.float32(-1e5)
 _BASE = 0x9E3779B97F4A7C15  # odd, so that every character counts in a product modulo 2**64
 _WORD = 2**64
 
@@ -19,9 +19,9 @@ class VerbatimGuard:
     >>> import numpy as np
     >>> source = np.array([0, 1, 2, 3], np.int32)
     >>> lanes = VerbatimGuard(source, longest=2, characters=5).lanes([np.array([4, 0, 1])])
-    >>> logits = lanes.forbid(np.zeros((1, 5), np.float32))  # 0, 1 was written: 2 must not follow
-    >>> int(logits.argmin())
-    2
+    >>> steps, bias = lanes.ahead()  # 0, 1 was written: 2 must not follow
+    >>> steps, int(bias.argmin())
+    (1, 2)
     """
 
     def __init__(self, source: np.ndarray, longest: int, characters: int):
@@ -68,19 +68,23 @@ class GuardedLanes:
         self._written = list(recent)
         self._suspects = np.zeros(0, int)
 
-    def forbid(self, logits: np.ndarray) -> np.ndarray:
-        """logits `(B, V)` with what would copy a character too many made impossible, in place."""
+    def ahead(self) -> tuple[int, np.ndarray | None]:
+        """How many characters may now be written before `wrote` is told of them, and what to add
+        to their logits, float32 `(B, V)`: what would copy a character too many is impossible."""
         guard = self._guard
         if (len(self._written) - guard.longest) % guard.block == 0:
             self._suspects = guard.suspects(np.stack(self._written[-guard.block :]))
+        if not len(self._suspects):
+            return guard.block, None
+        bias = np.zeros((len(self._written[-1]), len(guard.values) - 1), np.float32)
         for lane in self._suspects:
             run = np.array([ids[lane] for ids in self._written[-guard.longest :]])
-            logits[lane, guard.followers(run)] -= _FORBIDDEN
-        return logits
+            bias[lane, guard.followers(run)] = _FORBIDDEN
+        return 1, bias
 
     def wrote(self, ids: np.ndarray) -> None:
-        """Each text goes on by a character, ids int32 `(B,)`."""
-        self._written.append(ids)
+        """The texts go on by N characters each, ids int32 `(N, B)`."""
+        self._written.extend(ids)
 
 
 def longest_copy(texts: Sequence[np.ndarray], source: np.ndarray) -> tuple[int, np.ndarray]:

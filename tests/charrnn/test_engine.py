@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from charrnn import corpus, evaluation, export, store
+from charrnn import corpus, evaluation, export, graph, store
 from charrnn.engine import Engine
 from charrnn.errors import ModelError
 from charrnn.sampling import log_softmax
@@ -27,7 +27,7 @@ def test_float32_gives_what_keras_gives_over_hundreds_of_steps():
     model = keras_model(SPEC)
     ids = random_ids(2, SPEC.characters, LANES, STEPS)
     expected = np.log(model.predict(ids, verbose=0))
-    found = run(Engine(export.step_graph(model, int8=False), SPEC), ids)
+    found = run(Engine(export.writing_graph(model, int8=False), SPEC), ids)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert np.abs(expected - expected.mean(axis=1, keepdims=True)).max() > 1  # a text that moves
 
@@ -38,7 +38,7 @@ def test_float32_of_a_windowed_network_gives_what_keras_gives():
     ids = random_ids(3, spec.characters, LANES, spec.window)
     scaled = ids[..., np.newaxis] / spec.characters
     expected = np.log(model.predict(scaled, verbose=0))
-    found = run(Engine(export.step_graph(model, int8=False), spec), ids)[:, -1]
+    found = run(Engine(export.writing_graph(model, int8=False), spec), ids)[:, -1]
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
@@ -46,7 +46,7 @@ def test_float32_of_a_windowed_network_gives_what_keras_gives():
 @pytest.mark.parametrize("units", [(512, 512), (37, 21)])
 def test_a_lane_is_to_the_bit_what_it_is_alone(units: tuple[int, ...], int8: bool):
     spec = ModelSpec(characters=50, units=units, embedding=16, stateful=True)
-    engine = Engine(export.step_graph(keras_model(spec), int8), spec)
+    engine = Engine(export.writing_graph(keras_model(spec), int8), spec)
     ids = random_ids(4, spec.characters, 23, 40)
     together = run(engine, ids)
     for lane in (0, 7, 22):
@@ -56,7 +56,7 @@ def test_a_lane_is_to_the_bit_what_it_is_alone(units: tuple[int, ...], int8: boo
 def test_int8_as_shipped_costs_less_than_five_thousandths_of_a_nat():
     shipped = store.load("shakespeare")
     model = export.load_keras(shipped.folder / store.KERAS)
-    float32 = Engine(export.step_graph(model, int8=False), shipped.card.spec)
+    float32 = Engine(export.writing_graph(model, int8=False), shipped.card.spec)
     held_out = corpus.read_sources(["plays:twelfth-night"])[0].text[:20_000]
     ids = shipped.vocabulary.encode(held_out).ids
     int8_nats = evaluation.score(shipped.engine, ids, 8).nats
@@ -67,23 +67,24 @@ def test_int8_as_shipped_costs_less_than_five_thousandths_of_a_nat():
 
 def test_int8_products_cannot_overflow_in_16_bits():
     # Two products are added in 16 bits where the processor lacks VNNI.
-    assert 2 * 255 * export.WEIGHT_LIMIT <= 2**15 - 1
-    graph = export.onnx.load_from_string(export.step_graph(keras_model(SPEC), int8=True)).graph
-    levels = [export.numpy_helper.to_array(i) for i in graph.initializer if i.data_type == 3]
+    assert 2 * 255 * graph.WEIGHT_LIMIT <= 2**15 - 1
+    whole = graph.onnx.load_from_string(export.writing_graph(keras_model(SPEC), int8=True)).graph
+    [body] = [node.attribute[0].g for node in whole.node if node.op_type == "Loop"]
+    levels = [graph.numpy_helper.to_array(i) for i in body.initializer if i.data_type == 3]
     assert len(levels) == len(SPEC.units) + 1
-    assert max(np.abs(level).max() for level in levels) == export.WEIGHT_LIMIT
+    assert max(np.abs(level).max() for level in levels) == graph.WEIGHT_LIMIT
 
 
-@pytest.mark.parametrize("graph", [b"", b"not a graph", b"\x08\x07\x12\x04evil"])
-def test_a_graph_onnx_runtime_cannot_read_is_refused(graph: bytes):
+@pytest.mark.parametrize("content", [b"", b"not a graph", b"\x08\x07\x12\x04evil"])
+def test_a_graph_onnx_runtime_cannot_read_is_refused(content: bytes):
     with pytest.raises(ModelError, match="ONNX Runtime cannot load the graph"):
-        Engine(graph, SPEC)
+        Engine(content, SPEC)
 
 
 def test_a_graph_of_another_shape_is_refused():
     other = ModelSpec(characters=11, units=(5, 3), embedding=7, stateful=True)
     with pytest.raises(ModelError, match="the spec needs"):
-        Engine(export.step_graph(keras_model(SPEC), int8=True), other)
+        Engine(export.writing_graph(keras_model(SPEC), int8=True), other)
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,40 @@
 import numpy as np
 import pytest
 
+from charrnn import export
+from charrnn.engine import Engine
 from charrnn.errors import OptionError
-from charrnn.sampling import Sampler, Sampling, log_softmax
+from charrnn.graph import SHORTLIST
+from charrnn.network import build
+from charrnn.sampling import LaneSampling, Sampling, log_softmax
+from charrnn.spec import PRESETS, ModelSpec
 
 LOGITS = np.array([2.0, 0.5, 1.0, -1.0, 0.0], np.float32)
 DRAWS = 20_000
+JUST_BELOW_ONE = np.float32(1 - 2**-24)
+
+
+def choose(logits: np.ndarray, uniform: np.ndarray, samplings: list[Sampling]) -> np.ndarray:
+    """What the graph chooses from logits `(B, V)` by uniform numbers `(B,)`: ids `(B,)`."""
+    lanes, characters = logits.shape
+    spec = ModelSpec(characters, units=(1,), embedding=1, stateful=True)
+    model = build(spec, PRESETS["shakespeare"].recipe)
+    model.set_weights([np.zeros_like(weights) for weights in model.get_weights()])
+    engine = Engine(export.writing_graph(model, int8=False), spec)
+    chosen, _ = engine.write(
+        np.zeros(lanes, np.int32),
+        engine.zero_state(lanes),
+        uniform.astype(np.float32)[np.newaxis],
+        LaneSampling.of(samplings, characters),
+        bias=logits,  # the network's own are zero
+    )
+    return chosen[0]
 
 
 def draw(sampling: Sampling, rng_seed: int = 0) -> np.ndarray:
     """How often each of the five characters was chosen."""
-    uniform = np.random.default_rng(rng_seed).random(DRAWS)
-    sampler = Sampler([sampling] * DRAWS, len(LOGITS))
-    chosen = sampler(np.tile(LOGITS, (DRAWS, 1)), uniform)
+    uniform = np.random.default_rng(rng_seed).random(DRAWS, np.float32)
+    chosen = choose(np.tile(LOGITS, (DRAWS, 1)), uniform, [sampling] * DRAWS)
     return np.bincount(chosen, minlength=len(LOGITS))
 
 
@@ -49,29 +71,43 @@ def test_the_likeliest_character_is_always_kept():
     assert draw(Sampling(1.0, top_p=1e-9)).tolist() == [DRAWS, 0, 0, 0, 0]
 
 
-def test_the_uniform_numbers_of_either_end_choose_the_first_and_the_last_character():
-    sampler = Sampler([Sampling(1.0, top_p=1.0)] * 2, len(LOGITS))
-    assert sampler(np.stack([LOGITS] * 2), np.array([0.0, 1 - 2**-53])).tolist() == [0, 4]
+def test_the_uniform_numbers_of_either_end_choose_the_likeliest_and_the_unlikeliest():
+    samplings = [Sampling(1.0, top_p=1.0)] * 2
+    chosen = choose(np.stack([LOGITS] * 2), np.array([0.0, JUST_BELOW_ONE]), samplings)
+    assert chosen.tolist() == [0, 3]
 
 
 def test_no_uniform_number_chooses_beyond_what_is_kept():
-    rng = np.random.default_rng(6)
-    logits = rng.normal(size=(5000, 7)).astype(np.float32)
-    chosen = Sampler([Sampling(1.0, 0.9, 2)] * 5000, 7)(logits, np.full(5000, 1 - 2**-53))
+    logits = np.random.default_rng(6).normal(size=(5000, 7)).astype(np.float32)
+    chosen = choose(logits, np.full(5000, JUST_BELOW_ONE), [Sampling(1.0, 0.9, top_k=2)] * 5000)
     likeliest, second = np.argsort(-logits)[:, :2].T
-    assert (chosen == np.maximum(likeliest, second)).mean() > 0.8  # the last of those kept
+    assert (chosen == second).mean() > 0.8  # where one alone does not reach 0.9
     assert ((chosen == likeliest) | (chosen == second)).all()
 
 
-def test_a_lane_is_sampled_as_it_would_be_alone():
+def test_a_lane_is_sampled_as_it_would_be_alone_beside_one_whose_top_p_takes_all_characters():
     rng = np.random.default_rng(5)
-    logits = rng.normal(size=(40, 77)).astype(np.float32)
-    uniform = rng.random(40)
+    logits, uniform = rng.normal(size=(40, 77)).astype(np.float32) * 4, rng.random(40)
     samplings = [Sampling(n / 20, 1 - n / 41) for n in range(40)]
-    together = Sampler(samplings, 77)(logits, uniform)
+    # Whichever is sampled beside it, and whether the shortlist holds its nucleus or not.
+    likely = np.sort(np.exp(log_softmax(logits)))[:, -SHORTLIST:].sum(axis=-1)
+    assert (likely < [s.top_p for s in samplings]).any()
+    together = choose(logits, uniform, samplings)
     for lane, sampling in enumerate(samplings):
-        alone = Sampler([sampling], 77)(logits[lane : lane + 1], uniform[lane : lane + 1])
+        alone = choose(logits[lane : lane + 1], uniform[lane : lane + 1], [sampling])
         assert alone == together[lane]
+
+
+@pytest.mark.parametrize("top_p", [0.5, 0.95, 1.0])
+def test_a_choice_among_many_characters_is_that_of_the_sorted_probabilities(top_p: float):
+    rng = np.random.default_rng(7)
+    logits, uniform = rng.normal(size=(300, 90)) * 2, rng.random(300)
+    chosen = choose(logits.astype(np.float32), uniform, [Sampling(0.8, top_p)] * 300)
+    likely = np.exp(log_softmax(logits / 0.8))
+    for lane, order in enumerate(np.argsort(-likely)):
+        reached = likely[lane, order].cumsum()
+        kept = reached[: np.searchsorted(reached, min(top_p, reached[-1])) + 1]
+        assert chosen[lane] == order[np.searchsorted(kept, uniform[lane] * kept[-1], "right")]
 
 
 def test_log_softmax_is_exact_for_logits_of_any_size():

@@ -53,7 +53,8 @@ def test_a_card_that_lies_about_the_shapes_is_refused(model_folder: Path):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"format": 2}, "has format 2.*Update charrnn"),
+        ({"format": 1}, "has format 1.*anew"),
+        ({"format": 3}, "has format 3.*Update charrnn"),
         ({"format": None}, "not a charrnn model card"),
         ({"vocabulary": "abc"}, "names 3 characters"),
         ({"vocabulary": 5}, "lacks or garbles"),
