@@ -1,16 +1,14 @@
 """The bot: composes the services, loads the cogs, syncs the commands."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import discord
 from discord.ext import commands
 
 from bot.answers import answer_error
 from bot.cogs.generate import Generate, ReplyButton
 from bot.cooldown import Cooldown
+from bot.executor import LoadedModels, LocalExecutor, ModelReference
 from bot.inference import Inference
 from bot.settings import Settings
-from charrnn import store
 
 # What the bot does in a server: see a channel, and go on there in a message of its own.
 PERMISSIONS = discord.Permissions(
@@ -21,20 +19,21 @@ SCOPES = ("bot", "applications.commands")
 
 def create_bot(settings: Settings) -> "Bot":
     """The bot with its model loaded, ready to start. Raises ModelError."""
-    model = store.load(settings.model, settings.threads)
+    model = ModelReference.of(settings.model)
+    models = LoadedModels(settings.model_memory_mb * 2**20)
+    models.get(model.folder)
     inference = Inference(
-        model,
-        ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference"),
+        LocalExecutor(settings.threads, models),
         batch_limit=settings.batch_limit,
         queue_limit=settings.queue_limit,
     )
-    return Bot(inference, Cooldown(settings.cooldown_s))
+    return Bot(inference, model, Cooldown(settings.cooldown_s))
 
 
 class Bot(commands.AutoShardedBot):
     """Answers commands with what the inference service writes."""
 
-    def __init__(self, inference: Inference, cooldown: Cooldown):
+    def __init__(self, inference: Inference, model: ModelReference, cooldown: Cooldown):
         super().__init__(
             command_prefix=commands.when_mentioned,
             intents=discord.Intents(guilds=True),
@@ -44,11 +43,12 @@ class Bot(commands.AutoShardedBot):
             help_command=None,
         )
         self._inference = inference
+        self._model = model
         self._cooldown = cooldown
         self.tree.error(answer_error)
 
     async def setup_hook(self) -> None:
-        await self.add_cog(Generate(self._inference, self._cooldown))
+        await self.add_cog(Generate(self._inference, self._model, self._cooldown))
         self.add_dynamic_items(ReplyButton)
         await self.tree.sync()
 

@@ -2,101 +2,135 @@
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import Executor
+from dataclasses import dataclass
 from math import ceil
 
 from bot.errors import BusyError, StoppingError
-from charrnn.generation import Generated, Prompt, generate
-from charrnn.store import Model
+from bot.executor import Executor, ModelReference
+from charrnn.generation import Generated, Prompt
 
 FIRST_GUESS_S = 0.2  # how long a batch takes, before one has been seen
 
 
-class Inference:
-    """Writes texts in an executor, so that the event loop is never held.
+@dataclass(frozen=True)
+class GenerationRequest:
+    """A text that somebody wants."""
 
-    Whoever asks alone is served at once. What arrives while a batch is being written waits and
-    forms the next one.
+    model: ModelReference
+    prompt: Prompt
+    server: int  # where it was asked for, or the asker's own id: turns are taken by this
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    request: GenerationRequest
+    future: asyncio.Future[Generated]
+
+
+class Inference:
+    """Has texts written by an executor, so that the event loop is never held.
+
+    Whoever asks while a worker of the executor is idle is served at once. What arrives while all
+    are busy waits, and forms the next batches: of one model each, the servers taking turns.
     """
 
     def __init__(
         self,
-        model: Model,
         executor: Executor,
         *,
         batch_limit: int,
         queue_limit: int,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._model = model
         self._executor = executor
         self._batch_limit = batch_limit
         self._queue_limit = queue_limit
         self._clock = clock
-        self._waiting: deque[tuple[Prompt, asyncio.Future[Generated]]] = deque()
+        # By server, the one whose turn is next first. No queue in it is empty.
+        self._waiting: OrderedDict[int, deque[_Waiting]] = OrderedDict()
         self._batch_s = FIRST_GUESS_S
-        self._worker: asyncio.Task[None] | None = None
+        self._batches: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    @property
-    def model_name(self) -> str:
-        return self._model.name
-
-    @property
-    def window(self) -> int:
-        """Characters of a text that the model goes on from."""
-        return self._model.card.spec.window
-
-    def check_room(self) -> None:
-        """Raises StoppingError, or BusyError with the wait to expect when the queue is full."""
+    def check_room(self, server: int) -> None:
+        """Raises StoppingError, or BusyError with the wait to expect when too many are waiting and
+        `server` has its share of them."""
         if self._closed:
             raise StoppingError
-        if len(self._waiting) >= self._queue_limit:
-            batches = ceil(len(self._waiting) / self._batch_limit)
+        waiting = sum(map(len, self._waiting.values()))
+        if waiting < self._queue_limit:
+            return
+        own = len(self._waiting.get(server, ()))
+        if own >= self._queue_limit // len({*self._waiting, server}):
+            batches = ceil(waiting / self._batch_limit / self._executor.workers)
             raise BusyError(max(1.0, batches * self._batch_s))
 
-    async def generate(self, prompt: Prompt) -> Generated:
-        """What the model writes after `prompt`. Raises BusyError, StoppingError."""
-        self.check_room()
+    async def generate(self, request: GenerationRequest) -> Generated:
+        """What the request's model writes. Raises BusyError, StoppingError, and what the executor
+        raises."""
+        self.check_room(request.server)
         future: asyncio.Future[Generated] = asyncio.get_running_loop().create_future()
-        self._waiting.append((prompt, future))
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work(), name="inference")
+        queue = self._waiting.setdefault(request.server, deque())
+        queue.append(_Waiting(request, future))
+        self._dispatch()
         return await future
 
     async def close(self) -> None:
-        """Finish the batch under way, turn the others away, and end the executor."""
+        """Finish the batches under way, turn the others away, and end the executor."""
         self._closed = True
-        while self._waiting:
-            _, future = self._waiting.popleft()
-            if not future.done():
-                future.set_exception(StoppingError())
-        if self._worker is not None:
-            await asyncio.wait([self._worker])
-        self._executor.shutdown(wait=False)
+        for queue in self._waiting.values():
+            for waiting in queue:
+                if not waiting.future.done():
+                    waiting.future.set_exception(StoppingError())
+        self._waiting.clear()
+        if self._batches:
+            await asyncio.wait(self._batches)
+        await self._executor.close()
 
-    async def _work(self) -> None:
-        while self._waiting:
-            size = min(len(self._waiting), self._batch_limit)
-            taken = [self._waiting.popleft() for _ in range(size)]
-            batch = [(prompt, future) for prompt, future in taken if not future.done()]
-            if batch:
-                await self._write(batch)
+    def _dispatch(self) -> None:
+        """Give idle workers what waits."""
+        while self._waiting and len(self._batches) < self._executor.workers:
+            if batch := self._next_batch():
+                task = asyncio.create_task(self._write(batch), name="batch")
+                self._batches.add(task)
+                task.add_done_callback(self._finished)
 
-    async def _write(self, batch: list[tuple[Prompt, "asyncio.Future[Generated]"]]) -> None:
-        prompts, futures = zip(*batch, strict=True)
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._batches.discard(task)
+        self._dispatch()
+
+    def _next_batch(self) -> list[_Waiting]:
+        """Requests for the model of the server whose turn it is, one of each server at a time."""
+        model = next(iter(self._waiting.values()))[0].request.model
+        batch: list[_Waiting] = []
+        full = False
+        while not full:
+            full = True  # unless somebody has something for it
+            for server in list(self._waiting):
+                queue = self._waiting[server]
+                if len(batch) == self._batch_limit or queue[0].request.model != model:
+                    continue
+                batch.append(queue.popleft())
+                full = False
+                self._waiting.move_to_end(server)
+                if not queue:
+                    del self._waiting[server]
+        return [waiting for waiting in batch if not waiting.future.done()]
+
+    async def _write(self, batch: list[_Waiting]) -> None:
+        model = batch[0].request.model
+        prompts = [waiting.request.prompt for waiting in batch]
         started = self._clock()
-        loop = asyncio.get_running_loop()
-        outcome = loop.run_in_executor(self._executor, generate, self._model, prompts)
-        await asyncio.wait([outcome])
+        written = asyncio.ensure_future(self._executor.write(model, prompts))
+        await asyncio.wait([written])
         self._batch_s += 0.2 * (self._clock() - started - self._batch_s)  # a moving average
-        error = outcome.exception()
-        for n, future in enumerate(futures):
-            if future.done():
+        error = written.exception()
+        for n, waiting in enumerate(batch):
+            if waiting.future.done():
                 continue  # who asked has stopped waiting
             if error is not None:
-                future.set_exception(error)
+                waiting.future.set_exception(error)
             else:
-                future.set_result(outcome.result()[n])
+                waiting.future.set_result(written.result()[n])

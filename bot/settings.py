@@ -23,9 +23,10 @@ class Settings:
     token: str | None = field(default=None, repr=False)
     model: str = "shakespeare"
     cooldown_s: float = 2.0
-    batch_limit: int = 64  # requests written side by side
+    batch_limit: int = 16  # requests written side by side
     queue_limit: int = 256  # requests waiting
-    threads: int = 1  # for one batch
+    threads: int = 2  # that write, a batch each
+    model_memory_mb: int = 256  # for the models used last
     preview_port: int = 8765
     log_level: str = "INFO"
 
@@ -95,6 +96,7 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "BATCH_LIMIT": ("batch_limit", _number(1, 1024, int)),
     "QUEUE_LIMIT": ("queue_limit", _number(1, 100_000, int)),
     "THREADS": ("threads", _number(1, 256, int)),
+    "MODEL_MEMORY_MB": ("model_memory_mb", _number(0, 2**20, int)),
     "PREVIEW_PORT": ("preview_port", _number(0, 65535, int)),
     "LOG_LEVEL": ("log_level", _level),
 }

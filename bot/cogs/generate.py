@@ -12,7 +12,8 @@ from discord.ext import commands
 from bot.answers import Answering
 from bot.cooldown import Cooldown
 from bot.errors import NotYoursError
-from bot.inference import Inference
+from bot.executor import ModelReference
+from bot.inference import GenerationRequest, Inference
 from bot.replies import Reply, as_shown
 from charrnn.generation import Prompt
 from charrnn.sampling import Sampling
@@ -38,8 +39,9 @@ EMOJI = {Action.REROLL: "🎲", Action.CONTINUE: "✍️", Action.HOTTER: "🔥"
 class Generate(commands.Cog):
     """Answers with what the model writes."""
 
-    def __init__(self, inference: Inference, cooldown: Cooldown):
+    def __init__(self, inference: Inference, model: ModelReference, cooldown: Cooldown):
         self._inference = inference
+        self._model = model
         self._cooldown = cooldown
 
     @app_commands.command(description="Shakespeare writes on from your words.")
@@ -86,7 +88,7 @@ class Generate(commands.Cog):
 
     def _admit(self, interaction: discord.Interaction) -> None:
         """Raises BusyError or CooldownError. Waits for nothing, so that it may come first."""
-        self._inference.check_room()
+        self._inference.check_room(_server(interaction))
         self._cooldown.check(interaction.user.id)
 
     async def _write(
@@ -101,11 +103,12 @@ class Generate(commands.Cog):
         # What is shown is what was used, so that a button can read it back.
         seed, temperature = as_shown(seed), round(temperature, 2)
         prompt = Prompt(seed, LENGTH, Sampling(temperature), random_seed)
-        generated = await self._inference.generate(prompt)
+        request = GenerationRequest(self._model, prompt, _server(interaction))
+        generated = await self._inference.generate(request)
         reply = Reply(
             seed=seed,
             text=generated.text,
-            model=self._inference.model_name,
+            model=self._model.name,
             temperature=temperature,
             rng_seed=random_seed,
             dropped=generated.dropped,
@@ -115,7 +118,7 @@ class Generate(commands.Cog):
 
     def _end_of(self, text: str) -> str:
         """The end of `text` that fills the window, from the start of a word."""
-        words = re.compile(r"\s").finditer(text, 0, max(0, len(text) - self._inference.window))
+        words = re.compile(r"\s").finditer(text, 0, max(0, len(text) - self._model.window))
         starts = [match.end() for match in words]
         return text[starts[-1] if starts else 0 :]
 
@@ -149,6 +152,11 @@ class ReplyButton(
         await interaction.client.get_cog(Generate.__cog_name__).press(
             interaction, self._action, self._owner
         )
+
+
+def _server(interaction: discord.Interaction) -> int:
+    """Whose turn an interaction takes; in private messages, it is the person's own."""
+    return interaction.guild_id or interaction.user.id
 
 
 def _buttons(owner: int, temperature: float) -> ui.View:

@@ -1,6 +1,5 @@
 """A simulated Discord with the bot in it, and people."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -8,19 +7,20 @@ import simcord
 
 from bot.client import Bot
 from bot.cooldown import Cooldown
+from bot.executor import Executor, LoadedModels, LocalExecutor, ModelReference
 from bot.inference import Inference
 from charrnn.store import Model
 
 
 def bot_with(
     model: Model,
-    executor: ThreadPoolExecutor | None = None,
+    executor: Executor | None = None,
     cooldown: Cooldown | None = None,
     queue_limit: int = 16,
 ) -> Bot:
-    executor = executor or ThreadPoolExecutor(1)
-    inference = Inference(model, executor, batch_limit=8, queue_limit=queue_limit)
-    return Bot(inference, cooldown or Cooldown(0))
+    executor = executor or LocalExecutor(1, LoadedModels(0))
+    inference = Inference(executor, batch_limit=8, queue_limit=queue_limit)
+    return Bot(inference, ModelReference.of(model.folder), cooldown or Cooldown(0))
 
 
 @dataclass

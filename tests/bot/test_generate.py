@@ -1,7 +1,8 @@
 """What people see: /shakespeare and its buttons, in a simulated Discord."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import discord
@@ -9,8 +10,9 @@ import pytest
 import simcord
 
 from bot.cooldown import Cooldown
+from bot.executor import LoadedModels, LocalExecutor, ModelReference
 from bot.replies import Reply
-from charrnn.generation import Prompt, generate
+from charrnn.generation import Generated, Prompt, generate
 from charrnn.sampling import Sampling
 from charrnn.store import Model
 from tests.bot.conftest import World, bot_with
@@ -184,19 +186,19 @@ def token_kinds(tokens: Any) -> set[str]:
 class TestAcknowledgement:
     """Discord hears from the bot before the model does anything."""
 
-    class Witness(ThreadPoolExecutor):
+    class Witness(LocalExecutor):
         """An executor that notes what Discord has been told when it is given work."""
 
         env: simcord.Env
         seen: list[Any]
 
-        def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
+        async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
             self.seen = [entry.json for entry in self.env.http_requests]
-            return super().submit(*args, **kwargs)
+            return await super().write(model, prompts)
 
     @pytest.fixture
     def simcord_bot(self, stateful: Model):
-        self.witness = self.Witness(1)
+        self.witness = self.Witness(1, LoadedModels(0))
         return bot_with(stateful, self.witness)
 
     async def test_the_interaction_is_acknowledged_before_anything_else(self, world: World):
@@ -239,14 +241,12 @@ class TestFullQueue:
 
 
 class TestBrokenModel:
-    class Engine:
-        def __getattr__(self, name: str) -> Any:
-            raise MemoryError("secret detail")
-
     @pytest.fixture
     def simcord_bot(self, stateful: Model):
-        engine: Any = self.Engine()
-        return bot_with(replace(stateful, engine=engine))
+        def load(folder: Path) -> Model:
+            raise MemoryError(f"secret detail of {folder}")
+
+        return bot_with(stateful, LocalExecutor(1, LoadedModels(0, load)))
 
     async def test_an_unexpected_error_is_answered_with_a_number_and_logged(
         self, world: World, caplog: pytest.LogCaptureFixture

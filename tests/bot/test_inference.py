@@ -1,116 +1,160 @@
 import asyncio
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from bot.errors import BusyError, StoppingError
-from bot.inference import Inference
-from charrnn.generation import Generated, Prompt, generate
-from charrnn.store import Model
+from bot.executor import ModelReference
+from bot.inference import GenerationRequest, Inference
+from charrnn.errors import ModelError
+from charrnn.generation import Generated, Prompt
+
+ONE, OTHER = (ModelReference(name, Path(name), 100) for name in ("one", "other"))
 
 
-class Gate(ThreadPoolExecutor):
-    """An executor of one thread that works when it is opened, and notes each batch's size."""
+class Gate:
+    """An executor that works when it is opened, and notes each batch."""
 
-    def __init__(self):
-        super().__init__(1)
-        self.open = threading.Event()
-        self.batches: list[int] = []
+    def __init__(self, workers: int = 1):
+        self.workers = workers
+        self.open = asyncio.Event()
+        self.batches: list[list[str]] = []
+        self.closed = False
 
-    def submit(self, fn: Any, *args: Any, **kwargs: Any) -> Future[Any]:
-        self.batches.append(len(args[1]))
+    async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
+        self.batches.append([prompt.seed for prompt in prompts])
+        await self.open.wait()
+        if any(prompt.seed == "broken" for prompt in prompts):
+            raise ModelError("The model is broken.")
+        return [Generated(f"{prompt.seed} by {model.name}", "") for prompt in prompts]
 
-        def work() -> Any:
-            self.open.wait(10)
-            return fn(*args, **kwargs)
-
-        return super().submit(work)
-
-
-def prompt(n: int) -> Prompt:
-    return Prompt("So be it", length=20, rng_seed=n)
+    async def close(self) -> None:
+        self.closed = True
 
 
-async def start(inference: Inference, *numbers: int) -> "list[asyncio.Task[Generated]]":
-    """Let people ask, and a worker that is free take up what they ask."""
-    tasks = [asyncio.create_task(inference.generate(prompt(n))) for n in numbers]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+def service(gate: Gate, batch_limit: int = 4, queue_limit: int = 100) -> Inference:
+    return Inference(gate, batch_limit=batch_limit, queue_limit=queue_limit, clock=lambda: 0.0)
+
+
+async def ask(
+    inference: Inference, *seeds: str, server: int = 0, model: ModelReference = ONE
+) -> list[asyncio.Task[Generated]]:
+    """Let people ask, and idle workers take up what they ask."""
+    requests = [GenerationRequest(model, Prompt(seed), server) for seed in seeds]
+    tasks = [asyncio.create_task(inference.generate(request)) for request in requests]
+    for _ in range(3):
+        await asyncio.sleep(0)
     return tasks
 
 
-async def test_requests_that_come_while_a_batch_is_written_form_the_next_one(stateful: Model):
+async def texts(tasks: list[asyncio.Task[Generated]]) -> list[str]:
+    return [written.text for written in await asyncio.gather(*tasks)]
+
+
+async def test_requests_that_come_while_a_batch_is_written_form_the_next_one():
     gate = Gate()
-    inference = Inference(stateful, gate, batch_limit=4, queue_limit=100)
-    [first] = await start(inference, 0)
-    assert gate.batches == [1]  # whoever asks alone waits for nobody
-    others = await start(inference, *range(1, 7))
+    inference = service(gate)
+    tasks = await ask(inference, "a")
+    assert gate.batches == [["a"]]  # whoever asks alone waits for nobody
+    tasks += await ask(inference, "b", "c", "d", "e", "f")
     gate.open.set()
-    texts = await asyncio.gather(first, *others)
-    assert gate.batches == [1, 4, 2]
-    assert texts == [generate(stateful, [prompt(n)])[0] for n in range(7)]
+    assert await texts(tasks) == [f"{seed} by one" for seed in "abcdef"]
+    assert gate.batches == [["a"], ["b", "c", "d", "e"], ["f"]]
 
 
-async def test_the_event_loop_is_free_while_a_text_is_written(stateful: Model):
+async def test_every_idle_worker_takes_a_batch():
+    gate = Gate(workers=2)
+    inference = service(gate)
+    await ask(inference, "a")
+    await ask(inference, "b")
+    await ask(inference, "c")
+    assert gate.batches == [["a"], ["b"]]
+
+
+async def test_servers_take_turns_however_much_one_of_them_asks():
     gate = Gate()
-    inference = Inference(stateful, gate, batch_limit=4, queue_limit=100)
-    writing = asyncio.create_task(inference.generate(prompt(0)))
-    turns = 0
-    while not writing.done():
-        await asyncio.sleep(0)
-        turns += 1
-        if turns == 100:
-            gate.open.set()
-    assert turns >= 100
+    inference = service(gate, batch_limit=3)
+    tasks = await ask(inference, "busy 0", "busy 1", "busy 2", "busy 3", "busy 4", "busy 5")
+    tasks += await ask(inference, "quiet 0", server=1)
+    tasks += await ask(inference, "quiet 1", server=2)
+    gate.open.set()
+    await asyncio.gather(*tasks)
+    assert gate.batches == [
+        ["busy 0"],
+        ["busy 1", "quiet 0", "quiet 1"],
+        ["busy 2", "busy 3", "busy 4"],
+        ["busy 5"],
+    ]
 
 
-async def test_a_full_queue_is_refused_with_the_wait_to_expect(stateful: Model):
+async def test_a_batch_is_of_one_model_and_models_take_turns():
     gate = Gate()
-    now = 0.0
-    inference = Inference(stateful, gate, batch_limit=1, queue_limit=2, clock=lambda: now)
-    waiting = await start(inference, 0)
-    waiting += await start(inference, 1, 2)
+    inference = service(gate)
+    tasks = await ask(inference, "a", "b", "c")
+    tasks += await ask(inference, "d", "e", server=1, model=OTHER)
+    gate.open.set()
+    assert (await texts(tasks))[3:] == ["d by other", "e by other"]
+    assert gate.batches == [["a"], ["b", "c"], ["d", "e"]]
+
+
+async def test_a_full_queue_is_refused_with_the_wait_to_expect():
+    gate = Gate()
+    inference = service(gate, batch_limit=1, queue_limit=2)
+    tasks = await ask(inference, "a", "b", "c")
     with pytest.raises(BusyError, match="again in about 1 second") as refusal:
-        await inference.generate(prompt(3))
+        inference.check_room(0)
     assert refusal.value.wait_s == 1.0
     gate.open.set()
-    assert len(await asyncio.gather(*waiting)) == 3
-    inference.check_room()
+    await asyncio.gather(*tasks)
+    inference.check_room(0)
 
 
-async def test_a_failed_batch_fails_its_own_requests_and_no_others(stateful: Model):
-    inference = Inference(stateful, ThreadPoolExecutor(1), batch_limit=4, queue_limit=100)
-    broken: Any = None
-    with pytest.raises(AttributeError):
-        await inference.generate(broken)
-    assert len((await inference.generate(prompt(1))).text) == 20
-
-
-async def test_closing_finishes_the_batch_under_way_and_turns_the_others_away(stateful: Model):
+async def test_a_queue_that_one_server_has_filled_has_room_for_another():
     gate = Gate()
-    inference = Inference(stateful, gate, batch_limit=1, queue_limit=100)
-    tasks = await start(inference, 0)
-    tasks += await start(inference, 1, 2)
+    inference = service(gate, queue_limit=4)
+    await ask(inference, "a", "b", "c", "d", "e")
+    await ask(inference, "f", server=1)
+    inference.check_room(1)
+    await ask(inference, "g", server=1)
+    with pytest.raises(BusyError):
+        inference.check_room(1)
+
+
+async def test_a_failed_batch_fails_its_own_requests_and_no_others():
+    gate = Gate()
+    gate.open.set()
+    inference = service(gate)
+    [failed] = await ask(inference, "broken")
+    with pytest.raises(ModelError):
+        await failed
+    assert await texts(await ask(inference, "a")) == ["a by one"]
+
+
+async def test_closing_finishes_the_batch_under_way_and_turns_the_others_away():
+    gate = Gate()
+    inference = service(gate)
+    tasks = await ask(inference, "a", "b", "c")
     closing = asyncio.create_task(inference.close())
     await asyncio.sleep(0)
+    assert not gate.closed
     gate.open.set()
     await closing
+    assert gate.closed
     first, *others = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(first, Generated)
     assert [type(other) for other in others] == [StoppingError] * 2
     with pytest.raises(StoppingError):
-        await inference.generate(prompt(3))
+        inference.check_room(0)
 
 
-async def test_who_no_longer_waits_costs_nobody_anything(stateful: Model):
+async def test_who_no_longer_waits_costs_nobody_anything():
     gate = Gate()
-    inference = Inference(stateful, gate, batch_limit=4, queue_limit=100)
-    [first] = await start(inference, 0)
-    impatient, patient = await start(inference, 1, 2)
+    inference = service(gate)
+    tasks = await ask(inference, "a")
+    impatient, patient = await ask(inference, "b", "c")
     impatient.cancel()
     await asyncio.sleep(0)
     gate.open.set()
-    await asyncio.gather(first, patient)
-    assert gate.batches == [1, 1]
+    await asyncio.gather(*tasks, patient)
+    assert gate.batches == [["a"], ["c"]]

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from bot.__main__ import connect
 from bot.client import Bot
 from bot.cooldown import Cooldown
 from bot.errors import SettingsError
+from bot.executor import LoadedModels, LocalExecutor, ModelReference
 from bot.inference import Inference
 from bot.replies import MESSAGE_LIMIT
 from charrnn.store import Model
@@ -84,8 +84,9 @@ class OnlineBot(Bot):
 
 
 def online_bot(model: Model) -> OnlineBot:
-    inference = Inference(model, ThreadPoolExecutor(1), batch_limit=1, queue_limit=1)
-    return OnlineBot(inference, Cooldown(0))
+    executor = LocalExecutor(1, LoadedModels(0))
+    inference = Inference(executor, batch_limit=1, queue_limit=1)
+    return OnlineBot(inference, ModelReference.of(model.folder), Cooldown(0))
 
 
 async def test_once_connected_the_log_has_an_invite_link_and_a_signal_ends_it(

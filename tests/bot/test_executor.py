@@ -1,0 +1,78 @@
+"""Texts written in threads of the process, and the models that stay in memory for it."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from bot import executor
+from bot.executor import LoadedModels, LocalExecutor, ModelReference
+from charrnn import store
+from charrnn.errors import ModelError
+from charrnn.generation import Prompt, generate
+from charrnn.store import Model
+
+UNLIMITED = 2**40
+
+
+def size(model: Model) -> int:
+    return executor.MEMORY_FACTOR * (model.folder / store.ONNX).stat().st_size
+
+
+async def test_the_texts_are_what_the_model_writes(stateful: Model):
+    local = LocalExecutor(2, LoadedModels(UNLIMITED))
+    prompts = [Prompt("So be it", 20, rng_seed=n) for n in range(3)]
+    reference = ModelReference.of(stateful.folder)
+    assert await local.write(reference, prompts) == generate(stateful, prompts)
+    await local.close()
+
+
+async def test_the_event_loop_is_free_while_a_model_is_loaded_and_writes(stateful: Model):
+    gate = threading.Event()
+
+    def load(folder: Path) -> Model:
+        gate.wait(10)
+        return store.load(folder)
+
+    local = LocalExecutor(1, LoadedModels(UNLIMITED, load))
+    reference = ModelReference.of(stateful.folder)
+    writing = asyncio.create_task(local.write(reference, [Prompt("", 20)]))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not writing.done()
+    gate.set()
+    assert len((await writing)[0].text) == 20
+
+
+def test_a_model_is_loaded_once(stateful: Model):
+    models = LoadedModels(UNLIMITED)
+    assert models.get(stateful.folder) is models.get(stateful.folder)
+
+
+def test_beyond_the_limit_the_model_not_used_for_longest_goes(stateful: Model, windowed: Model):
+    loads: list[Path] = []
+
+    def load(folder: Path) -> Model:
+        loads.append(folder)
+        return store.load(folder)
+
+    one, two, three = stateful.folder, windowed.folder, Path("shakespeare")
+    models = LoadedModels(size(stateful) + size(windowed), load)
+    for folder in (one, two, one, three, one, two):
+        models.get(store.locate(str(folder)))
+    # The third is larger than the limit, and so stays only for as long as it is used.
+    assert [folder.name for folder in loads] == [
+        "tiny",
+        "sliding",
+        "shakespeare",
+        "tiny",
+        "sliding",
+    ]
+
+
+def test_a_model_that_is_not_there_is_named_and_the_others_go_on(stateful: Model, tmp_path: Path):
+    models = LoadedModels(UNLIMITED)
+    with pytest.raises(ModelError, match=r"card\.json cannot be read"):
+        models.get(tmp_path)
+    assert models.get(stateful.folder).name == "tiny"
