@@ -8,6 +8,7 @@ from functools import partial
 
 import aiohttp
 import discord
+from discord.http import Route
 
 from bot.client import Bot, create_bot
 from bot.errors import SettingsError
@@ -44,6 +45,8 @@ async def _serve(settings: Settings) -> None:
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop.set)
     bot = create_bot(settings)
+    if settings.discord_api:
+        Route.BASE = settings.discord_api  # discord.py has one for the whole process
     if settings.token is None:
         await _preview(bot, settings.preview_port, stop)
     else:

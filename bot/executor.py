@@ -1,6 +1,8 @@
 """Where texts are written: the executor's interface, and the threads of this process."""
 
 import asyncio
+import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -15,6 +17,8 @@ from charrnn.store import Model
 
 # A model in memory beside its graph's file: as read, and as the processor likes it best.
 MEMORY_FACTOR = 4
+
+WRITER_NICENESS = 10  # above the event loop's 0, below a training's 19
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,9 @@ class LocalExecutor:
     def __init__(self, workers: int, models: "LoadedModels"):
         self.workers = workers
         self._models = models
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="writer")
+        self._pool = ThreadPoolExecutor(
+            workers, thread_name_prefix="writer", initializer=_give_way_to_the_event_loop
+        )
 
     async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
         return await asyncio.get_running_loop().run_in_executor(
@@ -69,6 +75,13 @@ class LocalExecutor:
 
     def _write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
         return generate(self._models.get(model.folder), prompts)
+
+
+def _give_way_to_the_event_loop() -> None:
+    """Let the calling thread write only when the others have nothing to do. Elsewhere than on
+    Linux, a thread has no priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), WRITER_NICENESS)
 
 
 class LoadedModels:

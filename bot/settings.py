@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
@@ -28,6 +29,7 @@ class Settings:
     threads: int = 2  # that write, a batch each
     model_memory_mb: int = 256  # for the models used last
     preview_port: int = 8765
+    discord_api: str | None = None  # another base address of the REST API, for proxies and tests
     log_level: str = "INFO"
 
     @classmethod
@@ -82,6 +84,13 @@ def _number(least: float, most: float, kind: type = float) -> Callable[[str], An
     return parse
 
 
+def _address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"must be an address such as https://discord.com/api/v10, not {value!r}.")
+    return value.rstrip("/")
+
+
 def _level(value: str) -> str:
     levels = ("DEBUG", "INFO", "WARNING", "ERROR")
     if value.upper() not in levels:
@@ -98,5 +107,6 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "THREADS": ("threads", _number(1, 256, int)),
     "MODEL_MEMORY_MB": ("model_memory_mb", _number(0, 2**20, int)),
     "PREVIEW_PORT": ("preview_port", _number(0, 65535, int)),
+    "DISCORD_API": ("discord_api", _address),
     "LOG_LEVEL": ("log_level", _level),
 }

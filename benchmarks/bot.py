@@ -1,0 +1,96 @@
+"""The bot as people meet it: a process of its own, a Discord on 127.0.0.1, real sockets.
+
+pip install -c constraints.txt -e '.[bot]'
+python benchmarks/bot.py
+python benchmarks/bot.py --minutes 60            load for an hour, memory as it goes
+"""
+
+import argparse
+import asyncio
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.discord_server import Asked, DiscordServer
+
+TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.G1a2b3.abcdefghijklmnopqrstuvwxyz0123456789AB"  # noqa: S105
+SEED = "To be, or not to be"
+
+
+def resident_mb(pid: int) -> float:
+    [line] = [x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmRSS" in x]
+    return int(line.split()[1]) / 1024
+
+
+async def ask(discord: DiscordServer, person: int) -> Asked:
+    asked = await discord.slash(
+        "shakespeare", {"seed": SEED}, asker=person, guild=2000 + person % 8
+    )
+    await asyncio.wait_for(asked.answered, 60)
+    return asked
+
+
+def report(name: str, asked: list[Asked]) -> None:
+    for what in ("acknowledged", "answered"):
+        waits = sorted((getattr(a, what).result() - a.at) * 1000 for a in asked)
+        print(
+            f"{name}, {what}: median {statistics.median(waits):.0f} ms, "
+            f"95 % within {waits[int(0.95 * (len(waits) - 1))]:.0f} ms, all {waits[-1]:.0f} ms"
+        )
+
+
+async def hold(discord: DiscordServer, people: int, pid: int, minutes: float) -> None:
+    """So many people, each asking again as soon as they are answered."""
+    asked: list[Asked] = []
+    end = time.monotonic() + minutes * 60
+
+    async def person(number: int) -> None:
+        while time.monotonic() < end:
+            asked.append(await ask(discord, number))
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(min(60, minutes * 15))
+            print(f"{len(asked):,} answers, {resident_mb(pid):.0f} MB", flush=True)
+
+    watching = asyncio.create_task(watch())
+    started = time.monotonic()
+    await asyncio.gather(*(person(number) for number in range(1, people + 1)))
+    watching.cancel()
+    print(f"{len(asked) / (time.monotonic() - started):.0f} answers a second")
+    report(f"{people} waiting at any time", asked)
+
+
+async def measure(people: int, minutes: float) -> None:
+    async with DiscordServer() as discord:
+        settings = {"DISCORD_TOKEN": TOKEN, "DISCORD_API": discord.api, "COOLDOWN_S": "0"}
+        started = time.monotonic()
+        bot = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot"), env=os.environ | settings | {"LOG_LEVEL": "WARNING"}
+        )
+        await asyncio.wait_for(discord.identified.wait(), 60)
+        print(f"ready after {time.monotonic() - started:.2f} s")
+        await ask(discord, 1)
+        print(f"idle: {resident_mb(bot.pid):.0f} MB")
+        report("alone", [await ask(discord, 1) for _ in range(20)])
+        at_once = await asyncio.gather(*(ask(discord, n) for n in range(1, people + 1)))
+        report(f"{people} at once", at_once)
+        await hold(discord, people, bot.pid, minutes)
+        bot.terminate()
+        print(f"exit code {await bot.wait()}; asked of Discord and unknown: {discord.unknown}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The bot's answers over real sockets.")
+    parser.add_argument("--people", type=int, default=64)
+    parser.add_argument("--minutes", type=float, default=0.5)
+    options = parser.parse_args()
+    asyncio.run(measure(options.people, options.minutes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The bot as a process of its own, beside a Discord on 127.0.0.1."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from bot.replies import Reply
+from tests.discord_server import APPLICATION_ID, DiscordServer
+
+TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.G1a2b3.abcdefghijklmnopqrstuvwxyz0123456789AB"  # noqa: S105
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60  # on a busy machine
+
+
+async def start(discord: DiscordServer, **settings: str) -> asyncio.subprocess.Process:
+    environment = {"DISCORD_TOKEN": TOKEN, "DISCORD_API": discord.api} | settings
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot"),
+        cwd=ROOT,
+        env=os.environ | environment,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+@pytest.fixture
+async def discord():
+    async with DiscordServer() as server:
+        yield server
+
+
+async def test_it_syncs_its_commands_answers_and_ends_when_asked(discord: DiscordServer):
+    bot = await start(discord)
+    await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
+    [synced] = [request for request in discord.requests if request.method == "PUT"]
+    assert synced.path == f"applications/{APPLICATION_ID}/commands"
+    assert [command["name"] for command in synced.json] == ["shakespeare"]
+    asked = await discord.slash("shakespeare", {"seed": "To be", "temperature": 0.9})
+    await asyncio.wait_for(asked.answered, PATIENCE_S)
+    reply = Reply.parse(asked.content)
+    assert (reply.seed, reply.temperature) == ("To be", 0.9)
+    assert asked.acknowledged.result() < asked.answered.result()
+    bot.terminate()
+    _, log = await asyncio.wait_for(bot.communicate(), PATIENCE_S)
+    assert bot.returncode == 0
+    assert TOKEN.encode() not in log
+    assert discord.unknown == []
+    assert {request.authorization for request in discord.requests} == {f"Bot {TOKEN}", None}
