@@ -47,7 +47,7 @@ def training(text: str | None, folder: Path) -> Iterator[None]:
         return
     command = [sys.executable, "-m", "charrnn", "train", text, "--base", "chat"]
     options = ["--output", folder / "model", "--epochs", "1000", "--progress", "json"]
-    process = subprocess.Popen(["nice", "-n", "19", *command, *options], stdout=subprocess.PIPE)  # noqa: S603
+    process = subprocess.Popen(["nice", "-n", "19", *command, *options], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()  # it has begun
     try:
