@@ -145,6 +145,14 @@ def train(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the learning curve: .png, .svg, .pdf.")
     ] = None,
+    longest_copy: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="The model never copies more characters in a row from SOURCE.",
+            show_default="any number",
+        ),
+    ] = None,
     progress: Annotated[ProgressFormat, typer.Option(help="How to report.")] = ProgressFormat.RICH,
 ) -> None:
     """Train a model on SOURCE..., or fine-tune one with --base."""
@@ -177,6 +185,7 @@ def train(
             source={"command": _command_line()},
             rng_seed=rng_seed,
             plot=plot,
+            longest_copy=longest_copy,
         )
         with _until_interrupted() as stopping:
             model = training.train(job, report, resume, stopping)

@@ -43,9 +43,9 @@ def generate(
     model: Model, prompts: Sequence[Prompt], guard: VerbatimGuard | None = None
 ) -> list[Generated]:
     """What `model` writes after each prompt. Each text is, to the bit, what its prompt would give
-    alone. With a `guard`, seed and text together copy no more from its source than it allows
-    (what the seed copies by itself is the asker's). Raises nothing on account of a seed, whatever
-    is in it."""
+    alone. With a `guard`, and a model may have one of its own, seed and text together copy no more
+    from its source than it allows (what the seed copies by itself is the asker's). Raises nothing
+    on account of a seed, whatever is in it."""
     if not prompts:
         return []
     seeds = [model.vocabulary.encode(prompt.seed) for prompt in prompts]
@@ -56,6 +56,7 @@ def generate(
         rng = np.random.default_rng(prompt.rng_seed)
         uniform[: prompt.length, lane] = rng.random(prompt.length, np.float32)
     sampling = LaneSampling.of([prompt.sampling for prompt in prompts], len(model.vocabulary))
+    guard = guard or model.guard
     guarded = guard.lanes(seed_ids) if guard else None
     ids, state = _primed(model, seed_ids)
     written = np.empty((length, len(prompts)), np.int32)

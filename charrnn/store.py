@@ -14,10 +14,12 @@ import numpy as np
 from charrnn.engine import Engine
 from charrnn.errors import ModelError
 from charrnn.spec import ModelSpec
+from charrnn.verbatim import VerbatimGuard
 from charrnn.vocabulary import Vocabulary
 
 FORMAT = 2
 KERAS, ONNX, CARD = "model.keras", "model.onnx", "card.json"
+GUARD = "guard.npz"  # of a model that must not copy its text
 MAX_CARD_BYTES = 16 * 2**20
 
 
@@ -40,6 +42,7 @@ class Model:
     card: Card
     engine: Engine
     folder: Path
+    guard: VerbatimGuard | None = None  # what keeps it from copying the text it learnt from
     _primed: dict[int, np.ndarray] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -86,14 +89,17 @@ def load(model: str | Path, threads: int = 1) -> Model:
     Raises ModelError, naming the file and what is wrong with it."""
     folder = locate(model)
     card, checksums = read_card(folder)
-    for name in (KERAS, ONNX):
-        if sha256(folder / name) != checksums[name]:
+    for name, checksum in checksums.items():
+        if sha256(folder / name) != checksum:
             raise ModelError(f"{folder / name} is damaged: it is not the file {CARD} describes.")
     try:
         engine = Engine((folder / ONNX).read_bytes(), card.spec, threads)
     except ModelError as error:
         raise ModelError(f"{folder / ONNX}: {error}") from error
-    return Model(folder.resolve().name, card, engine, folder)
+    guard = VerbatimGuard.load(folder / GUARD) if GUARD in checksums else None
+    if guard is not None and guard.characters != card.spec.characters:
+        raise ModelError(f"{folder / GUARD} belongs to another model.")
+    return Model(folder.resolve().name, card, engine, folder, guard)
 
 
 def read_card(folder: Path) -> tuple[Card, dict[str, str]]:
@@ -129,7 +135,8 @@ def read_card(folder: Path) -> tuple[Card, dict[str, str]]:
             if not all(isinstance(figure, int | float) for figure in score.values()):
                 raise TypeError(f"the score {name!r} is no table of numbers")
         card = Card(spec, vocabulary, data["opening"], data["training"], data["scores"])
-        checksums = {name: str(data["sha256"][name]) for name in (KERAS, ONNX)}
+        files = (KERAS, ONNX, GUARD) if GUARD in data["sha256"] else (KERAS, ONNX)
+        checksums = {name: str(data["sha256"][name]) for name in files}
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} lacks or garbles an entry: {error}.") from error
     except ModelError as error:
@@ -144,7 +151,13 @@ def read_card(folder: Path) -> tuple[Card, dict[str, str]]:
     return card, checksums
 
 
-def write(folder: Path, card: Card, keras_file: Path, graph: bytes) -> None:
+def write(
+    folder: Path,
+    card: Card,
+    keras_file: Path,
+    graph: bytes,
+    guard: VerbatimGuard | None = None,
+) -> None:
     """Write a model folder, whole or not at all. A model that was there before stays until the
     new one is on the disk; then two renames swap them, and should the machine stop between the
     two, the old one is beside it, as `.NAME.old.…`.
@@ -156,6 +169,8 @@ def write(folder: Path, card: Card, keras_file: Path, graph: bytes) -> None:
     try:
         shutil.copyfile(keras_file, new / KERAS)
         (new / ONNX).write_bytes(graph)
+        if guard is not None:
+            guard.save(new / GUARD)
         content = {
             "format": FORMAT,
             "spec": asdict(card.spec),
@@ -163,7 +178,7 @@ def write(folder: Path, card: Card, keras_file: Path, graph: bytes) -> None:
             "opening": card.opening,
             "training": card.training,
             "scores": card.scores,
-            "sha256": {name: sha256(new / name) for name in (KERAS, ONNX)},
+            "sha256": {path.name: sha256(path) for path in sorted(new.iterdir())},
         }
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         (new / CARD).write_text(text, encoding="utf-8")

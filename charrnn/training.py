@@ -21,7 +21,9 @@ from charrnn.engine import Engine
 from charrnn.errors import CorpusError, Stopped, TrainingError
 from charrnn.generation import Prompt, generate
 from charrnn.progress import EpochEnd, Progress, Report
+from charrnn.sampling import Sampling
 from charrnn.spec import ModelSpec, Preset, Recipe
+from charrnn.verbatim import VerbatimGuard, longest_copy
 from charrnn.vocabulary import Vocabulary
 
 VALIDATION_LANES = 32  # at most: stretches of the held-out text, read side by side
@@ -29,6 +31,7 @@ VALIDATION_STRETCH = 2500  # characters, at least: each begins from nothing, whi
 REPORT_INTERVAL_S = 0.5
 CHECKPOINT_INTERVAL_S = 120.0
 SAMPLE_LENGTH = 300
+COPY_SAMPLES = 20  # searched for what they copy
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Job:
     source: dict[str, Any] = field(default_factory=dict)  # for the card: command and texts
     rng_seed: int = 0
     plot: Path | None = None  # where to draw the learning curve, after every epoch
+    # Characters in a row that the model may copy from the text when it writes; None: any number.
+    longest_copy: int | None = None
 
 
 def train(
@@ -91,7 +96,13 @@ class _Run:
         self.validation_ids = self.vocabulary.encode(validation).ids
         if len(self.validation_ids) < 2 * self.spec.window:
             raise CorpusError("There is too little text to hold any out for validation.")
+        self.guard = None
         self.opening = corpus.opening(self.vocabulary.decode(self.ids), self.spec.window)
+        if job.longest_copy is not None:
+            everything = np.concatenate([self.ids, self.validation_ids])
+            self.guard = VerbatimGuard(everything, job.longest_copy, len(self.vocabulary))
+            if isinstance(job.start, store.Model):
+                self.opening = job.start.opening  # which is not a passage of the text
         self.checkpoints = Checkpoints(job.output)
         self.progressed = Progressed(fingerprint=self._fingerprint())
 
@@ -303,9 +314,19 @@ class _Run:
         return model
 
     def _sample(self, engine: Engine) -> str:
+        return generate(self._model(engine), [Prompt("", length=SAMPLE_LENGTH)])[0].text
+
+    def _model(self, engine: Engine) -> store.Model:
+        """The model as it is at the moment, to write with."""
         card = store.Card(self.spec, self.vocabulary, self.opening, {}, {})
-        model = store.Model("training", card, engine, self.checkpoints.folder)
-        return generate(model, [Prompt("", length=SAMPLE_LENGTH)])[0].text
+        return store.Model("training", card, engine, self.checkpoints.folder, self.guard)
+
+    def _longest_copy(self, engine: Engine, allowed: int) -> dict[str, int]:
+        """How many characters in a row samples copy from the text, at the most."""
+        samples = evaluation.write_samples(self._model(engine), COPY_SAMPLES, Sampling())
+        texts = [self.vocabulary.encode(sample).ids for sample in samples]
+        longest, _ = longest_copy(texts, self.ids)
+        return {"allowed": allowed, "found": longest}
 
     def _fingerprint(self) -> str:
         """What a checkpoint belongs to: text, network and recipe."""
@@ -323,7 +344,8 @@ class _Run:
         best = export.open_model(self.checkpoints.best)
         graph = export.shipped_graph(best)
         # As shipped and in one stretch: what `charrnn evaluate` gives.
-        score = evaluation.score(Engine(graph, self.spec), self.validation_ids)
+        engine = Engine(graph, self.spec)
+        score = evaluation.score(engine, self.validation_ids)
         training = {
             **self.job.source,
             "characters": len(self.ids),
@@ -335,10 +357,12 @@ class _Run:
             "history": self.progressed.history,
             "keras": keras.__version__,
         }
+        if self.guard is not None:
+            training["longest_copy"] = self._longest_copy(engine, self.guard.longest)
         scores = {"held out": score.rounded()}
         card = store.Card(self.spec, self.vocabulary, self.opening, training, scores)
         with self.checkpoints.guarded():
-            store.write(self.job.output, card, self.checkpoints.best, graph)
+            store.write(self.job.output, card, self.checkpoints.best, graph, self.guard)
         return store.load(self.job.output)
 
 

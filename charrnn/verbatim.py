@@ -1,10 +1,12 @@
 """What a text copies from another: finding it, and keeping a model from doing it."""
 
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from charrnn.errors import OptionError
+from charrnn.errors import ModelError, OptionError
 
 # Added to the logit of a character that must not come; far more than any two logits differ by.
 _FORBIDDEN = np.float32(-1e5)
@@ -28,16 +30,53 @@ class VerbatimGuard:
         """`source`: ids int32 `(T,)` of a vocabulary of `characters`. Raises OptionError."""
         if longest < 1:
             raise OptionError("The longest run that may be copied must be at least 1 character.")
-        self.longest = longest
         # One value more than characters: of what stands before the beginning of a text.
-        self.values = _values(characters + 1)
-        runs = _hashes(self.values[source[:-1]], longest)
+        values = _values(characters + 1)
+        runs = _hashes(values[source[:-1]], longest)
         order = runs.argsort(kind="stable")
+        blocks = np.sort(_hashes(values[source], _block(longest)))
+        self._set(longest, characters, runs[order], source[longest:][order], blocks)
+
+    def _set(
+        self,
+        longest: int,
+        characters: int,
+        runs: np.ndarray,
+        followers: np.ndarray,
+        blocks: np.ndarray,
+    ) -> None:
+        self.longest = longest
+        self.characters = characters
+        self.values = _values(characters + 1)
         # Each run of `longest` characters in the source, and the character that follows it.
-        self._runs, self._followers = runs[order], source[longest:][order]
+        self._runs, self._followers = runs, followers
         # A run of `longest` characters holds a whole block of these, wherever blocks begin.
-        self.block = (longest + 1) // 2
-        self._blocks = np.sort(_hashes(self.values[source], self.block))
+        self.block = _block(longest)
+        self._blocks = blocks
+
+    def save(self, path: Path) -> None:
+        """Write it as a NumPy archive: hashes of what the source holds, not its text."""
+        with path.open("wb") as file:
+            np.savez(
+                file,
+                limits=np.array([self.longest, self.characters]),
+                runs=self._runs,
+                followers=self._followers,
+                blocks=self._blocks,
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> "VerbatimGuard":
+        """What `save` wrote. Raises ModelError when `path` holds anything else."""
+        try:
+            with path.open("rb") as file, np.load(file) as archive:  # executes nothing
+                longest, characters = map(int, archive["limits"])
+                arrays = [archive[name] for name in ("runs", "followers", "blocks")]
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ModelError(f"{path} cannot be read: it is no archive of a guard.") from error
+        guard = cls.__new__(cls)
+        guard._set(longest, characters, *arrays)
+        return guard
 
     def lanes(self, written: Sequence[np.ndarray]) -> "GuardedLanes":
         """Guard texts of which `written`, ids int32 `(T,)` each, stands there already."""
@@ -60,7 +99,7 @@ class GuardedLanes:
 
     def __init__(self, guard: VerbatimGuard, written: Sequence[np.ndarray]):
         self._guard = guard
-        nothing = len(guard.values) - 1
+        nothing = guard.characters
         recent = np.full((guard.longest, len(written)), nothing, np.int32)
         for lane, ids in enumerate(written):
             tail = ids[-guard.longest :]
@@ -76,7 +115,7 @@ class GuardedLanes:
             self._suspects = guard.suspects(np.stack(self._written[-guard.block :]))
         if not len(self._suspects):
             return guard.block, None
-        bias = np.zeros((len(self._written[-1]), len(guard.values) - 1), np.float32)
+        bias = np.zeros((len(self._written[-1]), guard.characters), np.float32)
         for lane in self._suspects:
             run = np.array([ids[lane] for ids in self._written[-guard.longest :]])
             bias[lane, guard.followers(run)] = _FORBIDDEN
@@ -119,6 +158,10 @@ def _contained(hashes: np.ndarray, among: np.ndarray) -> np.ndarray:
         return np.zeros(len(hashes), bool)
     places = np.minimum(among.searchsorted(hashes), len(among) - 1)
     return among[places] == hashes
+
+
+def _block(longest: int) -> int:
+    return (longest + 1) // 2
 
 
 def _values(characters: int) -> np.ndarray:

@@ -7,7 +7,9 @@ import pytest
 
 from charrnn import export, store
 from charrnn.errors import ModelError
+from charrnn.generation import Prompt, generate
 from charrnn.store import Model
+from charrnn.verbatim import VerbatimGuard, longest_copy
 
 
 def edit_card(folder: Path, **changes: object) -> None:
@@ -154,3 +156,26 @@ def test_nothing_in_either_package_unpickles():
         source = path.read_text()
         assert "pickle" not in source.replace("unpickled", "")
         assert "safe_mode=False" not in source
+
+
+def test_a_model_that_must_not_copy_its_text_keeps_what_tells_it(stateful: Model, tmp_path: Path):
+    free = generate(stateful, [Prompt("So be it", 200)])[0].text
+    source = stateful.vocabulary.encode(free).ids
+    guard = VerbatimGuard(source, 5, len(stateful.vocabulary))
+    graph = (stateful.folder / store.ONNX).read_bytes()
+    store.write(tmp_path / "m", stateful.card, stateful.folder / store.KERAS, graph, guard)
+    model = store.load(tmp_path / "m")
+    [written] = generate(model, [Prompt("So be it", 200)])
+    assert written == generate(stateful, [Prompt("So be it", 200)], guard)[0]
+    assert longest_copy([model.vocabulary.encode(written.text).ids], source)[0] <= 5
+    assert free[:20].encode() not in (tmp_path / "m" / store.GUARD).read_bytes()
+    (tmp_path / "m" / store.GUARD).write_bytes(b"PK\x03\x04")
+    with pytest.raises(ModelError, match=r"guard\.npz is damaged"):
+        store.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00"])
+def test_an_archive_that_is_no_guard_is_refused(content: bytes, tmp_path: Path):
+    (tmp_path / "guard.npz").write_bytes(content)
+    with pytest.raises(ModelError, match="no archive of a guard"):
+        VerbatimGuard.load(tmp_path / "guard.npz")

@@ -9,13 +9,15 @@ import keras
 import numpy as np
 import pytest
 
-from charrnn import export, store
+from charrnn import evaluation, export, store
 from charrnn.checkpoint import Checkpoints
 from charrnn.errors import CorpusError, ModelError, Stopped, TrainingError
 from charrnn.network import build
 from charrnn.progress import EpochEnd, Event
+from charrnn.sampling import Sampling
 from charrnn.spec import PRESETS, Preset, Recipe
 from charrnn.training import Job, train
+from charrnn.verbatim import longest_copy
 
 TEXT = "HERO:\nSo be it.\n\nURSULA:\nAnd one for thee, and one for me.\n\n" * 60
 SMALL = Preset(
@@ -271,6 +273,22 @@ def test_another_base_is_another_run(stateful: store.Model, windowed: store.Mode
         train(first, kill_after(1))
     with pytest.raises(TrainingError, match="belongs to another text or other options"):
         train(replace(first, start=windowed), ignore, resume=True)
+
+
+def test_a_model_that_must_not_copy_its_text_does_not_and_does_not_keep_a_passage_of_it(
+    stateful: store.Model, tmp_path: Path
+):
+    ends: list[Event] = []
+    fine_tuning = replace(job(tmp_path / "m"), start=stateful, longest_copy=4)
+    trained = train(fine_tuning, ends.append)
+    assert trained.guard.longest == 4
+    assert trained.opening == stateful.opening
+    text = trained.vocabulary.encode(TEXT).ids
+    samples = [event.sample for event in ends if isinstance(event, EpochEnd)]
+    samples += evaluation.write_samples(trained, 5, Sampling())
+    assert longest_copy([trained.vocabulary.encode(s).ids for s in samples], text)[0] <= 4
+    assert trained.card.training["longest_copy"]["allowed"] == 4
+    assert 1 <= trained.card.training["longest_copy"]["found"] <= 4
 
 
 def test_a_windowed_base_keeps_its_vocabulary(windowed: store.Model, tmp_path: Path):
