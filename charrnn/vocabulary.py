@@ -38,6 +38,11 @@ def plain(text: str) -> str:
     return normalise(text).translate(PLAIN)
 
 
+def clean(text: str) -> str:
+    """`text` with plain quotes and dashes, `\\n` for a newline, and no control characters."""
+    return "".join(c for c in plain(text) if c.isprintable() or c in "\n\t")
+
+
 def describe_characters(characters: str) -> str:
     """Characters for a person to read: those that cannot be shown as `U+…`."""
     return " ".join(c if c.isprintable() and c != " " else f"U+{ord(c):04X}" for c in characters)
