@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from charrnn import corpus, evaluation, store, tables
+from charrnn.corpus import Document
 from charrnn.errors import CharRNNError, CorpusError, OptionError, Stopped
 from charrnn.generation import Prompt
 from charrnn.generation import generate as generate_texts
@@ -53,8 +54,8 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE...",
-        help="Text files, folders of .txt, .jsonl or .jsonl.gz with a message a line, `plays` "
-        "(Shakespeare's), `plays:macbeth` (one of them).",
+        help="Text files, folders of .txt, channels (.jsonl or .jsonl.gz with a message a line, "
+        "DiscordChatExporter's .json), `plays` (Shakespeare's), `plays:macbeth` (one of them).",
         show_default=False,
     ),
 ]
@@ -163,7 +164,12 @@ def train(
             _check_picture(plot)
         if base and preset:
             raise OptionError("--base brings its own network; leave out --preset.")
-        text, held_out_text = _read(sources, held_out or [], held_out_share)
+        documents = corpus.read_sources(sources)
+        if progress is ProgressFormat.RICH:
+            for document in documents:
+                if document.counts:
+                    _note(f"{Path(document.source).name}: {document.counts}")
+        text, held_out_text = _split(documents, held_out or [], held_out_share)
         if warning := _warning(text, FROM_A_BASE if base else FROM_SCRATCH):
             report.warn(warning)
         if base:
@@ -210,7 +216,8 @@ def evaluate(
     """How well a model predicts a text: nats and bits per character, perplexity. With --samples,
     how good a text it writes: then SOURCE is what it was trained on, and what was held out."""
     loaded = store.load(model)
-    training_text, text = _read(sources, held_out or [], held_out_share)
+    documents = corpus.read_sources(sources)
+    training_text, text = _split(documents, held_out or [], held_out_share)
     if samples and not training_text:
         raise OptionError(
             "--samples judges beside the training text: give that as SOURCE, and what was held "
@@ -371,9 +378,8 @@ def _quiet_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _read(sources: list[str], held_out: list[str], share: float) -> tuple[str, str]:
+def _split(documents: list[Document], held_out: list[str], share: float) -> tuple[str, str]:
     """The text to train on, and the text held out."""
-    documents = corpus.read_sources(sources)
     if held_out:
         kept = corpus.read_sources(held_out)
         return corpus.join(corpus.without(documents, kept)), corpus.join(kept)

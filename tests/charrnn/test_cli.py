@@ -118,6 +118,16 @@ def test_train_reports_json_lines_and_writes_a_model_that_generates(tmp_path: Pa
     assert len(charrnn("generate", "--model", output, "--length", "9")) == 10
 
 
+def test_train_says_what_it_made_of_a_channel(tmp_path: Path):
+    channel = tmp_path / "channel.jsonl"
+    contents = ["hi", "hi", "!play", "so be it", "https://example.com"]
+    lines = ({"author": "ada", "bot": False, "content": content} for content in contents)
+    channel.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = charrnn("train", channel, "--output", tmp_path / "model", fails=True)
+    assert "channel.jsonl: 2 messages of 1 person; left out: 1 as commands, 1 with" in said
+    assert "too few to train on" in said
+
+
 def test_training_survives_ctrl_c_and_kill_9(tmp_path: Path):
     text, output = tmp_path / "text.txt", tmp_path / "model"
     text.write_text("So be it, HERO. And one for thee.\n" * 350)
