@@ -5,7 +5,12 @@ BotError
 ├── BusyError        too many requests are waiting
 ├── StoppingError    the bot is being stopped
 ├── CooldownError    this person asked a moment ago
-└── NotYoursError    a button belongs to somebody else
+├── NotYoursError    a button belongs to somebody else
+├── RegistryError    the registry's file cannot be read or written
+├── NotFoundError    this server has no such model or training
+├── ModelNameError   a model cannot have this name
+├── JobExistsError   this server trains already
+└── JobStateError    a training is past what was asked of it
 """
 
 
@@ -56,3 +61,39 @@ class NotYoursError(BotError):
             f"These buttons are <@{owner_id}>'s. Ask for a text of your own with /shakespeare."
         )
         self.owner_id = owner_id
+
+
+class RegistryError(BotError):
+    """The registry's file is damaged, locked, cannot be written, or is too new. Raised when it is
+    opened, the message is for the operator and names the file; later, it is for whoever asked, and
+    the operator's is in the log."""
+
+
+class NotFoundError(BotError):
+    """What was asked for is gone, or was never this server's."""
+
+    def __init__(self, what: str):
+        super().__init__(f"This server has no such {what}.")
+
+
+class ModelNameError(BotError):
+    """The name is not allowed, or taken."""
+
+
+class JobExistsError(BotError):
+    """One training a server at a time. `job_id`: the one there is."""
+
+    def __init__(self, job_id: int, name: str):
+        super().__init__(
+            f"This server has a training under way already, of {name}. Wait until it is done, or "
+            "cancel it."
+        )
+        self.job_id = job_id
+
+
+class JobStateError(BotError):
+    """The training is in a `state` in which this cannot be done to it."""
+
+    def __init__(self, state: str):
+        super().__init__(f"That cannot be done any more: this training is marked as {state}.")
+        self.state = state

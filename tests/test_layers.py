@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MODULES = [*ROOT.glob("bot/**/*.py"), *ROOT.glob("charrnn/**/*.py")]
 TRAINING = {"training.py", "network.py", "export.py", "graph.py"}
+SQL = {"database.py", "registry.py", "rows.py"}
 
 
 def imports(path: Path) -> set[str]:
@@ -42,6 +43,8 @@ def test_layers_are_kept(path: Path):
     else:
         assert not packages(path) & {"keras", "tensorflow", "h5py", "onnx"}
         assert not imports(path) & {f"charrnn.{Path(name).stem}" for name in TRAINING}
+    if path.name not in SQL:
+        assert "sqlite3" not in packages(path)
     if path.parent.name == "cogs":
         assert not packages(path) & {"numpy", "sqlite3", "pathlib", "os"}
     if path.parent.name in ("bot", "cogs") and path.name != "settings.py":

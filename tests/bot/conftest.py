@@ -1,6 +1,8 @@
 """A simulated Discord with the bot in it, and people."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import simcord
@@ -9,7 +11,9 @@ from bot.client import Bot
 from bot.cooldown import Cooldown
 from bot.executor import Executor, LoadedModels, LocalExecutor, ModelReference
 from bot.inference import Inference
+from bot.registry import Registry
 from charrnn.store import Model
+from tests.bot.guilds import Clock
 
 
 def bot_with(
@@ -43,3 +47,14 @@ def world(simcord_env: simcord.Env) -> World:
     guild = simcord_env.create_guild("The Globe")
     alice, bob = (guild.add_member(simcord_env.create_user(name)) for name in ("alice", "bob"))
     return World(simcord_env, guild.create_text_channel("general"), alice, bob)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def registry(tmp_path: Path, clock: Clock) -> Iterator[Registry]:
+    with Registry(tmp_path / "registry.db", clock, reserved_names=["chat", "Othello"]) as registry:
+        yield registry
