@@ -1,4 +1,4 @@
-"""The command line: generate, train, evaluate, info, convert."""
+"""The command line: generate, train, evaluate, info, convert, benchmark."""
 
 import importlib
 import io
@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import track
 from rich.text import Text
 
+from charrnn import benchmark as contest
 from charrnn import corpus, evaluation, store, tables
 from charrnn.corpus import Document
 from charrnn.errors import CharRNNError, CorpusError, OptionError, Stopped
@@ -283,6 +286,28 @@ def convert(
     _note(f"wrote {destination}")
 
 
+@app.command()
+def benchmark(
+    model: ModelOption = DEFAULT_MODEL,
+    threads: Annotated[int, typer.Option(min=1, help="For each of them.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns that are counted.")] = 5,
+    length: Annotated[int, typer.Option(min=1, help="Characters a text.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """How fast a model writes here, beside NumPy, TensorFlow, PyTorch and the classic tutorial's
+    loop. Takes two minutes."""
+    contestants = _with_keras("contestants", threads)
+    loaded, tutorials = store.load(model, threads), store.load("othello", threads)
+    others = contestants.others(loaded, tutorials, threads)
+    # A bar that moves between turns: one that moves by itself would take time from them.
+    shown = partial(track, description="", console=notes, auto_refresh=False, transient=True)
+    results = contest.run(loaded, tutorials, others, rounds, length, track=shown)
+    if as_json:
+        _print_json(**asdict(results))
+    else:
+        Console().print(tables.benchmark(results))
+
+
 def main() -> None:
     """The console script: what goes wrong is one sentence on standard error and exit code 1."""
     # Seeds and texts may hold what the terminal's encoding cannot.
@@ -350,12 +375,17 @@ def _until_interrupted() -> Iterator[Callable[[], bool]]:
         restore()
 
 
-def _with_keras(module: str) -> Any:
-    """A module of this package that brings TensorFlow with it, which most commands do without."""
+def _with_keras(module: str, threads: int = 0) -> Any:
+    """A module of this package that brings TensorFlow with it, which most commands do without.
+    It takes so many `threads` then, which cannot be changed; 0 leaves that to it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its log says nothing of use here
     try:
         with _quiet_stderr():
+            config = importlib.import_module("tensorflow").config
+            config.threading.set_intra_op_parallelism_threads(threads)
+            config.threading.set_inter_op_parallelism_threads(threads)
             # Looking for devices, too, it says things that nobody asked.
-            importlib.import_module("tensorflow").config.list_logical_devices()
+            config.list_logical_devices()
             return importlib.import_module(f"charrnn.{module}")
     except ModuleNotFoundError as error:
         raise OptionError(

@@ -1,10 +1,7 @@
 """The network in Keras: standard layers in the file, a faster LSTM while training."""
 
-import os
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log says nothing of use here
 
 import keras
 import numpy as np

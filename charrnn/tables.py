@@ -3,9 +3,11 @@
 import json
 from collections.abc import Mapping
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.benchmark import HERE, LANES, LOOP, REPLY_LENGTH, Results
 from charrnn.evaluation import Quality, Score
 from charrnn.store import Card
 from charrnn.vocabulary import describe_characters
@@ -69,6 +71,43 @@ def card(card: Card) -> Table:
     for name, value in rows.items():
         table.add_row(Text(name), _shown(value))
     return table
+
+
+def benchmark(results: Results) -> Group:
+    """How fast this engine writes, beside others and the tutorial's loop."""
+    r = results
+    speeds = Table("", *(f"{lanes} lane{'s' * (lanes > 1)}" for lanes in LANES))
+    speeds.title = f"{r.model}, characters a second (and how many times as fast {HERE} is)"
+    for name, speed in r.characters_per_second.items():
+        cells = [f"{_figure(speed[n])} ({_figure(r.times_as_fast[name][n])})" for n in LANES]
+        speeds.add_row(name, *cells)
+    replies = Table("", "ms", "ms a character", "the loop's", "times as fast")
+    replies.title = f"{HERE}, a text of {REPLY_LENGTH} characters, beside the {LOOP}"
+    for name, reply in ((r.model, r.reply), ("othello, argmax", r.othello)):
+        times = (reply.milliseconds, reply.milliseconds_per_character)
+        times += (r.loop_milliseconds_per_character, reply.times_as_fast)
+        replies.add_row(name, *map(_figure, times))
+    for table in (speeds, replies):
+        table.title_justify = "left"
+        for column in table.columns[1:]:
+            column.justify = "right"
+    compared = "the same" if r.same_characters else "NOT the same"
+    threads = (f"{name} {count or 'as it likes'}" for name, count in r.threads.items())
+    notes = [
+        f"The {LOOP} has its own network and writes one text at a time, whatever the lanes; "
+        f"it was measured over {r.loop_length} characters a round.",
+        f"With that network, under argmax, it and {HERE} wrote {r.compared_characters} characters: "
+        f"{compared}.",
+        f"{r.processor}, {r.cores} cores; threads: {', '.join(threads)}.",
+        f"Medians of {r.rounds} rounds of {r.length} characters a lane, all taking turns.",
+        ", ".join(f"{name} {version}" for name, version in r.versions.items()),
+        *(f"Left out, for it is not installed: {name}." for name in r.left_out),
+    ]
+    return Group(speeds, "", replies, "", *(Text(note, style="dim") for note in notes))
+
+
+def _figure(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _network(card: Card) -> str:
