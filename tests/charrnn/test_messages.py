@@ -120,7 +120,7 @@ def test_mentions_and_emoji_become_readable_and_harmless(content: str, line: str
         ("> so\n> be it\n>>> HERO\n>_> x > y", "so be it HERO >_> x > y"),
         ("||https://example.com|| `https://example.com`", None),
         (" two\r\n\r\nlines\tand “quotes”\u2028\x07… ", 'two lines and "quotes" ...'),
-        ("from 10.0.0.1-10.0.0.9 on", "from - on"),
+        ("from 10.0.0.1-10.0.0.9, tel:030/1234567", "from - , tel:"),
         ("ht\u200btps://example.com h||tt||ps://example.com", None),
     ],
 )
