@@ -1,4 +1,4 @@
-"""Where texts are written: the executor's interface, and the threads of this process."""
+"""Where texts are written and models trained: the executor's interface, and this machine."""
 
 import asyncio
 import os
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from bot.training_run import TrainingOrder, TrainingProcess, TrainingRun
 from charrnn import store
 from charrnn.generation import Generated, Prompt, generate
 from charrnn.store import Model
@@ -38,7 +39,7 @@ class ModelReference:
 
 
 class Executor(Protocol):
-    """Writes texts, without holding the event loop."""
+    """Writes texts and trains models, without holding the event loop."""
 
     @property
     def workers(self) -> int:
@@ -50,13 +51,17 @@ class Executor(Protocol):
         executor is at fault."""
         ...
 
+    def train(self, order: TrainingOrder) -> TrainingRun:
+        """Start to train a model."""
+        ...
+
     async def close(self) -> None:
         """Let go of everything, once nothing is being written."""
         ...
 
 
 class LocalExecutor:
-    """Writes in threads of this process; the GIL is free while they do."""
+    """Writes in threads of this process; the GIL is free while they do. Trains in processes."""
 
     def __init__(self, workers: int, models: "LoadedModels"):
         self.workers = workers
@@ -69,6 +74,9 @@ class LocalExecutor:
         return await asyncio.get_running_loop().run_in_executor(
             self._pool, self._write, model, prompts
         )
+
+    def train(self, order: TrainingOrder) -> TrainingProcess:
+        return TrainingProcess(order)
 
     async def close(self) -> None:
         self._pool.shutdown(wait=False)
