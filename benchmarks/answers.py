@@ -1,8 +1,8 @@
 """The bot as people meet it: a process of its own, a Discord on 127.0.0.1, real sockets.
 
 pip install -c constraints.txt -e '.[bot]'
-python benchmarks/bot.py
-python benchmarks/bot.py --minutes 60            load for an hour, memory as it goes
+python benchmarks/answers.py
+python benchmarks/answers.py --minutes 60            load for an hour, memory as it goes
 """
 
 import argparse
