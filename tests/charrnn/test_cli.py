@@ -131,7 +131,7 @@ def test_train_says_what_it_made_of_a_channel(tmp_path: Path):
 def test_training_survives_ctrl_c_and_kill_9(tmp_path: Path):
     text, output = tmp_path / "text.txt", tmp_path / "model"
     text.write_text("So be it, HERO. And one for thee.\n" * 350)
-    options = ["--epochs", "4", "--batch-size", "4", "--plot", tmp_path / "curve.png"]
+    options = ["--epochs", "4", "--batch-size", "16", "--plot", tmp_path / "curve.png"]
     command = [*COMMAND, "train", text, "--output", output, *options, "--progress", "json"]
 
     def run_until(event: str, number: int, *resume: str) -> tuple[int, str]:
