@@ -15,9 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.discord_server import Asked, DiscordServer
+from tests.discord_server import TOKEN, Asked, DiscordServer
 
-TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.G1a2b3.abcdefghijklmnopqrstuvwxyz0123456789AB"  # noqa: S105
 SEED = "To be, or not to be"
 
 

@@ -105,15 +105,15 @@ class Inference:
         """Requests for the model of the server whose turn it is, one of each server at a time."""
         model = next(iter(self._waiting.values()))[0].request.model
         batch: list[_Waiting] = []
-        full = False
-        while not full:
-            full = True  # unless somebody has something for it
+        grown = True
+        while grown:
+            grown = False
             for server in list(self._waiting):
                 queue = self._waiting[server]
                 if len(batch) == self._batch_limit or queue[0].request.model != model:
                     continue
                 batch.append(queue.popleft())
-                full = False
+                grown = True
                 self._waiting.move_to_end(server)
                 if not queue:
                     del self._waiting[server]

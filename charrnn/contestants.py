@@ -21,7 +21,7 @@ def others(model: store.Model, tutorial: store.Model, threads: int) -> Others:
     if model.card.spec.embedding is None or not model.card.spec.stateful:
         raise OptionError(f"{model.name} carries no state; --model takes one that does.")
     network = frameworks.network(model)
-    given = (network, frameworks.after(network, _window(model)), SAMPLING)
+    given = (network, frameworks.after(network, model.opening_ids), SAMPLING)
     writers = {
         "NumPy": frameworks.with_numpy(*given),
         "TensorFlow": frameworks.with_tensorflow(*given),
@@ -47,7 +47,7 @@ def tutorials_loop(model: store.Model) -> Callable[[int], str]:
     network.compile(loss="categorical_crossentropy", optimizer="adam")
     int_to_char = dict(enumerate(model.vocabulary.characters))
     n_vocab = len(int_to_char)
-    pattern = list(_window(model))
+    pattern = list(model.opening_ids)
 
     def write(length: int) -> str:
         nonlocal pattern
@@ -63,11 +63,6 @@ def tutorials_loop(model: store.Model) -> Callable[[int], str]:
         return result
 
     return write
-
-
-def _window(model: store.Model) -> np.ndarray:
-    """What stands before the first character, ids `(T,)`: the end of the opening."""
-    return model.vocabulary.encode(model.opening).ids[-model.card.spec.window :]
 
 
 def _installed(name: str) -> Any:

@@ -7,7 +7,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # pyright: ignore
 
 from charrnn.errors import ModelError
-from charrnn.sampling import LaneSampling, Sampling
+from charrnn.sampling import LaneSampling
 from charrnn.spec import ModelSpec
 
 # What ONNX Runtime raises over a graph it cannot run; its errors share no base class.
@@ -52,9 +52,10 @@ class Engine:
     def step(self, ids: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Let each lane read one character: ids int32 `(B,)`, state float32 `(R, S)` ->
         logits float32 `(B, V)` of the character that follows, and the new state."""
-        uniform = np.zeros((1, len(ids)), np.float32)
-        sampling = LaneSampling.of([Sampling(0.0)] * len(ids), self.spec.characters)
-        logits, state = self._run(["logits", "next_state"], ids, state, uniform, sampling)
+        # The graph chooses, too, but what it chooses is not asked for.
+        anyhow = np.zeros((len(ids), 1), np.float32)
+        sampling = LaneSampling(anyhow, anyhow, anyhow.astype(np.int64))
+        logits, state = self._run(["logits", "next_state"], ids, state, anyhow.T, sampling)
         return logits, state
 
     def read(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

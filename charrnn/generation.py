@@ -80,8 +80,7 @@ def _primed(model: Model, seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.n
     """The last characters of the windows that the seeds, ids `(T,)` each, end: ids `(B,)`; and the
     state of lanes that have read what stands before those."""
     window = model.engine.spec.window
-    opening = model.vocabulary.encode(model.opening).ids
-    windows = np.stack([np.concatenate([opening, seed])[-window:] for seed in seeds])
+    windows = np.stack([np.concatenate([model.opening_ids, seed])[-window:] for seed in seeds])
     last = windows[:, -1]
     if not model.engine.spec.stateful:
         return last, model.engine.read(windows[:, :-1])[1]

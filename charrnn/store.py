@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,17 @@ class Model:
     def opening(self) -> str:
         return self.card.opening
 
+    @cached_property
+    def opening_ids(self) -> np.ndarray:
+        """The window that the opening fills, ids int32 `(T,)`."""
+        return self.vocabulary.encode(self.opening).ids[-self.card.spec.window :]
+
     def primed(self, seed_length: int) -> np.ndarray:
         """The state `(S,)` after that part of the opening which stands, in the window, before a
         seed of so many characters; of an empty seed, before the window's last character. Each is
         worked out once."""
         if seed_length not in self._primed:
-            window = self.vocabulary.encode(self.opening).ids[-self.engine.spec.window :]
+            window = self.opening_ids
             part = window[seed_length:] if seed_length else window[:-1]
             self._primed[seed_length] = self.engine.read(part[np.newaxis])[1][0]
         return self._primed[seed_length]

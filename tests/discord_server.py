@@ -14,6 +14,8 @@ from typing import Any, Self
 
 from aiohttp import WSMsgType, web
 
+# Of the form that Discord's have, and nobody's.
+TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.G1a2b3.abcdefghijklmnopqrstuvwxyz0123456789AB"  # noqa: S105
 APPLICATION_ID = 1000
 GUILD_ID, CHANNEL_ID = 2000, 3000
 HELLO, HEARTBEAT_ACK, DISPATCH, HEARTBEAT, IDENTIFY = 10, 11, 0, 1, 2

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot.replies import Reply
-from tests.discord_server import APPLICATION_ID, DiscordServer
+from tests.discord_server import APPLICATION_ID, TOKEN, DiscordServer
 
-TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.G1a2b3.abcdefghijklmnopqrstuvwxyz0123456789AB"  # noqa: S105
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60  # on a busy machine
 

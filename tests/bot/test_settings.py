@@ -6,9 +6,9 @@ import pytest
 
 from bot.errors import SettingsError
 from bot.settings import _READERS, Settings
+from tests.discord_server import TOKEN
 
 NOWHERE = Path("/nonexistent/.env")
-TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.G1a2b3.abcdefghijklmnopqrstuvwxyz0123456789AB"  # noqa: S105
 
 
 def test_nothing_set_gives_the_defaults():
