@@ -24,7 +24,7 @@ class Settings:
     token: str | None = field(default=None, repr=False)
     model: str = "shakespeare"
     cooldown_s: float = 2.0
-    batch_limit: int = 16  # requests written side by side
+    batch_limit: int = 32  # requests written side by side
     queue_limit: int = 256  # requests waiting
     threads: int = 2  # that write, a batch each
     model_memory_mb: int = 256  # for the models used last
