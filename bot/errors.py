@@ -6,6 +6,7 @@ BotError
 ├── StoppingError    the bot is being stopped
 ├── CooldownError    this person asked a moment ago
 ├── NotYoursError    a button belongs to somebody else
+├── HistoryError     a channel or file from which nothing can be learnt
 ├── RegistryError    the registry's file cannot be read or written
 ├── NotFoundError    this server has no such model or training
 ├── ModelNameError   a model cannot have this name
@@ -61,6 +62,10 @@ class NotYoursError(BotError):
             f"These buttons are <@{owner_id}>'s. Ask for a text of your own with /shakespeare."
         )
         self.owner_id = owner_id
+
+
+class HistoryError(BotError):
+    """There is no text to learn from."""
 
 
 class RegistryError(BotError):

@@ -63,6 +63,9 @@ class TrainingJob:
     name: str  # of the model to be
     base: str
     source: str  # which texts, for people
+    source_channel_id: int | None  # None: a file that was uploaded
+    source_messages: int | None  # no more of them, the newest first
+    source_days: int | None  # none older
     state: JobState
     created_at: int
     queued_at: int | None  # for the first time: one that is resumed keeps its place

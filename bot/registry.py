@@ -57,17 +57,29 @@ class Registry:
         self._database.close()
 
     def create_job(
-        self, guild_id: int, admin_id: int, channel_id: int, *, name: str, base: str, source: str
+        self,
+        guild_id: int,
+        admin_id: int,
+        channel_id: int,
+        *,
+        name: str,
+        base: str,
+        source: str,
+        source_channel_id: int | None = None,
+        source_messages: int | None = None,
+        source_days: int | None = None,
     ) -> TrainingJob:
         """A new job, PREPARING. Raises JobExistsError, ModelNameError."""
         with self._database.writing() as db:
             rows.check_alone(db, guild_id)
             name = self._free_name(db, guild_id, name)
             insert = (
-                "INSERT INTO jobs (guild_id, admin_id, channel_id, name, base, source, created_at,"
-                " state) VALUES (?, ?, ?, ?, ?, ?, ?, 'preparing') RETURNING *"
+                "INSERT INTO jobs (guild_id, admin_id, channel_id, name, base, source,"
+                " source_channel_id, source_messages, source_days, created_at, state)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'preparing') RETURNING *"
             )
-            values = (guild_id, admin_id, channel_id, name, base, source, self._now())
+            texts = source, source_channel_id, source_messages, source_days
+            values = guild_id, admin_id, channel_id, name, base, *texts, self._now()
             return rows.jobs(db, insert, *values)[0]
 
     def enqueue(self, guild_id: int, job_id: int, authors: Collection[int] = ()) -> TrainingJob:

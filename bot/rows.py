@@ -7,7 +7,7 @@ from bot.errors import JobExistsError, NotFoundError
 from bot.records import JobState, Scores, StoredModel, TrainingJob
 
 
-def jobs(db: Connection, query: str, *parameters: int | str) -> tuple[TrainingJob, ...]:
+def jobs(db: Connection, query: str, *parameters: int | str | None) -> tuple[TrainingJob, ...]:
     return tuple(_job(row) for row in db.execute(query, parameters))
 
 

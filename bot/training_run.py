@@ -17,6 +17,7 @@ from typing import Any, Protocol
 log = logging.getLogger(__name__)
 
 CHARRNN = (sys.executable, "-m", "charrnn")
+LONGEST_COPY = 40  # characters in a row that a model may copy from what people wrote
 LAST_WORDS = 4096  # bytes of its standard error that go to the log, of one that crashed
 
 KILLED = "The training was killed by the system, probably because memory ran out."
@@ -184,4 +185,5 @@ def _arguments(order: TrainingOrder) -> list[str]:
     options = ["--base", order.base, "--output", order.output, "--plot", order.curve]
     if order.checkpoints.is_dir():
         options.append("--resume")
-    return ["train", str(order.text), *map(str, options), "--progress", "json"]
+    options += ["--longest-copy", LONGEST_COPY, "--progress", "json"]
+    return ["train", *map(str, [order.text, *options])]

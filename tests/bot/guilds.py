@@ -19,7 +19,14 @@ class Clock:
 
 def prepare(registry: Registry, guild: int = GLOBE, name: str = "mine") -> TrainingJob:
     return registry.create_job(
-        guild, ADMIN, CHANNEL, name=name, base="chat", source="#general, the last 10,000 messages"
+        guild,
+        ADMIN,
+        CHANNEL,
+        name=name,
+        base="chat",
+        source="#general, the last 10,000 messages",
+        source_channel_id=CHANNEL,
+        source_messages=10_000,
     )
 
 

@@ -1,0 +1,45 @@
+"""What a training has come to: its scores, and what its model writes beside its base."""
+
+import logging
+
+from bot.errors import BotError
+from bot.executor import Executor, ModelReference
+from bot.records import Scores
+from bot.statuses import Sample
+from bot.training_run import TrainingOrder
+from charrnn import store
+from charrnn.generation import Prompt
+
+log = logging.getLogger(__name__)
+
+SEEDS = ("hi all", "I think that", "does anyone know")
+SAMPLE_LENGTH = 160  # characters
+
+
+def measured(order: TrainingOrder) -> tuple[Scores, int]:
+    """The scores in the card of a model that a training has made, and its size in bytes. Raises
+    ModelError, and LookupError when it has none of these scores."""
+    card, _ = store.read_card(order.output)
+    losses = [epoch["validation_loss"] for epoch in card.training["history"]]
+    scores = Scores(
+        nats_before=losses[0],
+        nats_after=min(losses),  # the best epoch's is kept
+        characters=card.training["characters"],
+        longest_copied=card.training["longest_copy"]["found"],
+    )
+    return scores, sum(path.stat().st_size for path in order.output.iterdir())
+
+
+async def compare(executor: Executor, order: TrainingOrder) -> tuple[Sample, ...]:
+    """What base and new model write after the same words; nothing where `executor` cannot say.
+    Raises ModelError."""
+    prompts = [Prompt(seed, SAMPLE_LENGTH, rng_seed=n) for n, seed in enumerate(SEEDS)]
+    before, after = (ModelReference.of(folder) for folder in (order.base, order.output))
+    try:
+        pairs = [await executor.write(model, prompts) for model in (before, after)]
+    except BotError as error:
+        log.warning("There are no samples to compare: %s", error)
+        return ()
+    return tuple(
+        Sample(seed, old.text, new.text) for seed, old, new in zip(SEEDS, *pairs, strict=True)
+    )

@@ -1,0 +1,370 @@
+"""The servers' trainings: prepared, queued, run, and what comes of them.
+
+What is to be done stands in the registry before it is done. So after `kill -9` at any moment
+`restore` goes on where the bot was, and the model that a server uses stays in use until an admin
+puts another in its place.
+"""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bot.candidates import compare, measured
+from bot.errors import BotError, HistoryError, JobStateError, RegistryError
+from bot.executor import Executor
+from bot.records import JobState, StoredModel, TrainingJob
+from bot.registry import Registry
+from bot.server_models import ServerModels
+from bot.statuses import Candidate, Ended, Learning, Queued, Reading, Ready, Status
+from bot.training_run import TrainingEnd, TrainingOrder, TrainingOutcome, TrainingRun
+from charrnn import store
+from charrnn.errors import CharRNNError
+from charrnn.messages import Counts
+from charrnn.spec import FROM_A_BASE, fine_tuning
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+HELD_OUT_SHARE = 0.1  # of a text, as `charrnn train` holds it out
+FIRST_GUESS = 8000.0  # characters a second that a training reads, before one has been seen
+POLL_S = 0.1  # how often a training that is to stop is looked at
+READY_LIMIT_S = 3600  # how long a text waits for Train,
+INTERRUPTED_LIMIT_S = 7 * 86_400  # and an interrupted training for Resume
+
+RESTARTED = "I was restarted before Train was pressed, so the text is gone. Use /retrain again."
+NOT_STARTED = "Train was not pressed within an hour, so the text is deleted. Use /retrain again."
+NOT_RESUMED = "It was not resumed within a week, so its text is deleted. Use /retrain again."
+REPLACED = "Another training has been asked for since."
+OPTED_OUT = "Somebody whose messages it learnt from has opted out, so its text is deleted."
+STOPPED = "The training was stopped from outside."
+REMOVED = "I was removed from the server."
+
+
+class Retraining:
+    """Trains models for servers, one at a time for each, and `limit` at the same time.
+
+    Methods that take a guild's and a job's id raise NotFoundError, JobStateError when the job is
+    past what is asked of it, and RegistryError."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        executor: Executor,
+        models: ServerModels,
+        state: Path,  # the folder of texts and models
+        *,
+        limit: int = 1,
+        threads: int = 1,
+        keep_texts: bool = False,
+    ):
+        self._registry = registry
+        self._executor = executor
+        self._models = models
+        self._state = state
+        self._limit = limit
+        self._threads = threads
+        self._keep_texts = keep_texts
+        self._statuses: dict[int, Status] = {}  # by job
+        self._runs: dict[int, tuple[TrainingOrder, TrainingRun]] = {}
+        self._speed = FIRST_GUESS  # characters a second
+        self._closing = False
+
+    def statuses(self) -> dict[int, Status]:
+        """How the trainings are that are under way, or have ended since the start; by job."""
+        return dict(self._statuses)
+
+    def forget(self, job_id: int) -> None:
+        """An ended training has been shown, and need not be remembered."""
+        self._statuses.pop(job_id, None)
+
+    async def create(self, guild_id: int, admin_id: int, channel_id: int, **asked: Any) -> Reading:
+        """A new training, as `Registry.create_job` takes it. Raises JobExistsError,
+        ModelNameError, and NotFoundError when there is no such base."""
+        await self._models.find(guild_id, asked["base"])
+        for job in await self._call(self._registry.unfinished):
+            if job.guild_id == guild_id and job.state is JobState.INTERRUPTED:
+                await self._give_up(job, REPLACED)
+        job = await self._call(self._registry.create_job, guild_id, admin_id, channel_id, **asked)
+        status = Reading(job, Counts())
+        self._statuses[job.id] = status
+        return status
+
+    async def prepare(
+        self,
+        job: TrainingJob,
+        read: Callable[[Path, frozenset[str], Callable[[Counts], None]], Awaitable[Counts]],
+    ) -> Ready:
+        """Let `read` write the job's text to a path: without the authors it is given, telling of
+        what it has counted. Raises HistoryError when that is too little, JobStateError when the job
+        was cancelled meanwhile, and what `read` raises; then the job has failed."""
+
+        def count(counts: Counts) -> None:
+            if not isinstance(self._statuses.get(job.id), Reading):
+                raise JobStateError(JobState.CANCELLED)
+            self._statuses[job.id] = Reading(job, counts)
+
+        opted_out = await self._call(self._registry.opted_out)
+        text = self._text(job)
+        text.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            counts = await read(text, frozenset(map(str, opted_out)), count)
+            count(counts)
+            learnt = int(counts.characters * (1 - HELD_OUT_SHARE))
+            if learnt < FROM_A_BASE.refused:
+                raise HistoryError(
+                    f"{counts}. That makes {counts.characters:,} characters, too few to learn "
+                    f"from: it takes {int(FROM_A_BASE.refused / (1 - HELD_OUT_SHARE)):,}. Let "
+                    "me read more messages or another channel."
+                )
+            base = await self._models.find(job.guild_id, job.base)
+            card, _ = await asyncio.to_thread(store.read_card, base.folder)
+        except (BotError, CharRNNError) as error:
+            if not isinstance(error, JobStateError):
+                await self._fail(job, str(error))
+            text.unlink(missing_ok=True)
+            raise
+        epochs = fine_tuning(card.spec, learnt).epochs
+        warning = FROM_A_BASE.warning if learnt < FROM_A_BASE.warned else ""
+        ready = Ready(job, counts, epochs * learnt / self._speed, warning)
+        self._statuses[job.id] = ready
+        return ready
+
+    async def start(self, guild_id: int, job_id: int) -> None:
+        """Train was pressed. Raises HistoryError when somebody has opted out since."""
+        job = await self._call(self._registry.job, guild_id, job_id)
+        ready = self._statuses.get(job_id)
+        if not isinstance(ready, Ready):
+            raise JobStateError(job.state)
+        authors = {int(author) for author in ready.counts.authors if author.isdecimal()}
+        if authors & await self._call(self._registry.opted_out):
+            await self._give_up(job, OPTED_OUT)
+            raise HistoryError(f"{OPTED_OUT} Use /retrain again.")
+        await self._enqueue(job, authors)
+
+    async def resume(self, guild_id: int, job_id: int) -> None:
+        """Resume was pressed. Raises JobExistsError when another has begun since."""
+        job = await self._call(self._registry.job, guild_id, job_id)
+        if job.state is not JobState.INTERRUPTED:
+            raise JobStateError(job.state)
+        await self._enqueue(job)
+
+    async def cancel(self, guild_id: int, job_id: int, sentence: str) -> None:
+        """Cancel was pressed, or what `sentence` says has happened."""
+        await self._give_up(await self._call(self._registry.job, guild_id, job_id), sentence)
+
+    async def show_in(self, job: TrainingJob, channel_id: int, message_id: int) -> None:
+        """From now on the job's progress is shown in this message."""
+        await self._call(self._registry.show_in, job.guild_id, job.id, channel_id, message_id)
+
+    async def active(self, guild_id: int) -> Status | None:
+        """What a guild's training is at, if there is one that is not over."""
+        for job in await self._call(self._registry.unfinished):
+            if job.guild_id == guild_id:
+                return self._statuses.get(job.id)
+        return None
+
+    async def tick(self) -> None:
+        """Look at what trains, and start what waits. To be called every second. Raises
+        RegistryError; what could not be written down is done again the next time."""
+        if self._closing:
+            return
+        for job_id, (order, run) in list(self._runs.items()):
+            over = not run.running()  # asked first, so that no event is missed
+            self._follow(job_id, run.events())
+            if over:
+                await self._conclude(order, job_id, run.outcome())
+                del self._runs[job_id]
+        await self._start_next()
+
+    async def restore(self) -> None:
+        """Go on where the bot was when it ended, and delete what is left over. To be called once,
+        first of all. Raises RegistryError."""
+        for job in await self._call(self._registry.unfinished):
+            if job.state is JobState.PREPARING:
+                await self._give_up(job, RESTARTED)
+            elif job.state is JobState.TRAINING:
+                job = await self._call(self._registry.interrupt, job.guild_id, job.id)
+                await self._enqueue(job)
+            elif job.state is JobState.INTERRUPTED:
+                self._statuses[job.id] = Ended(job, "It was interrupted.")
+        await self._number()
+        await asyncio.to_thread(self._sweep)
+
+    async def expire(self, now: float) -> None:
+        """Delete the texts that nobody has asked for in time; `now` in seconds since 1970."""
+        for job in await self._call(self._registry.unfinished):
+            if job.state is JobState.PREPARING and now - job.created_at > READY_LIMIT_S:
+                if isinstance(self._statuses.get(job.id), Ready):
+                    await self._give_up(job, NOT_STARTED)
+            elif job.ended_at is not None and now - job.ended_at > INTERRUPTED_LIMIT_S:
+                await self._give_up(job, NOT_RESUMED)
+
+    async def without(self, user_id: int) -> tuple[StoredModel, ...]:
+        """Somebody has opted out: end the trainings that hold their texts, delete texts kept of
+        theirs, and return the models that have learnt from them."""
+        kept = await self._call(self._registry.kept_about, user_id)
+        ready = (status for status in self._statuses.values() if isinstance(status, Ready))
+        waiting = (status.job for status in ready if str(user_id) in status.counts.authors)
+        for job in (*kept.learning, *waiting):
+            await self._give_up(job, OPTED_OUT)
+        for model in kept.models:
+            self._text(model).unlink(missing_ok=True)
+        return kept.models
+
+    async def forget_guild(self, guild_id: int) -> None:
+        """Delete a guild's trainings, models and texts."""
+        for job in await self._call(self._registry.unfinished):
+            if job.guild_id == guild_id:
+                await self._give_up(job, REMOVED)
+        for model in await self._call(self._registry.models, guild_id):
+            self._text(model).unlink(missing_ok=True)
+        folder = await self._call(self._registry.forget_guild, guild_id)
+        await asyncio.to_thread(shutil.rmtree, self._state / folder, ignore_errors=True)
+
+    async def close(self, grace_s: float) -> None:
+        """Let the trainings write a checkpoint, from which they go on after a restart."""
+        self._closing = True
+        runs = [run for _, run in self._runs.values()]
+        for run in runs:
+            run.stop()
+        polls = int(grace_s / POLL_S)
+        while polls and any(run.running() for run in runs):
+            await asyncio.sleep(POLL_S)
+            polls -= 1
+        for run in runs:
+            if run.running():
+                log.warning("A training did not stop in time; it goes on from its last checkpoint.")
+                run.kill()
+
+    async def _enqueue(self, job: TrainingJob, authors: Collection[int] = ()) -> None:
+        await self._call(self._registry.enqueue, job.guild_id, job.id, authors)
+        await self._number()
+
+    async def _number(self) -> None:
+        """Give those that wait their places."""
+        for place, job in enumerate(await self._call(self._registry.queue), start=1):
+            self._statuses[job.id] = Queued(job, place)
+
+    async def _start_next(self) -> None:
+        while len(self._runs) < self._limit:
+            if not any(isinstance(status, Queued) for status in self._statuses.values()):
+                return
+            job = await self._call(self._registry.start_next, self._limit)
+            if job is None:
+                return
+            self._statuses[job.id] = Learning(job)
+            await self._number()
+            await self._begin(job)
+
+    async def _begin(self, job: TrainingJob) -> None:
+        try:
+            base = await self._models.find(job.guild_id, job.base)
+            output = self._state / job.folder
+            order = TrainingOrder(self._text(job), base.folder, output, self._threads)
+            if (output / store.CARD).is_file() and not order.checkpoints.is_dir():
+                # It had finished when the bot ended.
+                await self._conclude(order, job.id, TrainingOutcome(TrainingEnd.FINISHED))
+            else:
+                # In this thread: a training ends with the thread that started it.
+                self._runs[job.id] = order, self._executor.train(order)
+        except RegistryError:
+            raise
+        except (BotError, CharRNNError, OSError) as error:
+            await self._fail(job, str(error))
+
+    def _follow(self, job_id: int, events: Sequence[dict[str, Any]]) -> None:
+        status = self._statuses.get(job_id)
+        if not isinstance(status, Learning):
+            return  # it was cancelled
+        for event in events:
+            if event["event"] == "progress":
+                self._speed = event["characters_per_second"]
+                status = replace(status, progress=event)
+            elif event["event"] == "epoch":
+                status = replace(status, epoch=event)
+        self._statuses[job_id] = status
+
+    async def _conclude(self, order: TrainingOrder, job_id: int, outcome: TrainingOutcome) -> None:
+        status = self._statuses[job_id]
+        if isinstance(status, Ended):  # it was cancelled
+            await self._clean(status.job)
+            return
+        assert isinstance(status, Learning)
+        job = status.job
+        if outcome.end is TrainingEnd.FINISHED:
+            try:
+                self._statuses[job_id] = await self._candidate(job, order)
+            except (CharRNNError, LookupError) as error:
+                log.exception("The model of training %d is damaged.", job_id)
+                await self._fail(job, f"The training has made no model: {error}")
+        elif await asyncio.to_thread(order.checkpoints.is_dir):
+            sentence = outcome.sentence or STOPPED
+            log.warning("Training %d of server %d broke off: %s", job_id, job.guild_id, sentence)
+            job = await self._call(self._registry.interrupt, job.guild_id, job_id)
+            self._statuses[job_id] = Ended(job, sentence)
+        else:
+            await self._fail(job, outcome.sentence or STOPPED)
+
+    async def _candidate(self, job: TrainingJob, order: TrainingOrder) -> Candidate:
+        """Give the guild the model that there is now. Raises CharRNNError and LookupError when it
+        is not what a training makes."""
+        scores, size = await asyncio.to_thread(measured, order)
+        samples = await compare(self._executor, order)
+        model = await self._call(self._registry.finish, job.guild_id, job.id, scores, size)
+        if not self._keep_texts:
+            order.text.unlink(missing_ok=True)
+        log.info("Training %d of server %d has made a model.", job.id, job.guild_id)
+        return Candidate(await self._call(self._registry.job, job.guild_id, job.id), model, samples)
+
+    async def _fail(self, job: TrainingJob, sentence: str) -> None:
+        log.warning("Training %d of server %d failed: %s", job.id, job.guild_id, sentence)
+        failed = await self._call(self._registry.fail, job.guild_id, job.id, sentence)
+        self._statuses[job.id] = Ended(failed, sentence)
+        await self._clean(job)
+
+    async def _give_up(self, job: TrainingJob, sentence: str) -> None:
+        cancelled = await self._call(self._registry.cancel, job.guild_id, job.id)
+        self._statuses[job.id] = Ended(cancelled, sentence)
+        if job.id in self._runs:
+            self._runs[job.id][1].kill()  # and clean up when it is no more
+        else:
+            await self._clean(job)
+
+    async def _clean(self, job: TrainingJob) -> None:
+        """Delete a training's files."""
+        model = self._state / job.folder
+        await asyncio.to_thread(
+            lambda: _delete([self._text(job), model, *model.parent.glob(f"{model.name}.*")])
+        )
+
+    def _sweep(self) -> None:
+        """Delete what no model and no unfinished training has a claim on."""
+        folders = self._registry.folders()
+        for path in (self._state / "models").glob("*/*"):
+            if f"models/{path.parent.name}/{path.name.partition('.')[0]}" not in folders:
+                _delete([path])
+        unfinished = {f"{job.id}.txt" for job in self._registry.unfinished()}
+        models = {f"{Path(folder).name}.txt" for folder in folders} if self._keep_texts else set()
+        for path in (self._state / "texts").glob("*"):
+            if path.name not in unfinished | models:
+                _delete([path])
+
+    async def _call(self, method: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """A method of the registry, which waits for the disk."""
+        return await asyncio.to_thread(method, *arguments, **named)
+
+    def _text(self, job: TrainingJob | StoredModel) -> Path:
+        return self._state / "texts" / f"{job.id}.txt"
+
+
+def _delete(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""The models that a server writes with and trains from: its own, and those that come along."""
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from bot.errors import NotFoundError
+from bot.executor import ModelReference
+from bot.records import StoredModel
+from bot.registry import Registry
+
+
+class ServerModels:
+    """Finds the models of a server, and never those of another. All methods raise RegistryError."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        state: Path,  # the folder of the servers' models
+        shared: Mapping[str, ModelReference],  # by name; the first is written with before any other
+    ):
+        self._registry = registry
+        self._state = state
+        self._shared = shared
+
+    @property
+    def shared(self) -> list[str]:
+        """The names of the models that every server has."""
+        return list(self._shared)
+
+    async def in_use(self, guild_id: int | None) -> ModelReference:
+        """What the server writes with. Raises ModelError when it is damaged."""
+        model = guild_id and await asyncio.to_thread(self._registry.model_in_use, guild_id)
+        return await self._reference(model) if model else next(iter(self._shared.values()))
+
+    async def find(self, guild_id: int | None, name: str) -> ModelReference:
+        """The model of a name. Raises NotFoundError, and ModelError when it is damaged."""
+        if name in self._shared:
+            return self._shared[name]
+        if guild_id is None:
+            raise NotFoundError("model")
+        return await self._reference(await self.stored(guild_id, name))
+
+    async def all(self, guild_id: int) -> tuple[StoredModel, ...]:
+        """The server's own, the oldest first."""
+        return await asyncio.to_thread(self._registry.models, guild_id)
+
+    async def stored(self, guild_id: int, name: str) -> StoredModel:
+        """One of the server's own. Raises NotFoundError."""
+        return await asyncio.to_thread(self._registry.model_named, guild_id, name)
+
+    async def use(self, guild_id: int, model_id: int) -> StoredModel:
+        """Write with it from now on. Raises NotFoundError, and ModelError when it is damaged."""
+        await self._reference(await asyncio.to_thread(self._registry.model, guild_id, model_id))
+        return await asyncio.to_thread(self._registry.use, guild_id, model_id)
+
+    async def roll_back(self, guild_id: int) -> ModelReference:
+        """Write with what was in use before, and return that."""
+        await asyncio.to_thread(self._registry.roll_back, guild_id)
+        return await self.in_use(guild_id)
+
+    async def rename(self, guild_id: int, model_id: int, name: str) -> StoredModel:
+        """Raises NotFoundError and ModelNameError."""
+        return await asyncio.to_thread(self._registry.rename, guild_id, model_id, name)
+
+    async def delete(self, guild_id: int, model_id: int) -> StoredModel:
+        """Delete a model, with all that is kept of it. Raises NotFoundError."""
+
+        def delete() -> StoredModel:
+            model = self._registry.delete(guild_id, model_id)
+            shutil.rmtree(self.folder(model), ignore_errors=True)
+            self.curve(model).unlink(missing_ok=True)
+            (self._state / "texts" / f"{model_id}.txt").unlink(missing_ok=True)
+            return model
+
+        return await asyncio.to_thread(delete)
+
+    def folder(self, model: StoredModel) -> Path:
+        return self._state / model.folder
+
+    def curve(self, model: StoredModel) -> Path:
+        """The picture of its learning curve."""
+        folder = self.folder(model)
+        return folder.with_name(f"{folder.name}.png")
+
+    async def _reference(self, model: StoredModel) -> ModelReference:
+        reference = await asyncio.to_thread(ModelReference.of, self.folder(model))
+        return replace(reference, name=model.name)
