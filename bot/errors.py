@@ -6,9 +6,11 @@ BotError
 ├── StoppingError    the bot is being stopped
 ├── CooldownError    this person asked a moment ago
 ├── NotYoursError    a button belongs to somebody else
+├── NotAllowedError  something that the asker, the bot or its operator does not permit
 ├── HistoryError     a channel or file from which nothing can be learnt
 ├── RegistryError    the registry's file cannot be read or written
 ├── NotFoundError    this server has no such model or training
+├── NotInUseError    a model is not the one in use
 ├── ModelNameError   a model cannot have this name
 ├── JobExistsError   this server trains already
 └── JobStateError    a training is past what was asked of it
@@ -64,6 +66,10 @@ class NotYoursError(BotError):
         self.owner_id = owner_id
 
 
+class NotAllowedError(BotError):
+    """It is not permitted, here or to this person; the message says what would be needed."""
+
+
 class HistoryError(BotError):
     """There is no text to learn from."""
 
@@ -79,6 +85,13 @@ class NotFoundError(BotError):
 
     def __init__(self, what: str):
         super().__init__(f"This server has no such {what}.")
+
+
+class NotInUseError(BotError):
+    """There is nothing to roll back from."""
+
+    def __init__(self, name: str):
+        super().__init__(f"{name} is not in use.")
 
 
 class ModelNameError(BotError):

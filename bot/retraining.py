@@ -8,8 +8,10 @@ puts another in its place.
 import asyncio
 import logging
 import shutil
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Sequence
+from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,10 +41,15 @@ INTERRUPTED_LIMIT_S = 7 * 86_400  # and an interrupted training for Resume
 RESTARTED = "I was restarted before Train was pressed, so the text is gone. Use /retrain again."
 NOT_STARTED = "Train was not pressed within an hour, so the text is deleted. Use /retrain again."
 NOT_RESUMED = "It was not resumed within a week, so its text is deleted. Use /retrain again."
-REPLACED = "Another training has been asked for since."
 OPTED_OUT = "Somebody whose messages it learnt from has opted out, so its text is deleted."
+BROKEN = "Something went wrong on my side while I was reading. Try again."
 STOPPED = "The training was stopped from outside."
 REMOVED = "I was removed from the server."
+
+
+Count = Callable[[Counts], None]
+# Writes a text to a path, without the authors of those ids, telling of its counts as it goes.
+Read = Callable[[Path, Container[str], Count], Awaitable[Counts]]
 
 
 class Retraining:
@@ -86,53 +93,54 @@ class Retraining:
         """A new training, as `Registry.create_job` takes it. Raises JobExistsError,
         ModelNameError, and NotFoundError when there is no such base."""
         await self._models.find(guild_id, asked["base"])
-        for job in await self._call(self._registry.unfinished):
-            if job.guild_id == guild_id and job.state is JobState.INTERRUPTED:
-                await self._give_up(job, REPLACED)
         job = await self._call(self._registry.create_job, guild_id, admin_id, channel_id, **asked)
         status = Reading(job, Counts())
         self._statuses[job.id] = status
         return status
 
-    async def prepare(
-        self,
-        job: TrainingJob,
-        read: Callable[[Path, frozenset[str], Callable[[Counts], None]], Awaitable[Counts]],
-    ) -> Ready:
-        """Let `read` write the job's text to a path: without the authors it is given, telling of
-        what it has counted. Raises HistoryError when that is too little, JobStateError when the job
-        was cancelled meanwhile, and what `read` raises; then the job has failed."""
-
-        def count(counts: Counts) -> None:
-            if not isinstance(self._statuses.get(job.id), Reading):
-                raise JobStateError(JobState.CANCELLED)
-            self._statuses[job.id] = Reading(job, counts)
-
+    async def prepare(self, job: TrainingJob, read: Read) -> None:
+        """Let `read` gather the job's text; then it waits for Train. Raises HistoryError when
+        that is too little, JobStateError when the job was cancelled meanwhile, and what `read`
+        raises; then the job has ended."""
         opted_out = await self._call(self._registry.opted_out)
         text = self._text(job)
         text.parent.mkdir(parents=True, exist_ok=True)
+        sentence = BROKEN
         try:
-            counts = await read(text, frozenset(map(str, opted_out)), count)
-            count(counts)
-            learnt = int(counts.characters * (1 - HELD_OUT_SHARE))
-            if learnt < FROM_A_BASE.refused:
-                raise HistoryError(
-                    f"{counts}. That makes {counts.characters:,} characters, too few to learn "
-                    f"from: it takes {int(FROM_A_BASE.refused / (1 - HELD_OUT_SHARE)):,}. Let "
-                    "me read more messages or another channel."
-                )
-            base = await self._models.find(job.guild_id, job.base)
-            card, _ = await asyncio.to_thread(store.read_card, base.folder)
+            counts = await read(text, frozenset(map(str, opted_out)), partial(self._count, job.id))
+            self._count(job.id, counts)
+            self._statuses[job.id] = await self._ready(job, counts)
         except (BotError, CharRNNError) as error:
-            if not isinstance(error, JobStateError):
-                await self._fail(job, str(error))
-            text.unlink(missing_ok=True)
+            sentence = str(error)
             raise
-        epochs = fine_tuning(card.spec, learnt).epochs
+        finally:
+            status = self._statuses.get(job.id)
+            if isinstance(status, Reading):
+                await self._fail(status.job, sentence)
+            elif isinstance(status, Ended):
+                await self._clean(job)  # what was written since it was cancelled
+
+    def _count(self, job_id: int, counts: Counts) -> None:
+        """Raises JobStateError where the job is not being read for any more."""
+        status = self._statuses.get(job_id)
+        if not isinstance(status, Reading):
+            raise JobStateError(JobState.CANCELLED)
+        self._statuses[job_id] = replace(status, counts=copy(counts))
+
+    async def _ready(self, job: TrainingJob, counts: Counts) -> Ready:
+        """Raises HistoryError when there is too little text."""
+        learnt = int(counts.characters * (1 - HELD_OUT_SHARE))
+        if learnt < FROM_A_BASE.refused:
+            raise HistoryError(
+                f"{counts.characters:,} characters are too few to learn from: it takes "
+                f"{FROM_A_BASE.refused / (1 - HELD_OUT_SHARE):,.0f}. Let me read more, or another "
+                f"channel. What I have read: {counts}."
+            )
+        base = await self._models.find(job.guild_id, job.base)
+        card, _ = await asyncio.to_thread(store.read_card, base.folder)
+        seconds = fine_tuning(card.spec, learnt).epochs * learnt / self._speed
         warning = FROM_A_BASE.warning if learnt < FROM_A_BASE.warned else ""
-        ready = Ready(job, counts, epochs * learnt / self._speed, warning)
-        self._statuses[job.id] = ready
-        return ready
+        return Ready(self._statuses[job.id].job, counts, seconds, warning)
 
     async def start(self, guild_id: int, job_id: int) -> None:
         """Train was pressed. Raises HistoryError when somebody has opted out since."""
@@ -159,7 +167,10 @@ class Retraining:
 
     async def show_in(self, job: TrainingJob, channel_id: int, message_id: int) -> None:
         """From now on the job's progress is shown in this message."""
-        await self._call(self._registry.show_in, job.guild_id, job.id, channel_id, message_id)
+        where = job.guild_id, job.id, channel_id, message_id
+        job = await self._call(self._registry.show_in, *where)
+        if job.id in self._statuses:
+            self._statuses[job.id] = replace(self._statuses[job.id], job=job)
 
     async def active(self, guild_id: int) -> Status | None:
         """What a guild's training is at, if there is one that is not over."""

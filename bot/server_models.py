@@ -1,15 +1,20 @@
 """The models that a server writes with and trains from: its own, and those that come along."""
 
 import asyncio
+import itertools
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from bot.errors import NotFoundError
+from bot.errors import NotFoundError, NotInUseError
 from bot.executor import ModelReference
-from bot.records import StoredModel
+from bot.records import StoredModel, name_key
 from bot.registry import Registry
+
+NOT_IN_NAMES = re.compile(r"[^\w-]+")
+STEM_LIMIT = 24  # characters, which leave room for a number
 
 
 class ServerModels:
@@ -43,6 +48,19 @@ class ServerModels:
             raise NotFoundError("model")
         return await self._reference(await self.stored(guild_id, name))
 
+    async def names(self, guild_id: int | None) -> list[str]:
+        """Of all the models that the server has, those that came along first."""
+        own = await self.all(guild_id) if guild_id else ()
+        return [*self._shared, *(model.name for model in own)]
+
+    async def free_name(self, guild_id: int, wish: str) -> str:
+        """A name for a new model, made of what somebody called its text."""
+        stem = NOT_IN_NAMES.sub("-", wish).strip("-")[:STEM_LIMIT] or "model"
+        taken = {name_key(name) for name in await self.names(guild_id)}
+        numbered = (f"{stem}-{n}" for n in itertools.count(2))
+        free = (name for name in itertools.chain([stem], numbered) if name_key(name) not in taken)
+        return next(free)
+
     async def all(self, guild_id: int) -> tuple[StoredModel, ...]:
         """The server's own, the oldest first."""
         return await asyncio.to_thread(self._registry.models, guild_id)
@@ -56,8 +74,12 @@ class ServerModels:
         await self._reference(await asyncio.to_thread(self._registry.model, guild_id, model_id))
         return await asyncio.to_thread(self._registry.use, guild_id, model_id)
 
-    async def roll_back(self, guild_id: int) -> ModelReference:
-        """Write with what was in use before, and return that."""
+    async def roll_back(self, guild_id: int, model_id: int) -> ModelReference:
+        """Write with what was in use before this model, and return that. Raises NotFoundError,
+        and NotInUseError when the model is not in use."""
+        model = await asyncio.to_thread(self._registry.model, guild_id, model_id)
+        if not model.in_use:
+            raise NotInUseError(model.name)
         await asyncio.to_thread(self._registry.roll_back, guild_id)
         return await self.in_use(guild_id)
 

@@ -1,0 +1,357 @@
+"""/retrain: from a channel to a model that writes like it, each step shown in one message."""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+import discord
+from discord import app_commands, ui
+from discord.ext import commands, tasks
+
+from bot import history
+from bot.answers import Answering
+from bot.errors import BotError, NotAllowedError, RegistryError
+from bot.replies import escape
+from bot.retraining import Read, Retraining
+from bot.screens import PICTURE, Action, Screen, screen
+from bot.server_models import ServerModels
+from bot.statuses import Candidate, Ended, Reading, Status
+from charrnn.errors import CharRNNError
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+RETRY_S = 30.0  # after the registry has failed
+EDIT_INTERVAL_S = 5.0
+NEW_MESSAGE_S = 55 * 60.0  # Discord lets a message be edited far less once it is an hour old
+DEFAULT_MESSAGES = 10_000
+MAX_DAYS = 3650
+
+LABELS = {
+    Action.TRAIN: ("Train", discord.ButtonStyle.success),
+    Action.CANCEL: ("Cancel", discord.ButtonStyle.danger),
+    Action.RESUME: ("Resume", discord.ButtonStyle.success),
+    Action.USE: ("Use it", discord.ButtonStyle.success),
+    Action.DISCARD: ("Discard", discord.ButtonStyle.danger),
+    Action.ROLL_BACK: ("Roll back", discord.ButtonStyle.secondary),
+}
+# What the bot needs to show a training.
+NEEDED = ("view_channel", "send_messages", "embed_links", "attach_files")
+
+NO_CHANNELS = (
+    "This bot does not learn from channels: Discord's Developer Policy forbids it without "
+    "Discord's permission, and the bot's operator has not switched it on. Upload what it is to "
+    "learn from as `file`: a .txt, or a channel as DiscordChatExporter writes it to .json."
+)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """What a training is to learn from."""
+
+    name: str  # that the model gets if it gets no other
+    described: dict[str, Any]  # for the registry
+    read: Read
+
+
+@dataclass(frozen=True)
+class _Shown:
+    at: float  # by the cog's clock
+    screen: Screen | None  # None: that failed
+
+
+class Retrain(commands.Cog):
+    """Trains models for servers, and shows how far they are."""
+
+    def __init__(
+        self,
+        bot: commands.AutoShardedBot,
+        retraining: Retraining,
+        models: ServerModels,
+        *,
+        channels_allowed: bool,  # to be learnt from
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._bot = bot
+        self._retraining = retraining
+        self._models = models
+        self._channels_allowed = channels_allowed
+        self._clock = clock
+        self._shown: dict[int, _Shown] = {}  # by training
+
+    async def cog_load(self) -> None:
+        self._watch.start()
+
+    async def cog_unload(self) -> None:
+        self._watch.cancel()
+
+    @app_commands.command(description="Teach me to write like a channel of yours, or like a file.")
+    @app_commands.describe(
+        channel="Whose messages to learn from. This one, if you name neither it nor a file.",
+        messages="How many of them at most, the newest first. Usually 10,000.",
+        days="None that are older than so many days.",
+        file="Learn from this instead: a .txt, or a channel as DiscordChatExporter writes .json.",
+        base="The model to start from. Usually chat.",
+        name="What the new model is to be called.",
+    )
+    @app_commands.guild_only()
+    @app_commands.default_permissions(manage_guild=True)
+    async def retrain(
+        self,
+        interaction: discord.Interaction,
+        channel: app_commands.AppCommandChannel | app_commands.AppCommandThread | None = None,
+        messages: app_commands.Range[int, 1, history.MAX_MESSAGES] = DEFAULT_MESSAGES,
+        days: app_commands.Range[int, 1, MAX_DAYS] | None = None,
+        file: discord.Attachment | None = None,
+        base: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        async with Answering(interaction):
+            guild = admitted(interaction)
+            _check_permissions(interaction.app_permissions)
+            text = self._text(interaction, channel, messages, days, file)
+            await interaction.response.defer(thinking=True)
+            status = await self._retraining.active(guild.id)
+            if status is not None:  # show what there is
+                await self._show_here(interaction, status)
+                return
+            status = await self._retraining.create(
+                guild.id,
+                interaction.user.id,
+                interaction.channel_id or 0,
+                name=name or await self._models.free_name(guild.id, text.name),
+                base=base or self._models.shared[0],
+                **text.described,
+            )
+            await self._show_here(interaction, status)
+            try:
+                await self._retraining.prepare(status.job, text.read)
+            except (BotError, CharRNNError) as error:
+                log.info("Training %d was not prepared: %s", status.job.id, error)
+            await self._refresh(status.job.id)
+
+    @retrain.autocomplete("base")
+    async def _bases(
+        self, interaction: discord.Interaction, typed: str
+    ) -> list[app_commands.Choice[str]]:
+        return await model_choices(self._models, interaction, typed)
+
+    async def press(self, interaction: discord.Interaction, action: Action, job_id: int) -> None:
+        """Do what a button under a training says."""
+        async with Answering(interaction):
+            guild = admitted(interaction)
+            await interaction.response.defer()
+            match action:
+                case Action.TRAIN:
+                    await self._retraining.start(guild.id, job_id)
+                case Action.RESUME:
+                    await self._retraining.resume(guild.id, job_id)
+                case Action.CANCEL:
+                    sentence = f"Cancelled by {interaction.user.mention}."
+                    await self._retraining.cancel(guild.id, job_id, sentence)
+                case Action.USE:
+                    await self._models.use(guild.id, job_id)
+                    sentence = "In use: /write writes with it."
+                    await _caption(interaction, job_id, sentence, Action.ROLL_BACK)
+                case Action.ROLL_BACK:
+                    model = await self._models.roll_back(guild.id, job_id)
+                    sentence = f"Rolled back: {model.name} is in use again."
+                    await _caption(interaction, job_id, sentence, Action.USE, Action.DISCARD)
+                case Action.DISCARD:
+                    await self._models.delete(guild.id, job_id)
+                    await _caption(interaction, job_id, "Discarded.")
+            await self._refresh(job_id)
+
+    def _text(
+        self,
+        interaction: discord.Interaction,
+        channel: app_commands.AppCommandChannel | app_commands.AppCommandThread | None,
+        messages: int,
+        days: int | None,
+        file: discord.Attachment | None,
+    ) -> _Text:
+        """Raises NotAllowedError and HistoryError."""
+        if file is not None:
+            if channel is not None:
+                raise NotAllowedError("Name a channel or a file, not both.")
+            read = partial(_read_file, file)
+            return _Text(Path(file.filename).stem, {"source": f"the file {file.filename}"}, read)
+        if not self._channels_allowed:
+            raise NotAllowedError(NO_CHANNELS)
+        place = channel.resolve() if channel else interaction.channel
+        theirs = channel.permissions if channel else interaction.permissions
+        if not isinstance(place, history.Channel):
+            raise NotAllowedError(
+                f"I cannot see {channel.mention if channel else 'this channel'}. Give my role View "
+                "Channel and Read Message History there, or name another channel."
+            )
+        if not (theirs.view_channel and theirs.read_message_history):
+            raise NotAllowedError(f"You may not read {place.mention} yourself.")
+        history.check_readable(place)
+        source = f"{place.mention}, the newest {messages:,} messages"
+        described = {
+            "source": source if days is None else f"{source} of {days:,} days",
+            "source_channel_id": place.id,
+            "source_messages": messages,
+            "source_days": days,
+        }
+        after = discord.utils.utcnow() - timedelta(days=days) if days else None
+        return _Text(place.name, described, partial(_read_channel, place, messages, after))
+
+    async def _show_here(self, interaction: discord.Interaction, status: Status) -> None:
+        """Show a training in the answer to `interaction`, from now on."""
+        drawn = screen(status)
+        message = await interaction.edit_original_response(
+            embed=drawn.embed, view=_buttons(drawn, status.job.id), attachments=self._files(status)
+        )
+        await self._retraining.show_in(status.job, message.channel.id, message.id)
+        self._shown[status.job.id] = _Shown(self._clock(), drawn)
+
+    @tasks.loop(seconds=TICK_S)
+    async def _watch(self) -> None:
+        try:
+            await self._retraining.tick()
+            for job_id in self._retraining.statuses():
+                await self._refresh(job_id)
+        except RegistryError:
+            await asyncio.sleep(RETRY_S)  # the log says why
+
+    async def _refresh(self, job_id: int) -> None:
+        """Bring a training's message up to date, if need be and if it is time."""
+        status = self._retraining.statuses().get(job_id)
+        if status is None or status.job.message_id is None:
+            return
+        drawn, now = screen(status), self._clock()
+        shown = self._shown.get(job_id)
+        moving = not isinstance(status, Candidate | Ended)
+        if shown is not None:
+            soon = now - shown.at < EDIT_INTERVAL_S
+            if shown.screen == drawn or (soon and (moving or shown.screen is None)):
+                return
+        self._shown[job_id] = _Shown(now, None)
+        try:
+            await self._post(status, drawn)
+        except (discord.NotFound, discord.Forbidden) as error:
+            # /retrain shows it again.
+            log.warning("Training %d cannot be shown: %s", job_id, error)
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+            log.warning("Training %d could not be shown just now: %s", job_id, error)
+            return
+        self._shown[job_id] = _Shown(now, drawn)
+        if not moving and not (isinstance(status, Ended) and status.resumable):
+            self._retraining.forget(job_id)
+            del self._shown[job_id]
+
+    async def _post(self, status: Status, drawn: Screen) -> None:
+        job = status.job
+        channel = self._bot.get_partial_messageable(job.channel_id, guild_id=job.guild_id)
+        message = channel.get_partial_message(job.message_id or 0)
+        view, files = _buttons(drawn, job.id), self._files(status)
+        age_s = (discord.utils.utcnow() - message.created_at).total_seconds()
+        if age_s < NEW_MESSAGE_S:
+            await message.edit(embed=drawn.embed, view=view, attachments=files)
+            return
+        newer = await channel.send(embed=drawn.embed, view=view, files=files)
+        await self._retraining.show_in(job, job.channel_id, newer.id)
+        await message.delete()
+
+    def _files(self, status: Status) -> list[discord.File]:
+        """The learning curve, where there is one."""
+        if isinstance(status, Candidate):
+            curve = self._models.curve(status.model)
+            if curve.is_file():
+                return [discord.File(curve, PICTURE)]
+        return []
+
+
+class TrainingButton(
+    ui.DynamicItem[ui.Button[Any]],
+    template=rf"training:(?P<action>{'|'.join(Action)}):(?P<job>\d+)",
+):
+    """A button that says in its id what it does with which training."""
+
+    def __init__(self, action: Action, job_id: int):
+        self._action = action
+        self._job_id = job_id
+        label, style = LABELS[action]
+        button = ui.Button[Any](label=label, style=style, custom_id=f"training:{action}:{job_id}")
+        super().__init__(button)
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str]
+    ) -> Self:
+        del interaction, item  # all that matters is in the id
+        return cls(Action(match["action"]), int(match["job"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        await interaction.client.get_cog(Retrain.__cog_name__).press(
+            interaction, self._action, self._job_id
+        )
+
+
+def admitted(interaction: discord.Interaction) -> discord.Guild:
+    """The server, of somebody who may change its models. Raises NotAllowedError."""
+    if interaction.guild is None:
+        raise NotAllowedError("That works in a server that has invited me, not here.")
+    if not interaction.permissions.manage_guild:
+        raise NotAllowedError("That takes the permission Manage Server, which you do not have.")
+    return interaction.guild
+
+
+async def model_choices(
+    models: ServerModels, interaction: discord.Interaction, typed: str
+) -> list[app_commands.Choice[str]]:
+    """The models whose names hold what was typed; no more than Discord shows."""
+    names = await models.names(interaction.guild_id)
+    fitting = [name for name in names if typed.casefold() in name.casefold()]
+    return [app_commands.Choice(name=name, value=name) for name in fitting[:25]]
+
+
+async def _read_channel(
+    channel: history.Channel, messages: int, after: datetime | None, *to: Any
+) -> Any:
+    destination, opted_out, count = to
+    return await history.read_channel(
+        channel, destination, opted_out=opted_out, limit=messages, after=after, progress=count
+    )
+
+
+async def _read_file(file: discord.Attachment, *to: Any) -> Any:
+    destination, opted_out, _ = to
+    return await history.read_file(file, destination, opted_out=opted_out)
+
+
+def _check_permissions(granted: discord.Permissions) -> None:
+    """Raises NotAllowedError."""
+    lacking = [name for name in NEEDED if not getattr(granted, name)]
+    if lacking:
+        named = " and ".join(name.replace("_", " ").title() for name in lacking)
+        raise NotAllowedError(f"To show a training here I need {named}. Grant that to my role.")
+
+
+def _buttons(drawn: Screen, job_id: int) -> ui.View:
+    view = ui.View(timeout=None)
+    for action in drawn.actions:
+        view.add_item(TrainingButton(action, job_id))
+    return view
+
+
+async def _caption(
+    interaction: discord.Interaction, job_id: int, sentence: str, *actions: Action
+) -> None:
+    """Say under a model what has become of it, and what may be done now."""
+    assert interaction.message is not None  # buttons stand under messages
+    embed = interaction.message.embeds[0].set_footer(text=sentence)
+    if interaction.message.attachments:
+        embed.set_image(url=f"attachment://{PICTURE}")
+    view = _buttons(Screen(embed, actions), job_id)
+    await interaction.edit_original_response(embed=embed, view=view)

@@ -1,0 +1,155 @@
+"""How a training looks to people: each status as an embed, and the buttons under it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import log
+from typing import Any
+
+import discord
+
+from bot.records import StoredModel, TrainingJob
+from bot.replies import escape
+from bot.statuses import Candidate, Ended, Learning, Queued, Reading, Ready, Sample, Status
+
+PICTURE = "curve.png"
+SAMPLE_LIMIT = 300  # characters shown of a text in the making
+BAR_LENGTH = 20
+GOOD, NEUTRAL, BAD = discord.Colour.green(), discord.Colour.blurple(), discord.Colour.red()
+
+
+class Action(StrEnum):
+    """What the buttons do."""
+
+    TRAIN = "train"
+    CANCEL = "cancel"
+    RESUME = "resume"
+    USE = "use"
+    DISCARD = "discard"
+    ROLL_BACK = "rollback"
+
+
+@dataclass(frozen=True)
+class Screen:
+    embed: discord.Embed
+    actions: tuple[Action, ...] = ()
+
+
+def screen(status: Status) -> Screen:
+    """What is shown of a training."""
+    match status:
+        case Reading(job, counts):
+            seen = counts.messages + counts.left_out.total()
+            text = f"Reading {job.source}: {seen:,} messages so far."
+            return Screen(_embed(f"Reading for {job.name}", text), (Action.CANCEL,))
+        case Ready():
+            return _ready(status)
+        case Queued(job, place):
+            before = place - 1
+            text = "It is next." if not before else f"{_count(before, 'training')} before it."
+            text = f"{_from(job)}\n\nWaiting for its turn. {text}"
+            return Screen(_embed(f"Training {job.name}", text), (Action.CANCEL,))
+        case Learning(job):
+            embed = _embed(f"Training {job.name}", f"{_from(job)}\n\n{_progress(status)}")
+            return Screen(embed, (Action.CANCEL,))
+        case Candidate(job, model, samples):
+            return _candidate(job, model, samples)
+        case Ended(job, sentence):
+            state = "Interrupted" if status.resumable else job.state.title()
+            actions = (Action.RESUME, Action.CANCEL) if status.resumable else ()
+            return Screen(_embed(f"{state}: {job.name}", sentence, BAD), actions)
+
+
+def bits(nats: float) -> str:
+    """A loss in nats per character, in bits."""
+    return f"{nats / log(2):.2f}"
+
+
+def duration(seconds: float) -> str:
+    """About how long something takes."""
+    if seconds < 90:
+        return f"{max(10, round(seconds, -1)):.0f} seconds"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.0f} hours"
+
+
+def _embed(title: str, text: str, colour: discord.Colour = NEUTRAL) -> discord.Embed:
+    return discord.Embed(title=escape(title), description=text, colour=colour)
+
+
+def _from(job: TrainingJob) -> str:
+    return f"From {job.source}, starting from {escape(job.base)}."
+
+
+def _ready(status: Ready) -> Screen:
+    counts, job = status.counts, status.job
+    embed = _embed(f"Train {job.name}?", _from(job))
+    embed.add_field(name="Characters", value=f"{counts.characters:,}")
+    if counts.messages:
+        embed.add_field(name="Messages", value=f"{counts.messages:,}")
+        embed.add_field(name="People", value=f"{len(counts.authors):,}")
+    if left_out := counts.left_out:
+        lines = (f"{number:,} {why}" for why, number in left_out.most_common() if number)
+        embed.add_field(name="Left out", value="\n".join(lines), inline=False)
+    takes = f"About {duration(status.seconds)}, once it is its turn. I go on answering meanwhile."
+    embed.add_field(name="Takes", value=takes, inline=False)
+    if status.warning:
+        embed.add_field(name="Mind", value=status.warning, inline=False)
+    return Screen(embed, (Action.TRAIN, Action.CANCEL))
+
+
+def _progress(status: Learning) -> str:
+    progress, epoch = status.progress, status.epoch
+    if progress is None:
+        return "Starting."
+    lines = [
+        f"`{_bar((progress['epoch'] - 1 + progress['done']) / progress['epochs'])}`",
+        f"Epoch {progress['epoch']} of {progress['epochs']} · "
+        f"{progress['characters_per_second']:,.0f} characters a second · "
+        f"{duration(progress['seconds_left'])} left",
+        f"Loss: {bits(progress['loss'])} bits per character in training{_validation(epoch)}",
+    ]
+    if epoch is not None:
+        lines += ["", *(f"> {line}" for line in _lines(epoch["sample"]))]
+    return "\n".join(lines)
+
+
+def _validation(epoch: dict[str, Any] | None) -> str:
+    return f", {bits(epoch['validation_loss'])} on text held out" if epoch else ""
+
+
+def _lines(text: str) -> list[str]:
+    return escape(text.strip()[:SAMPLE_LIMIT]).splitlines() or ["…"]
+
+
+def _bar(done: float) -> str:
+    filled = round(done * BAR_LENGTH)
+    return "█" * filled + "░" * (BAR_LENGTH - filled)
+
+
+def _candidate(job: TrainingJob, model: StoredModel, samples: tuple[Sample, ...]) -> Screen:
+    scores, base = model.scores, escape(model.base)
+    losses = f"{bits(scores.nats_before)} → {bits(scores.nats_after)} bits per character"
+    better = scores.nats_after < scores.nats_before
+    if better:
+        text = f"It guesses what is written here better than {base} does, which it started from."
+    else:
+        text = f"**Not recommended:** it guesses what is written here no better than {base} does."
+    embed = _embed(f"{model.name} is ready", f"{_from(job)}\n{text}", GOOD if better else BAD)
+    embed.add_field(name="Loss on text held out", value=losses, inline=False)
+    embed.add_field(name="Characters learnt from", value=f"{scores.characters:,}")
+    embed.add_field(name="Longest run copied", value=_count(scores.longest_copied, "character"))
+    for sample in samples:
+        seed = escape(sample.seed)
+        for name, written in ((base, sample.before), (escape(model.name), sample.after)):
+            text = f"**{seed}**{' / '.join(_lines(written))}"
+            embed.add_field(name=name, value=text, inline=True)
+        embed.add_field(name="\u200b", value="\u200b", inline=True)  # three make a row
+    embed.set_image(url=f"attachment://{PICTURE}")
+    if model.in_use:
+        return Screen(embed.set_footer(text="In use."), (Action.ROLL_BACK,))
+    return Screen(embed, (Action.USE, Action.DISCARD))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
