@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -88,16 +90,17 @@ def locate(model: str | Path) -> Path:
     )
 
 
-def load(model: str | Path, threads: int = 1) -> Model:
+def load(model: str | Path, threads: int = 1, *, only_to_write: bool = False) -> Model:
     """A model by its shipped name or from its folder, checked: format, spec, checksums, the
-    graph's shapes. `threads` are for one step of the engine.
+    graph's shapes. `threads` are for one step of the engine; `only_to_write` does without the
+    file that training starts from.
 
     Raises ModelError, naming the file and what is wrong with it."""
     folder = locate(model)
     card, checksums = read_card(folder)
-    for name, checksum in checksums.items():
-        if sha256(folder / name) != checksum:
-            raise ModelError(f"{folder / name} is damaged: it is not the file {CARD} describes.")
+    if only_to_write:
+        del checksums[KERAS]
+    _check(folder, checksums)
     try:
         engine = Engine((folder / ONNX).read_bytes(), card.spec, threads)
     except ModelError as error:
@@ -169,10 +172,7 @@ def write(
     two, the old one is beside it, as `.NAME.old.…`.
 
     Raises ModelError when something else than a model is there."""
-    check_destination(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with _whole(folder) as new:
         shutil.copyfile(keras_file, new / KERAS)
         (new / ONNX).write_bytes(graph)
         if guard is not None:
@@ -188,13 +188,36 @@ def write(
         }
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         (new / CARD).write_text(text, encoding="utf-8")
-        for path in new.iterdir():
-            path.chmod(0o644)
-            sync(path)
-        new.chmod(0o755)
-        _swap(new, folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+
+
+def read_files(folder: Path, *, only_to_write: bool = False) -> dict[str, bytes]:
+    """The files of a model by name, for `write_files` on another machine; `only_to_write`, without
+    the one that training starts from. Raises ModelError."""
+    names = [CARD, *read_card(folder)[1]]
+    try:
+        return {
+            name: (folder / name).read_bytes()
+            for name in names
+            if not (only_to_write and name == KERAS)
+        }
+    except OSError as error:
+        raise ModelError(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the model folder that `read_files` has read elsewhere, whole or not at all.
+
+    Raises ModelError when a file is missing, is not what the card says, or has no place in a
+    model, and when something else than a model is in `folder`."""
+    if strangers := files.keys() - {CARD, KERAS, ONNX, GUARD}:
+        raise ModelError(f"A model has no file named {min(strangers)!r}.")
+    with _whole(folder) as new:
+        for name, content in files.items():
+            (new / name).write_bytes(content)
+        _, checksums = read_card(new)
+        if KERAS not in files:
+            del checksums[KERAS]
+        _check(new, checksums)
 
 
 def check_destination(folder: Path) -> None:
@@ -225,6 +248,30 @@ def sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _check(folder: Path, checksums: Mapping[str, str]) -> None:
+    for name, checksum in checksums.items():
+        if sha256(folder / name) != checksum:
+            raise ModelError(f"{folder / name} is damaged: it is not the file {CARD} describes.")
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A new folder to write a model's files in. When the block ends, it takes the place of
+    `folder`; when the block raises, it goes."""
+    check_destination(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield new
+        for path in new.iterdir():
+            path.chmod(0o644)
+            sync(path)
+        new.chmod(0o755)
+        _swap(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _swap(new: Path, folder: Path) -> None:

@@ -179,3 +179,49 @@ def test_an_archive_that_is_no_guard_is_refused(content: bytes, tmp_path: Path):
     (tmp_path / "guard.npz").write_bytes(content)
     with pytest.raises(ModelError, match="no archive of a guard"):
         VerbatimGuard.load(tmp_path / "guard.npz")
+
+
+def test_a_model_whose_files_are_sent_writes_as_it_did(stateful: Model, tmp_path: Path):
+    store.write_files(tmp_path / "sent", store.read_files(stateful.folder))
+    store.write_files(tmp_path / "light", store.read_files(stateful.folder, only_to_write=True))
+    assert not (tmp_path / "light" / store.KERAS).exists()
+    sent = store.load(tmp_path / "sent")
+    light = store.load(tmp_path / "light", only_to_write=True)
+    prompt = Prompt("So be it", 30, rng_seed=1)
+    assert generate(sent, [prompt]) == generate(light, [prompt]) == generate(stateful, [prompt])
+
+
+def test_a_guard_is_sent_too_and_missed_when_it_is_not(stateful: Model, tmp_path: Path):
+    graph = (stateful.folder / store.ONNX).read_bytes()
+    guard = VerbatimGuard(stateful.opening_ids, 20, len(stateful.vocabulary))
+    store.write(tmp_path / "m", stateful.card, stateful.folder / store.KERAS, graph, guard)
+    files = store.read_files(tmp_path / "m", only_to_write=True)
+    store.write_files(tmp_path / "sent", files)
+    assert store.load(tmp_path / "sent", only_to_write=True).guard is not None
+    del files[store.GUARD]
+    with pytest.raises(ModelError, match=r"guard\.npz cannot be read"):
+        store.write_files(tmp_path / "unguarded", files)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({store.ONNX: b"graph"}, r"model\.onnx is damaged"),
+        ({store.KERAS: b"PK"}, r"model\.keras is damaged"),
+        ({store.CARD: b"{}"}, "not a charrnn model card"),
+        ({"../escaped": b""}, r"no file named '\.\./escaped'"),
+    ],
+)
+def test_of_sent_files_that_are_not_the_cards_nothing_is_written(
+    stateful: Model, tmp_path: Path, changes: dict[str, bytes], sentence: str
+):
+    with pytest.raises(ModelError, match=sentence):
+        store.write_files(tmp_path / "sent", store.read_files(stateful.folder) | changes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_not_sent_is_named(stateful: Model, tmp_path: Path):
+    files = store.read_files(stateful.folder)
+    del files[store.ONNX]
+    with pytest.raises(ModelError, match=r"model\.onnx cannot be read"):
+        store.write_files(tmp_path / "sent", files)
