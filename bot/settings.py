@@ -28,6 +28,8 @@ class Settings:
     queue_limit: int = 256  # requests waiting
     threads: int = 2  # that write, a batch each
     model_memory_mb: int = 256  # for the models used last
+    shard_ids: tuple[int, ...] = ()  # the shards of this process; none: all there are
+    shard_count: int | None = None  # of all processes together; None: as many as Discord says
     preview_port: int = 8765
     discord_api: str | None = None  # another base address of the REST API, for proxies and tests
     log_level: str = "INFO"
@@ -51,7 +53,7 @@ class Settings:
                     chosen[attribute] = parse(value)
                 except ValueError as error:
                     problems.append(f"{name} {error}")
-        if problems:
+        if problems := problems or _shard_problems(chosen):
             raise SettingsError(problems)
         return cls(**chosen)
 
@@ -91,6 +93,29 @@ def _address(value: str) -> str:
     return value.rstrip("/")
 
 
+def _shards(value: str) -> tuple[int, ...]:
+    ids: set[int] = set()
+    for part in value.split(","):
+        span = re.fullmatch(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?", part)
+        last = int(span[2] or span[1]) if span else -1
+        if span is None or last < int(span[1]):
+            raise ValueError(f"must be shards such as 0-3 or 0,1,2, not {value!r}.")
+        ids.update(range(int(span[1]), last + 1))
+    return tuple(sorted(ids))
+
+
+def _shard_problems(chosen: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the two settings of shards together."""
+    ids, count = chosen.get("shard_ids"), chosen.get("shard_count")
+    if ids and count and ids[-1] >= count:
+        return [f"SHARD_IDS must be below SHARD_COUNT, which is {count}: there is no {ids[-1]}."]
+    if ids and not count:
+        return ["SHARD_COUNT must be set with SHARD_IDS: how many shards all processes share."]
+    if count and not ids:
+        return ["SHARD_IDS must be set with SHARD_COUNT: which of the shards this process serves."]
+    return []
+
+
 def _level(value: str) -> str:
     levels = ("DEBUG", "INFO", "WARNING", "ERROR")
     if value.upper() not in levels:
@@ -106,6 +131,8 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "QUEUE_LIMIT": ("queue_limit", _number(1, 100_000, int)),
     "THREADS": ("threads", _number(1, 256, int)),
     "MODEL_MEMORY_MB": ("model_memory_mb", _number(0, 2**20, int)),
+    "SHARD_IDS": ("shard_ids", _shards),
+    "SHARD_COUNT": ("shard_count", _number(1, 100_000, int)),
     "PREVIEW_PORT": ("preview_port", _number(0, 65535, int)),
     "DISCORD_API": ("discord_api", _address),
     "LOG_LEVEL": ("log_level", _level),

@@ -18,6 +18,7 @@ from aiohttp import WSMsgType, web
 TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.G1a2b3.abcdefghijklmnopqrstuvwxyz0123456789AB"  # noqa: S105
 APPLICATION_ID = 1000
 GUILD_ID, CHANNEL_ID = 2000, 3000
+SECOND_GUILD_ID = 2001 << 22  # of shard 1, of two
 HELLO, HEARTBEAT_ACK, DISPATCH, HEARTBEAT, IDENTIFY = 10, 11, 0, 1, 2
 CHAT_INPUT, DEFERRED = 2, 5
 HEARTBEAT_INTERVAL_MS = 20_000
@@ -54,11 +55,12 @@ class DiscordServer:
     def __init__(self, port: int = 0):
         self.requests: list[Request] = []
         self.unknown: list[Request] = []
-        self.identified = asyncio.Event()
+        self.identified = asyncio.Event()  # by every shard
         self._ids = itertools.count(10_000)
         self._asked: dict[str, Asked] = {}  # by interaction token
         self._sequence = itertools.count(1)
-        self._gateway: web.WebSocketResponse | None = None
+        self._gateways: dict[int, web.WebSocketResponse] = {}  # by shard
+        self._shard_count = 1
         app = web.Application()
         app.router.add_get("/gateway/", self._serve_gateway)
         app.router.add_route("*", "/api/v10/{path:.*}", self._serve)
@@ -114,19 +116,18 @@ class DiscordServer:
                 "authorizing_integration_owners": {},
                 "attachment_size_limit": 10_485_760,
             },
+            shard=(guild >> 22) % self._shard_count,
         )
         return asked
 
-    async def dispatch(self, event: str, data: Mapping[str, Any]) -> None:
-        """Send an event to the bot."""
-        assert self._gateway is not None
+    async def dispatch(self, event: str, data: Mapping[str, Any], shard: int = 0) -> None:
+        """Send an event to the process of the bot that has a shard."""
         payload = {"op": DISPATCH, "t": event, "s": next(self._sequence), "d": data}
-        await self._gateway.send_json(payload)
+        await self._gateways[shard].send_json(payload)
 
     async def _serve_gateway(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        self._gateway = socket
         await socket.send_json({"op": HELLO, "d": {"heartbeat_interval": HEARTBEAT_INTERVAL_MS}})
         async for message in socket:
             if message.type is not WSMsgType.TEXT:
@@ -135,11 +136,14 @@ class DiscordServer:
             if payload["op"] == HEARTBEAT:
                 await socket.send_json({"op": HEARTBEAT_ACK})
             elif payload["op"] == IDENTIFY:
-                await self._welcome(payload["d"])
+                await self._welcome(payload["d"], socket)
         return socket
 
-    async def _welcome(self, identify: Mapping[str, Any]) -> None:
-        guild = {"id": str(GUILD_ID), "unavailable": True}
+    async def _welcome(self, identify: Mapping[str, Any], socket: web.WebSocketResponse) -> None:
+        shard, self._shard_count = identify.get("shard", [0, 1])
+        self._gateways[shard] = socket
+        guild_id = SECOND_GUILD_ID if shard else GUILD_ID
+        guild = {"id": str(guild_id), "unavailable": True}
         await self.dispatch(
             "READY",
             {
@@ -148,12 +152,15 @@ class DiscordServer:
                 "guilds": [guild],
                 "session_id": "session",
                 "resume_gateway_url": self._gateway_url,
-                "shard": identify.get("shard", [0, 1]),
+                "shard": [shard, self._shard_count],
                 "application": {"id": str(APPLICATION_ID), "flags": 0},
             },
+            shard,
         )
-        await self.dispatch("GUILD_CREATE", guild | {"unavailable": False, "name": "The Globe"})
-        self.identified.set()
+        globe = guild | {"unavailable": False, "name": "The Globe"}
+        await self.dispatch("GUILD_CREATE", globe, shard)
+        if len(self._gateways) == self._shard_count:
+            self.identified.set()
 
     @property
     def _gateway_url(self) -> str:

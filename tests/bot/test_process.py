@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from bot.replies import Reply
-from tests.discord_server import APPLICATION_ID, TOKEN, DiscordServer
+from tests.discord_server import (
+    APPLICATION_ID,
+    GUILD_ID,
+    SECOND_GUILD_ID,
+    TOKEN,
+    DiscordServer,
+)
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60  # on a busy machine
@@ -47,3 +53,21 @@ async def test_it_syncs_its_commands_answers_and_ends_when_asked(discord: Discor
     assert TOKEN.encode() not in log
     assert discord.unknown == []
     assert {request.authorization for request in discord.requests} == {f"Bot {TOKEN}", None}
+
+
+async def test_two_processes_share_the_shards_and_one_syncs_the_commands(discord: DiscordServer):
+    bots = [await start(discord, SHARD_IDS=shard, SHARD_COUNT="2") for shard in ("0", "1")]
+    await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
+    for guild in (GUILD_ID, SECOND_GUILD_ID):
+        asked = await discord.slash("shakespeare", {"seed": "To be"}, asker=guild, guild=guild)
+        await asyncio.wait_for(asked.answered, PATIENCE_S)
+        assert Reply.parse(asked.content).seed == "To be"
+    bots[0].terminate()  # the one that leaves takes no other along
+    await asyncio.wait_for(bots[0].communicate(), PATIENCE_S)
+    asked = await discord.slash("shakespeare", {"seed": "And yet"}, asker=3, guild=SECOND_GUILD_ID)
+    await asyncio.wait_for(asked.answered, PATIENCE_S)
+    bots[1].terminate()
+    await asyncio.wait_for(bots[1].communicate(), PATIENCE_S)
+    assert [bot.returncode for bot in bots] == [0, 0]
+    assert [request.method for request in discord.requests].count("PUT") == 1
+    assert discord.unknown == []

@@ -57,6 +57,10 @@ def test_a_file_in_another_encoding_is_named(tmp_path: Path):
         ("QUEUE_LIMIT", "0"),
         ("THREADS", "1e9"),
         ("PREVIEW_PORT", "70000"),
+        ("SHARD_IDS", "first"),
+        ("SHARD_IDS", "3-1"),
+        ("SHARD_IDS", "0,"),
+        ("SHARD_COUNT", "0"),
         ("LOG_LEVEL", "loud"),
     ],
 )
@@ -64,6 +68,27 @@ def test_a_wrong_setting_is_named(name: str, value: str):
     with pytest.raises(SettingsError) as refusal:
         Settings.load({name: value}, NOWHERE)
     assert refusal.value.problems[0].startswith(f"{name} must be")
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"), [("0-3", (0, 1, 2, 3)), ("2, 0,1", (0, 1, 2)), ("4", (4,)), ("1-2,2", (1, 2))]
+)
+def test_shards_are_named_one_by_one_or_from_to(text: str, ids: tuple[int, ...]):
+    settings = Settings.load({"SHARD_IDS": text, "SHARD_COUNT": "5"}, NOWHERE)
+    assert (settings.shard_ids, settings.shard_count) == (ids, 5)
+
+
+@pytest.mark.parametrize(
+    ("ids", "count", "sentence"),
+    [
+        ("0", "", "SHARD_COUNT must be set with SHARD_IDS"),
+        ("", "2", "SHARD_IDS must be set with SHARD_COUNT"),
+        ("0-2", "2", "SHARD_IDS must be below SHARD_COUNT, which is 2: there is no 2"),
+    ],
+)
+def test_shards_that_do_not_go_together_are_named(ids: str, count: str, sentence: str):
+    with pytest.raises(SettingsError, match=sentence):
+        Settings.load({"SHARD_IDS": ids, "SHARD_COUNT": count}, NOWHERE)
 
 
 def test_every_wrong_setting_is_named_at_once():
