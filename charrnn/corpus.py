@@ -3,6 +3,7 @@
 import gzip
 import re
 import zlib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import unescape
@@ -40,7 +41,8 @@ def read_sources(sources: Sequence[str]) -> list[Document]:
     a channel's messages (`.jsonl`, `.jsonl.gz`, DiscordChatExporter's `.json`), one a line and
     cleaned, `plays` (all of Shakespeare's) or `plays:macbeth` (one).
 
-    Raises CorpusError when one is missing, empty or not UTF-8 text, or holds no messages.
+    Raises CorpusError when one is missing, empty, neither UTF-8 nor marked as UTF-16, or holds no
+    messages.
     """
     documents = [document for source in sources for document in _read_source(source)]
     for document in documents:
@@ -122,15 +124,23 @@ def read_text(path: Path) -> str:
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
-        return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8 and try again."
-        ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CorpusError(f"{path} is not a whole gzip file.") from error
     except OSError as error:
         raise CorpusError(f"{path} cannot be read: {error.strerror}.") from error
+    return decode(content, str(path))
+
+
+def decode(content: bytes, source: str) -> str:
+    """The text in a file of UTF-8, or of UTF-16 that says so with its first two bytes, as it is,
+    but for `\\n` as newline. Raises CorpusError, which names the `source`."""
+    encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8"
+    try:
+        return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{source} is not UTF-8 text (byte {error.start}). Save it as UTF-8 and try again."
+        ) from error
 
 
 def _read_plays(name: str) -> list[Document]:

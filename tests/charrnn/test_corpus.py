@@ -30,6 +30,12 @@ def test_texts_are_cleaned_and_left_alone_where_they_are_clean(tmp_path: Path):
     assert clean("Tis\tnone,\n\nsir--ay!") == "Tis\tnone,\n\nsir--ay!"
 
 
+def test_a_text_may_be_in_utf_16_if_it_says_so(tmp_path: Path):
+    file = tmp_path / "text.txt"
+    file.write_bytes("Ça va?\r\n".encode("utf-16"))
+    assert corpus.read_sources([str(file)])[0].text == "Ça va?\n"
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [(b"\xff\xfe\x00", "not UTF-8"), (b" \n", "holds no text"), (None, "cannot be read")],
