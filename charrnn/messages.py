@@ -260,7 +260,8 @@ def _typed(kind: type[T], value: object) -> T:
 def _line(message: Message) -> str:
     def name(mention: re.Match[str]) -> str:
         sign = mention[1][0]
-        return sign + message.names.get(mention[2], "channel" if sign == "#" else "someone")
+        known = message.names.get(mention[2], "channel" if sign == "#" else "someone")
+        return sign + clean(known)  # an export may hold whatever name
 
     text = clean(message.content)
     for pattern, replacement in _MARKUP:

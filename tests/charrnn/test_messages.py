@@ -171,6 +171,10 @@ def test_what_looks_a_little_like_a_secret_stays(chat: str):
     assert cleaned(chat) == chat
 
 
+def test_a_name_that_is_no_text_does_not_spoil_the_line():
+    assert cleaned("hi <@8>, how are you?", {"8": "\ud800b\x07\no"}) == "hi @b o, how are you?"
+
+
 UNITS = ("@", "a", "aA/", "_a:", "a.", "a-", "[", "<@", "<:a", ":a", "+(", "0.", "1.", "a@", "|")
 STARTS = ("`", "||", "[a](http://", "-----BEGIN", "</", ">>> ", "!", "<a:", "eyJ")
 
