@@ -7,7 +7,7 @@ BotError
 ├── CooldownError    this person asked a moment ago
 ├── NotYoursError    a button belongs to somebody else
 ├── NotAllowedError  something that the asker, the bot or its operator does not permit
-├── HistoryError     a channel or file from which nothing can be learnt
+├── HistoryError     a channel or a file cannot be made a corpus
 ├── RegistryError    the registry's file cannot be read or written
 ├── NotFoundError    this server has no such model or training
 ├── NotInUseError    a model is not the one in use
@@ -71,7 +71,8 @@ class NotAllowedError(BotError):
 
 
 class HistoryError(BotError):
-    """There is no text to learn from."""
+    """A channel or an uploaded file cannot be read, or holds nothing to learn from; the message
+    says what is missing, and who can mend it."""
 
 
 class RegistryError(BotError):
