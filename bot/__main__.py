@@ -4,14 +4,17 @@ import asyncio
 import logging
 import signal
 import sys
+import tempfile
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import aiohttp
 import discord
 from discord.http import Route
 
 from bot.client import Bot, create_bot
-from bot.errors import SettingsError
+from bot.errors import RegistryError, SettingsError
 from bot.settings import Settings
 from charrnn.errors import ModelError
 
@@ -37,6 +40,9 @@ def main() -> None:
     except ModelError as error:
         log.critical("MODEL: %s", error)
         sys.exit(EXIT_CONFIGURATION)
+    except RegistryError as error:
+        log.critical("STATE: %s", error)
+        sys.exit(EXIT_CONFIGURATION)
 
 
 async def _serve(settings: Settings) -> None:
@@ -44,16 +50,18 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop.set)
-    bot = create_bot(settings)
     if settings.discord_api:
         Route.BASE = settings.discord_api  # discord.py has one for the whole process
     if settings.token is None:
-        await _preview(bot, settings.preview_port, stop)
+        # Its servers exist only as long as it runs; and nobody's messages come from Discord.
+        with tempfile.TemporaryDirectory(prefix="charrnn-preview-") as state:
+            settings = replace(settings, state=Path(state), train_on_channels=True)
+            await _preview(settings, stop)
     else:
-        await connect(bot, settings.token, stop)
+        await connect(create_bot(settings), settings.token, stop)
 
 
-async def _preview(bot: Bot, port: int, stop: asyncio.Event) -> None:
+async def _preview(settings: Settings, stop: asyncio.Event) -> None:
     logging.getLogger("discord").setLevel(logging.ERROR)  # it would speak of a real connection
     try:
         from bot import preview
@@ -64,7 +72,7 @@ async def _preview(bot: Bot, port: int, stop: asyncio.Event) -> None:
             f"({error})."
         )
         raise SettingsError([missing]) from error
-    await preview.serve(bot, port, stop)
+    await preview.serve(create_bot(settings), settings, stop)
 
 
 async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:

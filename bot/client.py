@@ -1,6 +1,8 @@
 """The bot: composes the services, loads the cogs, syncs the commands."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import discord
 from discord.ext import commands
@@ -9,35 +11,92 @@ from yarl import URL
 
 from bot.answers import answer_error
 from bot.cogs.generate import Generate, ReplyButton
+from bot.cogs.retrain import Retrain, TrainingButton
 from bot.cooldown import Cooldown
+from bot.errors import RegistryError
 from bot.executor import LoadedModels, LocalExecutor, ModelReference
 from bot.inference import Inference
+from bot.registry import Registry
+from bot.retraining import Retraining
+from bot.server_models import ServerModels
 from bot.settings import Settings
+from bot.statuses import Learning, Queued
+from charrnn import store
 
-# What the bot does in a server: see a channel, and go on there in a message of its own.
+# What the bot does in a server: see a channel, go on there in a message of its own, learn from it
+# and show how.
 PERMISSIONS = discord.Permissions(
-    view_channel=True, send_messages=True, send_messages_in_threads=True
+    view_channel=True,
+    send_messages=True,
+    send_messages_in_threads=True,
+    embed_links=True,
+    attach_files=True,
+    read_message_history=True,
 )
 SCOPES = ("bot", "applications.commands")
 
+BASES = ("chat", "shakespeare")  # that every server may write with and train from
+REGISTRY = "registry.db"
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the bot answers with."""
+
+    inference: Inference
+    registry: Registry
+    models: ServerModels
+    retraining: Retraining
+    cooldown: Cooldown
+    shakespeare: ModelReference  # what /shakespeare writes with
+    channels_allowed: bool = False  # to be learnt from
+    shutdown_grace_s: float = 20.0  # for trainings to write a checkpoint
+
 
 def create_bot(settings: Settings) -> "Bot":
-    """The bot with its model loaded, ready to start. Raises ModelError."""
-    model = ModelReference.of(settings.model)
-    models = LoadedModels(settings.model_memory_mb * 2**20)
-    models.get(model.folder)
+    """The bot with its model loaded, ready to start. Raises ModelError, and RegistryError when
+    its state cannot be read or written."""
+    shakespeare = ModelReference.of(settings.model)
+    loaded = LoadedModels(settings.model_memory_mb * 2**20)
+    loaded.get(shakespeare.folder)
+    executor = LocalExecutor(settings.threads, loaded)
     inference = Inference(
-        LocalExecutor(settings.threads, models),
-        batch_limit=settings.batch_limit,
-        queue_limit=settings.queue_limit,
+        executor, batch_limit=settings.batch_limit, queue_limit=settings.queue_limit
     )
-    return Bot(
+    registry = _open_registry(settings.state, [*store.shipped(), shakespeare.name])
+    models = ServerModels(
+        registry, settings.state, {name: ModelReference.of(name) for name in BASES}
+    )
+    retraining = Retraining(
+        registry,
+        executor,
+        models,
+        settings.state,
+        limit=settings.max_trainings,
+        threads=settings.training_threads,
+        keep_texts=settings.keep_texts,
+    )
+    services = Services(
         inference,
-        model,
+        registry,
+        models,
+        retraining,
         Cooldown(settings.cooldown_s),
-        shard_ids=settings.shard_ids,
-        shard_count=settings.shard_count,
+        shakespeare,
+        settings.train_on_channels,
+        settings.shutdown_grace_s,
     )
+    return Bot(services, shard_ids=settings.shard_ids, shard_count=settings.shard_count)
+
+
+def _open_registry(state: Path, reserved_names: list[str]) -> Registry:
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RegistryError(
+            f"The state folder {state} cannot be made: {error.strerror}."
+        ) from error
+    return Registry(state / REGISTRY, reserved_names=reserved_names)
 
 
 class Bot(commands.AutoShardedBot):
@@ -46,9 +105,7 @@ class Bot(commands.AutoShardedBot):
 
     def __init__(
         self,
-        inference: Inference,
-        model: ModelReference,
-        cooldown: Cooldown,
+        services: Services,
         *,
         shard_ids: Sequence[int] = (),
         shard_count: int | None = None,
@@ -63,14 +120,16 @@ class Bot(commands.AutoShardedBot):
             shard_count=shard_count,
         )
         self.shard_ids = list(shard_ids) or None
-        self._inference = inference
-        self._model = model
-        self._cooldown = cooldown
+        self._services = services
         self.tree.error(answer_error)
 
     async def setup_hook(self) -> None:
-        await self.add_cog(Generate(self._inference, self._model, self._cooldown))
-        self.add_dynamic_items(ReplyButton)
+        has = self._services
+        await has.retraining.restore()
+        await self.add_cog(Generate(has.inference, has.shakespeare, has.models, has.cooldown))
+        retrain = Retrain(self, has.retraining, has.models, channels_allowed=has.channels_allowed)
+        await self.add_cog(retrain)
+        self.add_dynamic_items(ReplyButton, TrainingButton)
         if not self.shard_ids or 0 in self.shard_ids:
             await self.tree.sync()
 
@@ -87,6 +146,15 @@ class Bot(commands.AutoShardedBot):
             raise RuntimeError("the bot has not logged in yet")
         return discord.utils.oauth_url(self.application_id, permissions=PERMISSIONS, scopes=SCOPES)
 
+    def is_training(self) -> bool:
+        """Whether a model is being trained, or waits for its turn."""
+        statuses = self._services.retraining.statuses().values()
+        return any(isinstance(status, Queued | Learning) for status in statuses)
+
     async def close(self) -> None:
-        await self._inference.close()
+        if self.is_closed():
+            return
+        await self._services.retraining.close(self._services.shutdown_grace_s)
+        await self._services.inference.close()
         await super().close()
+        self._services.registry.close()

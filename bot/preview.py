@@ -3,20 +3,32 @@
 import asyncio
 import socket
 import sys
+import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import simcord
+import simcord.preview
+from discord import Permissions
 
 from bot.client import Bot
 from bot.errors import SettingsError
+from bot.replies import MESSAGE_LIMIT
+from bot.settings import Settings
+from charrnn.corpus import read_text
+from charrnn.errors import CorpusError
+from charrnn.messages import Message, read_lines
 
 SETTLE_TIMEOUT_S = 30.0  # how long a command may take
+TICK_S = 1.0
+NAME_LIMIT = 32  # characters
 
 
-async def serve(bot: Bot, port: int, stop: asyncio.Event) -> None:
+async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
     """Serve `bot` in a page on 127.0.0.1 until `stop` is set or the page ends it.
 
-    Raises SettingsError when the port is taken."""
+    Raises SettingsError when the port is taken, or the channel's messages cannot be read."""
+    messages = _messages(settings.preview_messages) if settings.preview_messages else []
     world = simcord.run(bot, shard_count=1, check_errors=False, settle_timeout=SETTLE_TIMEOUT_S)
     async with world as discord:
         # The simulation's clock stands at the start of its own year.
@@ -25,19 +37,65 @@ async def serve(bot: Bot, port: int, stop: asyncio.Event) -> None:
         await bot.user.edit(username="Shakespeare")
         guild = discord.create_guild("The Globe")
         channel = guild.create_text_channel("general")
-        viewer = guild.add_member(discord.create_user("you"))
-        _check_free(port)
-        page = discord.preview(channel, viewers=[viewer], layout="channel", port=port)
+        admins = guild.create_role("admins", permissions=Permissions(manage_guild=True))
+        viewer = guild.add_member(discord.create_user("you"), roles=[admins])
+        await _pour(messages, discord, guild, channel)
+        _check_free(settings.preview_port)
+        page = discord.preview(
+            channel, viewers=[viewer], layout="channel", port=settings.preview_port
+        )
         async with page as preview:
             print("No DISCORD_TOKEN is set, so this is a preview, with the real model.")
             print(f"Open  {preview.url}")
             print("There, type /shakespeare and Enter, then your words and Enter. Ctrl-C ends it.")
             sys.stdout.flush()
+            ticking = asyncio.create_task(_tick(bot, discord, preview))
             ends = [asyncio.create_task(stop.wait()), asyncio.create_task(preview.wait_closed())]
             _, pending = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for task in pending:
+            for task in (*pending, ticking):
                 task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
+            await asyncio.gather(*pending, ticking, return_exceptions=True)
+
+
+async def _tick(bot: Bot, discord: simcord.Env, preview: simcord.preview.Preview) -> None:
+    """While a training is under way, let the simulation's clock go on, and the page with it."""
+    seen = time.monotonic()
+    while True:
+        await asyncio.sleep(TICK_S)
+        now = time.monotonic()
+        if bot.is_training():
+            asked = len(discord.http_requests)
+            try:
+                await discord.advance_time(now - seen)
+                # A page that is refreshed refuses what was begun before; so only if need be.
+                if len(discord.http_requests) > asked:
+                    await preview.refresh()
+            except simcord.SetupError:
+                continue  # somebody is at it; the next time is soon
+        seen = now
+
+
+def _messages(file: Path) -> list[Message]:
+    try:
+        return list(read_lines(read_text(file), str(file)))
+    except CorpusError as error:
+        raise SettingsError([f"PREVIEW_MESSAGES: {error}"]) from error
+
+
+async def _pour(
+    messages: list[Message],
+    discord: simcord.Env,
+    guild: simcord.GuildHandle,
+    channel: simcord.ChannelHandle,
+) -> None:
+    people: dict[str, simcord.MemberActor] = {}
+    for message in messages:
+        name = message.author or "somebody"
+        if name not in people:
+            user = discord.create_user(name[:NAME_LIMIT], bot=message.automatic)
+            people[name] = guild.add_member(user)
+        if content := message.content.strip()[:MESSAGE_LIMIT]:
+            await people[name].send(channel, content)
 
 
 def _check_free(port: int) -> None:

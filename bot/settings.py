@@ -30,7 +30,15 @@ class Settings:
     model_memory_mb: int = 256  # for the models used last
     shard_ids: tuple[int, ...] = ()  # the shards of this process; none: all there are
     shard_count: int | None = None  # of all processes together; None: as many as Discord says
+    state: Path = Path("state")  # the folder of the servers' models
+    train_on_channels: bool = False
+    max_trainings: int = 1  # at the same time
+    training_threads: int = 1  # of each
+    keep_texts: bool = False  # after training
+    forget_after_days: float = 30  # a server that has removed the bot
+    shutdown_grace_s: float = 20.0  # for what is under way when the bot is to stop
     preview_port: int = 8765
+    preview_messages: Path | None = None  # a .jsonl of messages for the preview's channel
     discord_api: str | None = None  # another base address of the REST API, for proxies and tests
     log_level: str = "INFO"
 
@@ -116,6 +124,12 @@ def _shard_problems(chosen: Mapping[str, Any]) -> list[str]:
     return []
 
 
+def _yes_or_no(value: str) -> bool:
+    if value.casefold() not in ("yes", "no"):
+        raise ValueError(f"must be yes or no, not {value!r}.")
+    return value.casefold() == "yes"
+
+
 def _level(value: str) -> str:
     levels = ("DEBUG", "INFO", "WARNING", "ERROR")
     if value.upper() not in levels:
@@ -133,7 +147,15 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "MODEL_MEMORY_MB": ("model_memory_mb", _number(0, 2**20, int)),
     "SHARD_IDS": ("shard_ids", _shards),
     "SHARD_COUNT": ("shard_count", _number(1, 100_000, int)),
+    "STATE": ("state", Path),
+    "TRAIN_ON_CHANNELS": ("train_on_channels", _yes_or_no),
+    "MAX_TRAININGS": ("max_trainings", _number(1, 64, int)),
+    "TRAINING_THREADS": ("training_threads", _number(1, 64, int)),
+    "KEEP_TEXTS": ("keep_texts", _yes_or_no),
+    "FORGET_AFTER_DAYS": ("forget_after_days", _number(0, 3650)),
+    "SHUTDOWN_GRACE_S": ("shutdown_grace_s", _number(0, 600)),
     "PREVIEW_PORT": ("preview_port", _number(0, 65535, int)),
+    "PREVIEW_MESSAGES": ("preview_messages", Path),
     "DISCORD_API": ("discord_api", _address),
     "LOG_LEVEL": ("log_level", _level),
 }

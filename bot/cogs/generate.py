@@ -1,4 +1,4 @@
-"""/shakespeare, and the buttons under its replies."""
+"""/shakespeare and /write, and the buttons under their replies."""
 
 import re
 import secrets
@@ -10,11 +10,13 @@ from discord import app_commands, ui
 from discord.ext import commands
 
 from bot.answers import Answering
+from bot.cogs.choices import model_choices
 from bot.cooldown import Cooldown
 from bot.errors import NotYoursError
 from bot.executor import ModelReference
 from bot.inference import GenerationRequest, Inference
 from bot.replies import Reply, as_shown
+from bot.server_models import ServerModels
 from charrnn.generation import Prompt
 from charrnn.sampling import Sampling
 
@@ -37,11 +39,18 @@ EMOJI = {Action.REROLL: "🎲", Action.CONTINUE: "✍️", Action.HOTTER: "🔥"
 
 
 class Generate(commands.Cog):
-    """Answers with what the model writes."""
+    """Answers with what the models write."""
 
-    def __init__(self, inference: Inference, model: ModelReference, cooldown: Cooldown):
+    def __init__(
+        self,
+        inference: Inference,
+        shakespeare: ModelReference,
+        models: ServerModels,
+        cooldown: Cooldown,
+    ):
         self._inference = inference
-        self._model = model
+        self._shakespeare = shakespeare
+        self._models = models
         self._cooldown = cooldown
 
     @app_commands.command(description="Shakespeare writes on from your words.")
@@ -62,7 +71,37 @@ class Generate(commands.Cog):
         async with Answering(interaction):
             self._admit(interaction)
             await interaction.response.defer(thinking=True, ephemeral=private)
-            await self._write(interaction, seed, temperature, random_seed)
+            await self._write(interaction, self._shakespeare, seed, temperature, random_seed)
+
+    @app_commands.command(description="I write on from your words, like people here do.")
+    @app_commands.describe(
+        seed="The words to go on from.",
+        model="Another model than the one in use here.",
+        temperature="0 plays safe and repeats itself, 2 raves. Usually 0.7.",
+        private="Only you see the answer.",
+    )
+    async def write(
+        self,
+        interaction: discord.Interaction,
+        seed: str,
+        model: str | None = None,
+        temperature: app_commands.Range[float, 0.0, MAX_TEMPERATURE] = Sampling.temperature,
+        private: bool = False,
+    ) -> None:
+        async with Answering(interaction):
+            self._admit(interaction)
+            await interaction.response.defer(thinking=True, ephemeral=private)
+            if model is None:
+                reference = await self._models.in_use(interaction.guild_id)
+            else:
+                reference = await self._models.find(interaction.guild_id, model)
+            await self._write(interaction, reference, seed, temperature, None)
+
+    @write.autocomplete("model")
+    async def _choices(
+        self, interaction: discord.Interaction, typed: str
+    ) -> list[app_commands.Choice[str]]:
+        return await model_choices(self._models, interaction, typed)
 
     async def press(self, interaction: discord.Interaction, action: Action, owner: int) -> None:
         """Do what a button says with the reply it stands under."""
@@ -73,18 +112,24 @@ class Generate(commands.Cog):
             message = interaction.message
             assert message is not None  # buttons stand under messages
             reply = Reply.parse(message.content)
+            anew = action is Action.CONTINUE
+            ephemeral = anew and message.flags.ephemeral
+            await interaction.response.defer(thinking=anew, ephemeral=ephemeral)
+            model = await self._model_of(reply, interaction.guild_id)
+            seed, temperature, random_seed = reply.seed, reply.temperature, None
             if action is Action.CONTINUE:
-                await interaction.response.defer(thinking=True, ephemeral=message.flags.ephemeral)
-                seed = self._end_of(reply.seed + reply.text)
-                await self._write(interaction, seed, reply.temperature, None)
-                return
-            await interaction.response.defer()
-            if action is Action.REROLL:
-                await self._write(interaction, reply.seed, reply.temperature, None)
-            else:
+                seed = _end(reply.seed + reply.text, model.window)
+            elif action is not Action.REROLL:
                 step = TEMPERATURE_STEP if action is Action.HOTTER else -TEMPERATURE_STEP
                 temperature = min(max(reply.temperature + step, 0.0), MAX_TEMPERATURE)
-                await self._write(interaction, reply.seed, temperature, reply.rng_seed)
+                random_seed = reply.rng_seed
+            await self._write(interaction, model, seed, temperature, random_seed)
+
+    async def _model_of(self, reply: Reply, guild_id: int | None) -> ModelReference:
+        """What wrote a reply. Raises NotFoundError when the server has it no more."""
+        if reply.model == self._shakespeare.name:
+            return self._shakespeare
+        return await self._models.find(guild_id, reply.model)
 
     def _admit(self, interaction: discord.Interaction) -> None:
         """Raises BusyError or CooldownError. Waits for nothing, so that it may come first."""
@@ -94,6 +139,7 @@ class Generate(commands.Cog):
     async def _write(
         self,
         interaction: discord.Interaction,
+        model: ModelReference,
         seed: str,
         temperature: float,
         random_seed: int | None,
@@ -103,24 +149,18 @@ class Generate(commands.Cog):
         # What is shown is what was used, so that a button can read it back.
         seed, temperature = as_shown(seed), round(temperature, 2)
         prompt = Prompt(seed, LENGTH, Sampling(temperature), random_seed)
-        request = GenerationRequest(self._model, prompt, _server(interaction))
+        request = GenerationRequest(model, prompt, _server(interaction))
         generated = await self._inference.generate(request)
         reply = Reply(
             seed=seed,
             text=generated.text,
-            model=self._model.name,
+            model=model.name,
             temperature=temperature,
             rng_seed=random_seed,
             dropped=generated.dropped,
         )
         view = _buttons(interaction.user.id, temperature)
         await interaction.edit_original_response(content=reply.render(), view=view)
-
-    def _end_of(self, text: str) -> str:
-        """The end of `text` that fills the window, from the start of a word."""
-        words = re.compile(r"\s").finditer(text, 0, max(0, len(text) - self._model.window))
-        starts = [match.end() for match in words]
-        return text[starts[-1] if starts else 0 :]
 
 
 class ReplyButton(
@@ -152,6 +192,13 @@ class ReplyButton(
         await interaction.client.get_cog(Generate.__cog_name__).press(
             interaction, self._action, self._owner
         )
+
+
+def _end(text: str, window: int) -> str:
+    """The end of `text` that fills the window, from the start of a word."""
+    words = re.compile(r"\s").finditer(text, 0, max(0, len(text) - window))
+    starts = [match.end() for match in words]
+    return text[starts[-1] if starts else 0 :]
 
 
 def _server(interaction: discord.Interaction) -> int:

@@ -18,12 +18,12 @@ from discord.ext import commands, tasks
 
 from bot import history
 from bot.answers import Answering
+from bot.cogs.choices import admitted, model_choices
 from bot.errors import BotError, NotAllowedError, RegistryError
-from bot.replies import escape
 from bot.retraining import Read, Retraining
 from bot.screens import PICTURE, Action, Screen, screen
 from bot.server_models import ServerModels
-from bot.statuses import Candidate, Ended, Reading, Status
+from bot.statuses import Candidate, Ended, Status
 from charrnn.errors import CharRNNError
 
 log = logging.getLogger(__name__)
@@ -296,24 +296,6 @@ class TrainingButton(
         await interaction.client.get_cog(Retrain.__cog_name__).press(
             interaction, self._action, self._job_id
         )
-
-
-def admitted(interaction: discord.Interaction) -> discord.Guild:
-    """The server, of somebody who may change its models. Raises NotAllowedError."""
-    if interaction.guild is None:
-        raise NotAllowedError("That works in a server that has invited me, not here.")
-    if not interaction.permissions.manage_guild:
-        raise NotAllowedError("That takes the permission Manage Server, which you do not have.")
-    return interaction.guild
-
-
-async def model_choices(
-    models: ServerModels, interaction: discord.Interaction, typed: str
-) -> list[app_commands.Choice[str]]:
-    """The models whose names hold what was typed; no more than Discord shows."""
-    names = await models.names(interaction.guild_id)
-    fitting = [name for name in names if typed.casefold() in name.casefold()]
-    return [app_commands.Choice(name=name, value=name) for name in fitting[:25]]
 
 
 async def _read_channel(

@@ -3,28 +3,55 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import simcord
 
-from bot.client import Bot
+from bot.client import Bot, Services
 from bot.cooldown import Cooldown
 from bot.executor import Executor, LoadedModels, LocalExecutor, ModelReference
 from bot.inference import Inference
 from bot.registry import Registry
+from bot.retraining import Retraining
+from bot.server_models import ServerModels
 from charrnn.store import Model
 from tests.bot.guilds import Clock
 
 
 def bot_with(
     model: Model,
+    state: Path,
     executor: Executor | None = None,
     cooldown: Cooldown | None = None,
     queue_limit: int = 16,
+    **more: Any,
 ) -> Bot:
+    return Bot(services(model, state, executor, cooldown, queue_limit, **more))
+
+
+def services(
+    model: Model,
+    state: Path,
+    executor: Executor | None = None,
+    cooldown: Cooldown | None = None,
+    queue_limit: int = 16,
+    **more: Any,
+) -> Services:
+    """What a bot needs that writes with one model, and trains from it under the name of chat."""
     executor = executor or LocalExecutor(1, LoadedModels(0))
-    inference = Inference(executor, batch_limit=8, queue_limit=queue_limit)
-    return Bot(inference, ModelReference.of(model.folder), cooldown or Cooldown(0))
+    reference = ModelReference.of(model.folder)
+    registry = Registry(state / "registry.db", reserved_names=[reference.name])
+    models = ServerModels(registry, state, {"chat": reference})
+    return Services(
+        Inference(executor, batch_limit=8, queue_limit=queue_limit),
+        registry,
+        models,
+        Retraining(registry, executor, models, state),
+        cooldown or Cooldown(0),
+        reference,
+        **more,
+    )
 
 
 @dataclass
@@ -38,8 +65,8 @@ class World:
 
 
 @pytest.fixture
-def simcord_bot(stateful: Model) -> Bot:
-    return bot_with(stateful)
+def simcord_bot(stateful: Model, tmp_path: Path) -> Bot:
+    return bot_with(stateful, tmp_path)
 
 
 @pytest.fixture

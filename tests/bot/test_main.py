@@ -18,12 +18,10 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from bot.__main__ import connect
 from bot.client import Bot
-from bot.cooldown import Cooldown
 from bot.errors import SettingsError
-from bot.executor import LoadedModels, LocalExecutor, ModelReference
-from bot.inference import Inference
 from bot.replies import MESSAGE_LIMIT
 from charrnn.store import Model
+from tests.bot.conftest import services
 
 TOKEN = "a-token"  # noqa: S105
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -83,17 +81,15 @@ class OnlineBot(Bot):
         self.closing.set()
 
 
-def online_bot(model: Model) -> OnlineBot:
-    executor = LocalExecutor(1, LoadedModels(0))
-    inference = Inference(executor, batch_limit=1, queue_limit=1)
-    return OnlineBot(inference, ModelReference.of(model.folder), Cooldown(0))
+def online_bot(model: Model, state: Path) -> OnlineBot:
+    return OnlineBot(services(model, state))
 
 
 async def test_once_connected_the_log_has_an_invite_link_and_a_signal_ends_it(
-    stateful: Model, caplog: pytest.LogCaptureFixture
+    stateful: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.INFO)
-    bot, stop = online_bot(stateful), asyncio.Event()
+    bot, stop = online_bot(stateful, tmp_path), asyncio.Event()
     running = asyncio.create_task(connect(bot, TOKEN, stop))
     for _ in range(20):
         await asyncio.sleep(0)
@@ -104,9 +100,9 @@ async def test_once_connected_the_log_has_an_invite_link_and_a_signal_ends_it(
     assert bot.is_closed()
 
 
-async def test_a_refused_token_is_a_matter_of_the_settings(stateful: Model):
+async def test_a_refused_token_is_a_matter_of_the_settings(stateful: Model, tmp_path: Path):
     with pytest.raises(SettingsError, match="DISCORD_TOKEN is refused"):
-        await connect(online_bot(stateful), "another", asyncio.Event())
+        await connect(online_bot(stateful, tmp_path), "another", asyncio.Event())
 
 
 @pytest.fixture
