@@ -8,6 +8,7 @@ BotError
 ├── NotYoursError    a button belongs to somebody else
 ├── NotAllowedError  something that the asker, the bot or its operator does not permit
 ├── HistoryError     a channel or a file cannot be made a corpus
+├── DiskFullError    there is no room for what was asked for
 ├── RegistryError    the registry's file cannot be read or written
 ├── NotFoundError    this server has no such model or training
 ├── NotInUseError    a model is not the one in use
@@ -73,6 +74,15 @@ class NotAllowedError(BotError):
 class HistoryError(BotError):
     """A channel or an uploaded file cannot be read, or holds nothing to learn from; the message
     says what is missing, and who can mend it."""
+
+
+class DiskFullError(BotError):
+    """A file could not be written for want of room."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The disk of the bot's machine is full. Its operator must make room; then try again."
+        )
 
 
 class RegistryError(BotError):

@@ -123,6 +123,10 @@ class Counts:
     authors: set[str] = field(default_factory=set)  # of those
     left_out: Counter[LeftOut] = field(default_factory=Counter)
 
+    def total(self) -> int:
+        """How many messages there were, kept or not."""
+        return self.messages + self.left_out.total()
+
     def __str__(self) -> str:
         kept = f"{self.messages:,} messages"
         if people := len(self.authors):

@@ -85,3 +85,20 @@ def clock() -> Clock:
 def registry(tmp_path: Path, clock: Clock) -> Iterator[Registry]:
     with Registry(tmp_path / "registry.db", clock, reserved_names=["chat", "Othello"]) as registry:
         yield registry
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Where the corpus is to be, and nothing else."""
+    (tmp_path / "job").mkdir()
+    return tmp_path / "job" / "corpus.txt"
+
+
+@pytest.fixture
+def full_disk(corpus: Path) -> Path:
+    """A corpus that there is no room for."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full on this system")
+    corpus.symlink_to(full)
+    return corpus

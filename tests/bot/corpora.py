@@ -1,0 +1,11 @@
+"""What there is where a corpus was to be written."""
+
+from pathlib import Path
+
+
+def written(corpus: Path) -> str:
+    return corpus.read_bytes().decode()
+
+
+def left_behind(corpus: Path) -> list[Path]:
+    return list(corpus.parent.iterdir())
