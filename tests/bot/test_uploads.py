@@ -92,6 +92,7 @@ async def test_members_who_opted_out_are_left_out_of_a_file_too(
     [
         ("one\ntwo\nthree\n", "two\nthree\n"),
         ("one\ntwo two\nthree\n", "three\n"),
+        ("one\ntwo\nseventh\n", "two\nseventh\n"),
         ("one\ntwo\nthree", "two\nthree"),
         ("one\ntwo, three and four\n", "ee and four\n"),
         ("one, two, three and four", "ree and four"),
