@@ -38,7 +38,7 @@ def screen(status: Status) -> Screen:
     """What is shown of a training."""
     match status:
         case Reading(job, counts):
-            seen = counts.messages + counts.left_out.total()
+            seen = counts.total()
             text = f"Reading {job.source}: {seen:,} messages so far."
             return Screen(_embed(f"Reading for {job.name}", text), (Action.CANCEL,))
         case Ready():

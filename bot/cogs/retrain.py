@@ -16,7 +16,7 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands, tasks
 
-from bot import history
+from bot import history, uploads
 from bot.answers import Answering
 from bot.cogs.choices import admitted, model_choices
 from bot.errors import BotError, NotAllowedError, RegistryError
@@ -309,7 +309,7 @@ async def _read_channel(
 
 async def _read_file(file: discord.Attachment, *to: Any) -> Any:
     destination, opted_out, _ = to
-    return await history.read_file(file, destination, opted_out=opted_out)
+    return await uploads.read_file(file, destination, opted_out=opted_out)
 
 
 def _check_permissions(granted: discord.Permissions) -> None:
