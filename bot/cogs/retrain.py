@@ -88,7 +88,7 @@ class Retrain(commands.Cog):
         self._shown: dict[int, _Shown] = {}  # by training
 
     async def cog_load(self) -> None:
-        self._watch.start()
+        self._watch_on()
 
     async def cog_unload(self) -> None:
         self._watch.cancel()
@@ -132,6 +132,7 @@ class Retrain(commands.Cog):
                 **text.described,
             )
             await self._show_here(interaction, status)
+            self._watch_on()
             try:
                 await self._retraining.prepare(status.job, text.read)
             except (BotError, CharRNNError) as error:
@@ -154,6 +155,7 @@ class Retrain(commands.Cog):
                     await self._retraining.start(guild.id, job_id)
                 case Action.RESUME:
                     await self._retraining.resume(guild.id, job_id)
+                    self._watch_on()
                 case Action.CANCEL:
                     sentence = f"Cancelled by {interaction.user.mention}."
                     await self._retraining.cancel(guild.id, job_id, sentence)
@@ -215,6 +217,11 @@ class Retrain(commands.Cog):
         await self._retraining.show_in(status.job, message.channel.id, message.id)
         self._shown[status.job.id] = _Shown(self._clock(), drawn)
 
+    def _watch_on(self) -> None:
+        """Watch the trainings, from the first one on."""
+        if self._retraining.statuses() and not self._watch.is_running():
+            self._watch.start()
+
     @tasks.loop(seconds=TICK_S)
     async def _watch(self) -> None:
         try:
@@ -223,6 +230,12 @@ class Retrain(commands.Cog):
                 await self._refresh(job_id)
         except RegistryError:
             await asyncio.sleep(RETRY_S)  # the log says why
+
+    @_watch.error
+    async def _watch_failed(self, error: BaseException) -> None:
+        log.error("The trainings' progress could not be followed.", exc_info=error)
+        await asyncio.sleep(RETRY_S)
+        self._watch.restart()
 
     async def _refresh(self, job_id: int) -> None:
         """Bring a training's message up to date, if need be and if it is time."""
