@@ -39,7 +39,7 @@ def screen(status: Status) -> Screen:
     match status:
         case Reading(job, counts):
             seen = counts.total()
-            text = f"Reading {job.source}: {seen:,} messages so far."
+            text = f"Reading {escape(job.source)}: {seen:,} messages so far."
             return Screen(_embed(f"Reading for {job.name}", text), (Action.CANCEL,))
         case Ready():
             return _ready(status)
@@ -78,7 +78,7 @@ def _embed(title: str, text: str, colour: discord.Colour = NEUTRAL) -> discord.E
 
 
 def _from(job: TrainingJob) -> str:
-    return f"From {job.source}, starting from {escape(job.base)}."
+    return f"From {escape(job.source)}, starting from {escape(job.base)}."
 
 
 def _ready(status: Ready) -> Screen:

@@ -137,7 +137,7 @@ class Retrain(commands.Cog):
                 await self._retraining.prepare(status.job, text.read)
             except (BotError, CharRNNError) as error:
                 log.info("Training %d was not prepared: %s", status.job.id, error)
-            await self._refresh(status.job.id)
+            await self._refresh(status.job.id, at_once=True)
 
     @retrain.autocomplete("base")
     async def _bases(
@@ -170,7 +170,7 @@ class Retrain(commands.Cog):
                 case Action.DISCARD:
                     await self._models.delete(guild.id, job_id)
                     await _caption(interaction, job_id, "Discarded.")
-            await self._refresh(job_id)
+            await self._refresh(job_id, at_once=True)
 
     def _text(
         self,
@@ -198,7 +198,7 @@ class Retrain(commands.Cog):
         if not (theirs.view_channel and theirs.read_message_history):
             raise NotAllowedError(f"You may not read {place.mention} yourself.")
         history.check_readable(place)
-        source = f"{place.mention}, the newest {messages:,} messages"
+        source = f"#{place.name}, the newest {messages:,} messages"
         described = {
             "source": source if days is None else f"{source} of {days:,} days",
             "source_channel_id": place.id,
@@ -237,8 +237,8 @@ class Retrain(commands.Cog):
         await asyncio.sleep(RETRY_S)
         self._watch.restart()
 
-    async def _refresh(self, job_id: int) -> None:
-        """Bring a training's message up to date, if need be and if it is time."""
+    async def _refresh(self, job_id: int, at_once: bool = False) -> None:
+        """Bring a training's message up to date, if need be; and if it is time, or `at_once`."""
         status = self._retraining.statuses().get(job_id)
         if status is None or status.job.message_id is None:
             return
@@ -246,8 +246,8 @@ class Retrain(commands.Cog):
         shown = self._shown.get(job_id)
         moving = not isinstance(status, Candidate | Ended)
         if shown is not None:
-            soon = now - shown.at < EDIT_INTERVAL_S
-            if shown.screen == drawn or (soon and (moving or shown.screen is None)):
+            soon = now - shown.at < EDIT_INTERVAL_S and (moving or shown.screen is None)
+            if shown.screen == drawn or (soon and not at_once):
                 return
         self._shown[job_id] = _Shown(now, None)
         try:

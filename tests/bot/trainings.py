@@ -1,0 +1,109 @@
+"""Trainings that take no time: what they report and how they end is up to the test."""
+
+import asyncio
+import json
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bot.executor import ModelReference
+from bot.training_run import TrainingEnd, TrainingOrder, TrainingOutcome
+from charrnn import store
+from charrnn.generation import Generated, Prompt
+from charrnn.messages import Counts
+from charrnn.store import Model
+
+PROGRESS = {
+    "event": "progress",
+    "epoch": 1,
+    "epochs": 5,
+    "done": 0.5,
+    "loss": 1.5,
+    "characters_per_second": 9000.0,
+    "seconds_left": 90.0,
+}
+EPOCH = PROGRESS | {"event": "epoch", "validation_loss": 1.4, "best": True, "sample": "So be it."}
+
+
+@dataclass
+class FakeRun:
+    order: TrainingOrder
+    told: list[dict[str, Any]] = field(default_factory=list)
+    ended: TrainingOutcome | None = None
+    asked_to_stop: bool = False
+    killed: bool = False
+
+    def events(self) -> list[dict[str, Any]]:
+        told, self.told = self.told, []
+        return told
+
+    def running(self) -> bool:
+        return self.ended is None
+
+    def outcome(self) -> TrainingOutcome:
+        assert self.ended
+        return self.ended
+
+    def stop(self) -> None:
+        self.asked_to_stop = True
+
+    def kill(self) -> None:
+        self.killed = True
+        self.ended = TrainingOutcome(TrainingEnd.STOPPED)
+
+    def crash(self, sentence: str = "It broke.") -> None:
+        self.ended = TrainingOutcome(TrainingEnd.FAILED, sentence)
+
+    def finish(self, losses: Sequence[float] = (1.75, 1.5)) -> None:
+        """Write a model, which is its base with what a training adds to the card."""
+        write_trained(self.order.base, self.order.output, losses)
+        self.ended = TrainingOutcome(TrainingEnd.FINISHED)
+
+
+def write_trained(base: Path, output: Path, losses: Sequence[float] = (1.75, 1.5)) -> None:
+    output.mkdir(parents=True)
+    for name in (store.KERAS, store.ONNX):
+        (output / name).write_bytes((base / name).read_bytes())
+    card = json.loads((base / store.CARD).read_text())
+    card["training"] |= {
+        "history": [{"validation_loss": loss} for loss in losses],
+        "characters": 50_000,
+        "longest_copy": {"allowed": 40, "found": 37},
+    }
+    (output / store.CARD).write_text(json.dumps(card))
+
+
+class FakeExecutor:
+    """Writes the model's name, and trains at once or never."""
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self.runs: list[FakeRun] = []
+
+    async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
+        return [Generated(f"{model.name} says so", "") for _ in prompts]
+
+    def train(self, order: TrainingOrder) -> FakeRun:
+        self.runs.append(FakeRun(order))
+        return self.runs[-1]
+
+    async def close(self) -> None:
+        pass
+
+
+def reading(lines: int = 1000, *authors: int) -> Callable[..., Any]:
+    """Reads so many lines, of these authors."""
+
+    async def read(path: Path, _: Container[str], count: Callable[[Counts], None]) -> Counts:
+        await asyncio.to_thread(path.write_text, "so be it\n" * lines)
+        counts = Counts(lines, 9 * lines, set(map(str, authors)))
+        count(counts)
+        return counts
+
+    return read
+
+
+def reference(model: Model) -> ModelReference:
+    return ModelReference.of(model.folder)
