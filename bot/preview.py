@@ -59,10 +59,10 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
 
 async def _tick(bot: Bot, discord: simcord.Env, preview: simcord.preview.Preview) -> None:
     """While a training is under way, let the simulation's clock go on, and the page with it."""
-    seen = time.monotonic()
+    seen = time.perf_counter()  # the simulation has put its own time in monotonic's place
     while True:
         await asyncio.sleep(TICK_S)
-        now = time.monotonic()
+        now = time.perf_counter()
         if bot.is_training():
             asked = len(discord.http_requests)
             try:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -64,7 +63,7 @@ class _Text:
 
 @dataclass(frozen=True)
 class _Shown:
-    at: float  # by the cog's clock
+    at: float  # time.monotonic
     screen: Screen | None  # None: that failed
 
 
@@ -78,13 +77,11 @@ class Retrain(commands.Cog):
         models: ServerModels,
         *,
         channels_allowed: bool,  # to be learnt from
-        clock: Callable[[], float] = time.monotonic,
     ):
         self._bot = bot
         self._retraining = retraining
         self._models = models
         self._channels_allowed = channels_allowed
-        self._clock = clock
         self._shown: dict[int, _Shown] = {}  # by training
 
     async def cog_load(self) -> None:
@@ -215,7 +212,7 @@ class Retrain(commands.Cog):
             embed=drawn.embed, view=_buttons(drawn, status.job.id), attachments=self._files(status)
         )
         await self._retraining.show_in(status.job, message.channel.id, message.id)
-        self._shown[status.job.id] = _Shown(self._clock(), drawn)
+        self._shown[status.job.id] = _Shown(time.monotonic(), drawn)
 
     def _watch_on(self) -> None:
         """Watch the trainings, from the first one on."""
@@ -242,7 +239,7 @@ class Retrain(commands.Cog):
         status = self._retraining.statuses().get(job_id)
         if status is None or status.job.message_id is None:
             return
-        drawn, now = screen(status), self._clock()
+        drawn, now = screen(status), time.monotonic()
         shown = self._shown.get(job_id)
         moving = not isinstance(status, Candidate | Ended)
         if shown is not None:

@@ -59,6 +59,7 @@ class World:
     """One server, one channel, two people."""
 
     env: simcord.Env
+    guild: simcord.GuildHandle
     channel: simcord.ChannelHandle
     alice: simcord.MemberActor
     bob: simcord.MemberActor
@@ -73,7 +74,7 @@ def simcord_bot(stateful: Model, tmp_path: Path) -> Bot:
 def world(simcord_env: simcord.Env) -> World:
     guild = simcord_env.create_guild("The Globe")
     alice, bob = (guild.add_member(simcord_env.create_user(name)) for name in ("alice", "bob"))
-    return World(simcord_env, guild.create_text_channel("general"), alice, bob)
+    return World(simcord_env, guild, guild.create_text_channel("general"), alice, bob)
 
 
 @pytest.fixture

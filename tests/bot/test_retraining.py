@@ -180,6 +180,15 @@ async def test_a_training_that_is_cancelled_leaves_nothing(
     assert not files(state)
 
 
+async def test_what_one_admin_has_cancelled_another_cannot(
+    retraining: Retraining, executor: FakeExecutor
+):
+    job, _ = await learning(retraining, executor)
+    await retraining.cancel(GLOBE, job.id, "No.")
+    with pytest.raises(JobStateError, match="marked as cancelled"):
+        await retraining.cancel(GLOBE, job.id, "No.")
+
+
 async def test_a_training_that_breaks_off_can_be_resumed(
     retraining: Retraining, executor: FakeExecutor
 ):
