@@ -21,6 +21,7 @@ from charrnn.messages import Message, read_lines
 
 SETTLE_TIMEOUT_S = 30.0  # how long a command may take
 TICK_S = 1.0
+LOUNGE = "lounge"  # the channel of PREVIEW_MESSAGES
 NAME_LIMIT = 32  # characters
 
 
@@ -39,7 +40,9 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
         channel = guild.create_text_channel("general")
         admins = guild.create_role("admins", permissions=Permissions(manage_guild=True))
         viewer = guild.add_member(discord.create_user("you"), roles=[admins])
-        await _pour(messages, discord, guild, channel)
+        if messages:
+            # Not in the channel that is shown: the page draws all of it for every change.
+            await _pour(messages, discord, guild, guild.create_text_channel(LOUNGE))
         _check_free(settings.preview_port)
         page = discord.preview(
             channel, viewers=[viewer], layout="channel", port=settings.preview_port
@@ -48,6 +51,10 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
             print("No DISCORD_TOKEN is set, so this is a preview, with the real model.")
             print(f"Open  {preview.url}")
             print("There, type /shakespeare and Enter, then your words and Enter. Ctrl-C ends it.")
+            if messages:
+                print(
+                    f"Your messages are in #{LOUNGE}: /retrain channel:#{LOUNGE} learns from them."
+                )
             sys.stdout.flush()
             ticking = asyncio.create_task(_tick(bot, discord, preview))
             ends = [asyncio.create_task(stop.wait()), asyncio.create_task(preview.wait_closed())]
