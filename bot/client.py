@@ -13,8 +13,8 @@ from bot.answers import answer_error
 from bot.cogs.generate import Generate, ReplyButton
 from bot.cogs.retrain import Retrain, TrainingButton
 from bot.cooldown import Cooldown
-from bot.errors import RegistryError
-from bot.executor import LoadedModels, LocalExecutor, ModelReference
+from bot.errors import RegistryError, SettingsError
+from bot.executor import Executor, LoadedModels, LocalExecutor, ModelReference
 from bot.inference import Inference
 from bot.registry import Registry
 from bot.retraining import Retraining
@@ -54,12 +54,10 @@ class Services:
 
 
 def create_bot(settings: Settings) -> "Bot":
-    """The bot with its model loaded, ready to start. Raises ModelError, and RegistryError when
-    its state cannot be read or written."""
+    """The bot with its model loaded, ready to start. Raises ModelError, SettingsError, and
+    RegistryError when its state cannot be read or written."""
     shakespeare = ModelReference.of(settings.model)
-    loaded = LoadedModels(settings.model_memory_mb * 2**20)
-    loaded.get(shakespeare.folder)
-    executor = LocalExecutor(settings.threads, loaded)
+    executor = _create_executor(settings, shakespeare)
     inference = Inference(
         executor, batch_limit=settings.batch_limit, queue_limit=settings.queue_limit
     )
@@ -97,6 +95,24 @@ def _open_registry(state: Path, reserved_names: list[str]) -> Registry:
             f"The state folder {state} cannot be made: {error.strerror}."
         ) from error
     return Registry(state / REGISTRY, reserved_names=reserved_names)
+
+
+def _create_executor(settings: Settings, model: ModelReference) -> Executor:
+    memory_bytes = settings.model_memory_mb * 2**20
+    if settings.dask_scheduler is None:
+        models = LoadedModels(memory_bytes)
+        models.get(model.folder)
+        return LocalExecutor(settings.threads, models)
+    try:
+        from bot.dask_cluster import Cluster
+        from bot.dask_executor import DaskExecutor
+    except ModuleNotFoundError as error:
+        missing = (
+            f"EXECUTOR needs {error.name}, which comes with charrnn's extra `dask`: "
+            "pip install '.[dask]' where charrnn was cloned."
+        )
+        raise SettingsError([missing]) from error
+    return DaskExecutor(Cluster(settings.dask_scheduler), memory_bytes)
 
 
 class Bot(commands.AutoShardedBot):

@@ -4,6 +4,7 @@ BotError
 ├── SettingsError    the environment or .env is wrong; raised at the start only
 ├── BusyError        too many requests are waiting
 ├── StoppingError    the bot is being stopped
+├── ExecutorError    the machines that write and train cannot be reached
 ├── CooldownError    this person asked a moment ago
 ├── NotYoursError    a button belongs to somebody else
 ├── NotAllowedError  something that the asker, the bot or its operator does not permit
@@ -46,6 +47,13 @@ class StoppingError(BotError):
 
     def __init__(self) -> None:
         super().__init__("I am being restarted. Try again in a minute.")
+
+
+class ExecutorError(BotError):
+    """The machines that write and train cannot be reached, or lose what they are given."""
+
+    def __init__(self) -> None:
+        super().__init__("The machines that write for me cannot be reached. Try again in a minute.")
 
 
 class CooldownError(BotError):

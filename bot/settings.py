@@ -28,6 +28,7 @@ class Settings:
     queue_limit: int = 256  # requests waiting
     threads: int = 2  # that write, a batch each
     model_memory_mb: int = 256  # for the models used last
+    dask_scheduler: str | None = None  # HOST:PORT; None: this machine writes and trains
     shard_ids: tuple[int, ...] = ()  # the shards of this process; none: all there are
     shard_count: int | None = None  # of all processes together; None: as many as Discord says
     state: Path = Path("state")  # the folder of the servers' models
@@ -101,6 +102,13 @@ def _address(value: str) -> str:
     return value.rstrip("/")
 
 
+def _scheduler(value: str) -> str:
+    parts = re.fullmatch(r"dask://(?P<host>[\w.-]+|\[[\da-fA-F:.]+\]):(?P<port>\d{1,5})/?", value)
+    if parts is None or not 1 <= int(parts["port"]) <= 65535:
+        raise ValueError(f"must be dask://HOST:PORT, a Dask scheduler's, not {value!r}.")
+    return f"{parts['host']}:{parts['port']}"
+
+
 def _shards(value: str) -> tuple[int, ...]:
     ids: set[int] = set()
     for part in value.split(","):
@@ -145,6 +153,7 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "QUEUE_LIMIT": ("queue_limit", _number(1, 100_000, int)),
     "THREADS": ("threads", _number(1, 256, int)),
     "MODEL_MEMORY_MB": ("model_memory_mb", _number(0, 2**20, int)),
+    "EXECUTOR": ("dask_scheduler", _scheduler),
     "SHARD_IDS": ("shard_ids", _shards),
     "SHARD_COUNT": ("shard_count", _number(1, 100_000, int)),
     "STATE": ("state", Path),

@@ -47,6 +47,8 @@ def test_layers_are_kept(path: Path):
         assert not imports(path) & {f"charrnn.{Path(name).stem}" for name in TRAINING | BENCHMARK}
     if path.name not in SQL:
         assert "sqlite3" not in packages(path)
+    if not path.name.startswith("dask_"):
+        assert not packages(path) & {"dask", "distributed"}
     if path.parent.name == "cogs":
         assert not packages(path) & {"numpy", "sqlite3", "pathlib", "os"}
     if path.parent.name in ("bot", "cogs") and path.name != "settings.py":
@@ -54,7 +56,7 @@ def test_layers_are_kept(path: Path):
         assert not attributes(path) & {"environ", "getenv"}
 
 
-def test_the_running_bot_has_no_tensorflow_in_it():
+def test_the_running_bot_has_no_tensorflow_in_it_and_no_dask():
     program = """
 import asyncio, sys, simcord
 from bot.client import create_bot
@@ -71,7 +73,7 @@ async def main():
 
 asyncio.run(main())
 assert "bot.cogs.generate" in sys.modules
-print(sorted({"tensorflow", "keras", "onnx", "h5py"} & set(sys.modules)))
+print(sorted({"tensorflow", "keras", "onnx", "h5py", "dask", "distributed"} & set(sys.modules)))
 """
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, encoding="utf-8", check=True

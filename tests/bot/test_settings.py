@@ -57,6 +57,10 @@ def test_a_file_in_another_encoding_is_named(tmp_path: Path):
         ("QUEUE_LIMIT", "0"),
         ("THREADS", "1e9"),
         ("PREVIEW_PORT", "70000"),
+        ("EXECUTOR", "local"),
+        ("EXECUTOR", "dask://scheduler"),
+        ("EXECUTOR", "tcp://scheduler:8786"),
+        ("EXECUTOR", "dask://scheduler:99999"),
         ("SHARD_IDS", "first"),
         ("SHARD_IDS", "3-1"),
         ("SHARD_IDS", "0,"),
@@ -68,6 +72,11 @@ def test_a_wrong_setting_is_named(name: str, value: str):
     with pytest.raises(SettingsError) as refusal:
         Settings.load({name: value}, NOWHERE)
     assert refusal.value.problems[0].startswith(f"{name} must be")
+
+
+@pytest.mark.parametrize("address", ["scheduler.example:8786", "10.0.0.7:1", "[fd00::7]:8786"])
+def test_a_scheduler_is_a_host_and_a_port(address: str):
+    assert Settings.load({"EXECUTOR": f"dask://{address}"}, NOWHERE).dask_scheduler == address
 
 
 @pytest.mark.parametrize(
