@@ -3,6 +3,7 @@
 pip install -c constraints.txt -e '.[bot]'
 python benchmarks/answers.py
 python benchmarks/answers.py --minutes 60            load for an hour, memory as it goes
+EXECUTOR=dask://127.0.0.1:8786 python benchmarks/answers.py     written by a cluster
 """
 
 import argparse
@@ -18,6 +19,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.discord_server import TOKEN, Asked, DiscordServer
 
 SEED = "To be, or not to be"
+
+
+def processor_s(pid: int) -> float:
+    """What a process has used so far, of one processor."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mb(pid: int) -> float:
@@ -57,10 +64,12 @@ async def hold(discord: DiscordServer, people: int, pid: int, minutes: float) ->
             print(f"{len(asked):,} answers, {resident_mb(pid):.0f} MB", flush=True)
 
     watching = asyncio.create_task(watch())
-    started = time.monotonic()
+    used_s, started = processor_s(pid), time.monotonic()
     await asyncio.gather(*(person(number) for number in range(1, people + 1)))
     watching.cancel()
     print(f"{len(asked) / (time.monotonic() - started):.0f} answers a second")
+    used_ms = (processor_s(pid) - used_s) * 1000 / len(asked)
+    print(f"{used_ms:.1f} ms of a processor for an answer, in the bot's process")
     report(f"{people} waiting at any time", asked)
 
 

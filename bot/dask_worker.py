@@ -67,10 +67,11 @@ def lacks(digest: str, dask_worker: Worker) -> bool:
 
 async def receive(digest: str, files: Files, dask_worker: Worker) -> None:
     """Keep the files of a model. Raises ModelError when they are not what `digest` says."""
-    await asyncio.to_thread(_keep, _models(dask_worker), digest, files)
+    await asyncio.to_thread(keep, _models(dask_worker), digest, files)
 
 
-def _keep(models: Path, digest: str, files: Files) -> None:
+def keep(models: Path, digest: str, files: Files, limit_bytes: int = STORED_LIMIT_BYTES) -> None:
+    """Keep a model in `models`, beside those used last, up to a limit. Raises ModelError."""
     if hashlib.sha256(files[store.CARD]).hexdigest() != digest:
         raise ModelError("The model that was sent is not the one that was announced.")
     with _receiving:
@@ -79,7 +80,7 @@ def _keep(models: Path, digest: str, files: Files) -> None:
         kept_bytes = 0
         for folder in sorted(models.iterdir(), key=lambda f: f.stat().st_mtime, reverse=True):
             kept_bytes += sum(file.stat().st_size for file in folder.iterdir())
-            if kept_bytes > STORED_LIMIT_BYTES and folder.name != digest:
+            if kept_bytes > limit_bytes and folder.name != digest:
                 shutil.rmtree(folder)
 
 

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,14 @@ from distributed import LocalCluster, Scheduler
 from bot.dask_cluster import Cluster
 from bot.dask_executor import DaskExecutor
 from bot.dask_run import LOST, DaskRun
-from bot.dask_worker import Start, attend, begin, receive, trainings
+from bot.dask_worker import Start, attend, begin, keep, receive, trainings
 from bot.errors import ExecutorError
 from bot.executor import ModelReference
 from bot.replies import Reply
 from bot.training_run import TrainingEnd, TrainingOrder, TrainingOutcome, TrainingRun
 from charrnn import store
 from charrnn.errors import ModelError
-from charrnn.generation import Prompt, generate
+from charrnn.generation import Generated, Prompt, generate
 from charrnn.store import Model
 from tests.bot.test_process import start as start_bot
 from tests.discord_server import DiscordServer
@@ -32,6 +32,7 @@ from tests.discord_server import DiscordServer
 DEADLINE_S = 60  # on a busy machine
 UNLIMITED = 2**40
 LONG = 50_000  # characters that take a worker some seconds
+PROMPTS = [Prompt("So be it", LONG, rng_seed=n) for n in range(2)]
 
 PRELUDE = """
 import json, shutil, signal, sys, time
@@ -102,27 +103,66 @@ async def test_the_texts_are_what_the_model_writes_and_it_is_sent_once(
     for _ in range(2):
         batches = await asyncio.gather(*(executor.write(reference, prompts) for _ in range(6)))
         assert batches == [expected] * 6
-    assert executor.workers == 2
+    await until(lambda: executor.workers == 2)
     assert len(cluster.sent()) == len(set(cluster.sent())) > 0
 
 
-async def test_a_worker_that_is_killed_in_mid_batch_costs_a_moment(
+@pytest.fixture
+async def interrupted(
     two_workers: LocalCluster, cluster: Listening, executor: DaskExecutor, stateful: Model
-):
-    reference, scheduler = ModelReference.of(stateful.folder), two_workers.scheduler
+) -> AsyncIterator[Callable[[], Awaitable[list[Generated]]]]:
+    """What comes of a batch whose worker is killed."""
+    scheduler = two_workers.scheduler
     assert isinstance(scheduler, Scheduler)
-    prompts = [Prompt("So be it", LONG, rng_seed=n) for n in range(2)]
-    await asyncio.gather(*(executor.write(reference, prompts) for _ in range(4)))
-    writing = asyncio.create_task(executor.write(reference, prompts))
-    busy = await until(lambda: [w.address for w in scheduler.workers.values() if w.processing])
-    pid = await cluster.run(busy[0], os.getpid)
-    await asyncio.sleep(0.2)
-    assert not writing.done()
-    os.kill(pid, signal.SIGKILL)
-    async with asyncio.timeout(DEADLINE_S):
-        assert await writing == generate(stateful, prompts)
-    assert busy[0] not in scheduler.workers
+
+    async def write() -> list[Generated]:
+        reference = ModelReference.of(stateful.folder)
+        await asyncio.gather(*(executor.write(reference, [Prompt("", 20)]) for _ in range(4)))
+        writing = asyncio.create_task(executor.write(reference, PROMPTS))
+        busy = await until(lambda: [w.address for w in scheduler.workers.values() if w.processing])
+        pid = await cluster.run(busy[0], os.getpid)
+        await asyncio.sleep(0.2)
+        assert not writing.done()
+        os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(DEADLINE_S):
+            await asyncio.wait([writing])
+        assert busy[0] not in scheduler.workers
+        return await writing
+
+    allowed = scheduler.allowed_failures
+    yield write
+    scheduler.allowed_failures = allowed
     await until(lambda: len(scheduler.workers) == 2)
+
+
+async def test_a_worker_that_is_killed_in_mid_batch_costs_a_moment(
+    interrupted: Callable[[], Awaitable[list[Generated]]], stateful: Model
+):
+    assert await interrupted() == generate(stateful, PROMPTS)
+
+
+async def test_a_batch_that_costs_more_workers_than_dask_allows_is_given_up(
+    interrupted: Callable[[], Awaitable[list[Generated]]], two_workers: LocalCluster
+):
+    two_workers.scheduler.allowed_failures = 0
+    with pytest.raises(ExecutorError):
+        await interrupted()
+
+
+def test_beyond_the_limit_the_model_not_used_for_longest_goes_from_a_worker(
+    stateful: Model, windowed: Model, tmp_path: Path
+):
+    def send(model: Model, limit_bytes: int) -> str:
+        digest = store.sha256(model.folder / store.CARD)
+        files = store.read_files(model.folder, only_to_write=True)
+        keep(tmp_path, digest, files, limit_bytes)
+        return digest
+
+    first, second = send(stateful, UNLIMITED), send(windowed, UNLIMITED)
+    assert {folder.name for folder in tmp_path.iterdir()} == {first, second}
+    os.utime(tmp_path / first, (1, 1))
+    send(windowed, limit_bytes=1)
+    assert [folder.name for folder in tmp_path.iterdir()] == [second]
 
 
 async def test_a_model_that_is_not_what_its_card_says_is_refused_by_the_worker(
