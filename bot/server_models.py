@@ -12,6 +12,7 @@ from bot.errors import NotFoundError, NotInUseError
 from bot.executor import ModelReference
 from bot.records import StoredModel, name_key
 from bot.registry import Registry
+from bot.training_run import curve_of
 
 NOT_IN_NAMES = re.compile(r"[^\w-]+")
 STEM_LIMIT = 24  # characters, which leave room for a number
@@ -93,7 +94,7 @@ class ServerModels:
         def delete() -> StoredModel:
             model = self._registry.delete(guild_id, model_id)
             shutil.rmtree(self.folder(model), ignore_errors=True)
-            self.curve(model).unlink(missing_ok=True)
+            curve_of(self.folder(model)).unlink(missing_ok=True)
             (self._state / "texts" / f"{model_id}.txt").unlink(missing_ok=True)
             return model
 
@@ -102,10 +103,10 @@ class ServerModels:
     def folder(self, model: StoredModel) -> Path:
         return self._state / model.folder
 
-    def curve(self, model: StoredModel) -> Path:
-        """The picture of its learning curve."""
-        folder = self.folder(model)
-        return folder.with_name(f"{folder.name}.png")
+    def curve(self, model: StoredModel) -> Path | None:
+        """The picture of its learning curve, if there is one."""
+        curve = curve_of(self.folder(model))
+        return curve if curve.is_file() else None
 
     async def _reference(self, model: StoredModel) -> ModelReference:
         reference = await asyncio.to_thread(ModelReference.of, self.folder(model))

@@ -42,7 +42,12 @@ class TrainingOrder:
     @property
     def curve(self) -> Path:
         """A picture of the learning curve, drawn after each epoch."""
-        return self.output.with_name(f"{self.output.name}.png")
+        return curve_of(self.output)
+
+
+def curve_of(model: Path) -> Path:
+    """Where the picture of a model's learning curve is, beside its folder."""
+    return model.with_name(f"{model.name}.png")
 
 
 class TrainingEnd(StrEnum):

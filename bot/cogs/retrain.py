@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
@@ -182,7 +181,8 @@ class Retrain(commands.Cog):
             if channel is not None:
                 raise NotAllowedError("Name a channel or a file, not both.")
             read = partial(_read_file, file)
-            return _Text(Path(file.filename).stem, {"source": f"the file {file.filename}"}, read)
+            stem = file.filename.rpartition(".")[0]
+            return _Text(stem, {"source": f"the file {file.filename}"}, read)
         if not self._channels_allowed:
             raise NotAllowedError(NO_CHANNELS)
         place = channel.resolve() if channel else interaction.channel
@@ -276,8 +276,7 @@ class Retrain(commands.Cog):
     def _files(self, status: Status) -> list[discord.File]:
         """The learning curve, where there is one."""
         if isinstance(status, Candidate):
-            curve = self._models.curve(status.model)
-            if curve.is_file():
+            if curve := self._models.curve(status.model):
                 return [discord.File(curve, PICTURE)]
         return []
 
