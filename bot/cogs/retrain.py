@@ -275,9 +275,8 @@ class Retrain(commands.Cog):
 
     def _files(self, status: Status) -> list[discord.File]:
         """The learning curve, where there is one."""
-        if isinstance(status, Candidate):
-            if curve := self._models.curve(status.model):
-                return [discord.File(curve, PICTURE)]
+        if isinstance(status, Candidate) and (curve := self._models.curve(status.model)):
+            return [discord.File(curve, PICTURE)]
         return []
 
 
