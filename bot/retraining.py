@@ -24,7 +24,7 @@ from bot.server_models import ServerModels
 from bot.statuses import Candidate, Ended, Learning, Queued, Reading, Ready, Status
 from bot.training_run import TrainingEnd, TrainingOrder, TrainingOutcome, TrainingRun
 from charrnn import store
-from charrnn.errors import CharRNNError
+from charrnn.errors import CharRNNError, CorpusError
 from charrnn.messages import Counts
 from charrnn.spec import FROM_A_BASE, fine_tuning
 
@@ -43,6 +43,7 @@ NOT_STARTED = "Train was not pressed within an hour, so the text is deleted. Use
 NOT_RESUMED = "It was not resumed within a week, so its text is deleted. Use /retrain again."
 OPTED_OUT = "Somebody whose messages it learnt from has opted out, so its text is deleted."
 BROKEN = "Something went wrong on my side while I was reading. Try again."
+DAMAGED = "A model, or the disk, is damaged; my log tells the operator more."
 STOPPED = "The training was stopped from outside."
 REMOVED = "I was removed from the server."
 
@@ -111,7 +112,7 @@ class Retraining:
             self._count(job.id, counts)
             self._statuses[job.id] = await self._ready(job, counts)
         except (BotError, CharRNNError) as error:
-            sentence = str(error)
+            sentence = _for_people(error)
             raise
         finally:
             status = self._statuses.get(job.id)
@@ -286,7 +287,7 @@ class Retraining:
         except RegistryError:
             raise
         except (BotError, CharRNNError, OSError) as error:
-            await self._fail(job, str(error))
+            await self._fail(job, _for_people(error))
 
     def _follow(self, job_id: int, events: Sequence[dict[str, Any]]) -> None:
         status = self._statuses.get(job_id)
@@ -311,8 +312,7 @@ class Retraining:
             try:
                 self._statuses[job_id] = await self._candidate(job, order)
             except (CharRNNError, LookupError) as error:
-                log.exception("The model of training %d is damaged.", job_id)
-                await self._fail(job, f"The training has made no model: {error}")
+                await self._fail(job, _for_people(error))
         elif await asyncio.to_thread(order.checkpoints.is_dir):
             sentence = outcome.sentence or STOPPED
             log.warning("Training %d of server %d broke off: %s", job_id, job.guild_id, sentence)
@@ -371,6 +371,15 @@ class Retraining:
 
     def _text(self, job: TrainingJob | StoredModel) -> Path:
         return self._state / "texts" / f"{job.id}.txt"
+
+
+def _for_people(error: Exception) -> str:
+    """What is said of `error` to people; where it speaks of the machine's files, they are in the
+    log."""
+    if isinstance(error, BotError | CorpusError):
+        return str(error)
+    log.error("A training could not go on: %s", error, exc_info=error)
+    return DAMAGED
 
 
 def _delete(paths: Iterable[Path]) -> None:

@@ -264,6 +264,35 @@ async def test_an_edit_that_fails_is_made_up_for(
     assert shown.title == "mine is ready"
 
 
+@pytest.mark.parametrize(
+    ("status", "code"), [(404, 10008), (404, 10003), (403, 50001), (403, 50013)]
+)
+async def test_where_progress_cannot_be_shown_the_training_goes_on(
+    world: World,
+    admin: simcord.MemberActor,
+    shown: Shown,
+    executor: FakeExecutor,
+    status: int,
+    code: int,
+):
+    run = await train(world, admin, shown, executor)
+    world.env.inject_error("PATCH", "/channels/*/messages/*", status=status, code=code, times=None)
+    run.finish()
+    await world.env.advance_time(EDIT_INTERVAL_S)
+    result = await world.bob.slash(world.channel, "write", seed="O", model="mine")
+    assert "mine says so" in result.response.content
+
+
+async def test_after_the_first_answer_nothing_depends_on_the_interactions_token(
+    world: World, admin: simcord.MemberActor, shown: Shown, executor: FakeExecutor
+):
+    run = await train(world, admin, shown, executor)
+    world.env.inject_error("PATCH", "/webhooks/*/messages/*", status=401, code=50027, times=None)
+    run.finish()
+    await world.env.advance_time(SOON_S)
+    assert shown.title == "mine is ready"
+
+
 async def test_a_restart_goes_on_where_the_bot_was(
     world: World,
     admin: simcord.MemberActor,

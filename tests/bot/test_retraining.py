@@ -8,9 +8,10 @@ import pytest
 from bot.errors import HistoryError, JobExistsError, JobStateError, NotFoundError, RegistryError
 from bot.records import JobState, TrainingJob
 from bot.registry import Registry
-from bot.retraining import OPTED_OUT, RESTARTED, Retraining
+from bot.retraining import DAMAGED, OPTED_OUT, RESTARTED, Retraining
 from bot.server_models import ServerModels
 from bot.statuses import Candidate, Ended, Learning, Queued, Ready, Sample
+from charrnn.errors import ModelError
 from charrnn.store import Model
 from tests.bot.guilds import ADMIN, ANN, BEN, CHANNEL, GLOBE, ROSE, SCORES
 from tests.bot.trainings import EPOCH, PROGRESS, FakeExecutor, FakeRun, reading, reference
@@ -222,7 +223,7 @@ async def test_a_model_that_is_no_good_is_not_given_to_the_server(
     run.finish()
     (run.order.output / "card.json").write_text("{}")
     await retraining.tick()
-    assert "made no model" in retraining.statuses()[job.id].sentence
+    assert retraining.statuses()[job.id].sentence == DAMAGED
     assert not registry.models(GLOBE)
 
 
@@ -238,6 +239,33 @@ async def test_a_base_that_was_deleted_meanwhile_is_named_as_the_reason(
     await retraining.start(GLOBE, job.id)
     await retraining.tick()
     assert retraining.statuses()[job.id].sentence == "This server has no such model."
+
+
+@pytest.mark.parametrize("when", ["before it is read", "before it trains"])
+async def test_a_damaged_base_ends_it_and_is_in_the_log(
+    retraining: Retraining,
+    executor: FakeExecutor,
+    registry: Registry,
+    state: Path,
+    caplog: pytest.LogCaptureFixture,
+    when: str,
+):
+    _, run = await learning(retraining, executor)
+    run.finish()
+    await retraining.tick()
+    job = (await retraining.create(GLOBE, ADMIN, CHANNEL, name="b", base="mine", source="s")).job
+    card = state / registry.models(GLOBE)[0].folder / "card.json"
+    if when == "before it is read":
+        card.write_text("{")
+        with pytest.raises(ModelError):
+            await retraining.prepare(job, reading())
+    else:
+        await retraining.prepare(job, reading())
+        card.write_text("{")
+        await retraining.start(GLOBE, job.id)
+        await retraining.tick()
+    assert retraining.statuses()[job.id].sentence == DAMAGED
+    assert str(card) in caplog.text
 
 
 async def test_what_cannot_be_written_down_is_tried_again(
