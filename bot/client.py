@@ -11,6 +11,7 @@ from yarl import URL
 
 from bot.answers import answer_error
 from bot.cogs.generate import Generate, ReplyButton
+from bot.cogs.models import ModelButton, Models
 from bot.cogs.retrain import Retrain, TrainingButton
 from bot.cooldown import Cooldown
 from bot.errors import RegistryError, SettingsError
@@ -145,7 +146,8 @@ class Bot(commands.AutoShardedBot):
         await self.add_cog(Generate(has.inference, has.shakespeare, has.models, has.cooldown))
         retrain = Retrain(self, has.retraining, has.models, channels_allowed=has.channels_allowed)
         await self.add_cog(retrain)
-        self.add_dynamic_items(ReplyButton, TrainingButton)
+        await self.add_cog(Models(has.models))
+        self.add_dynamic_items(ReplyButton, TrainingButton, ModelButton)
         if not self.shard_ids or 0 in self.shard_ids:
             await self.tree.sync()
 

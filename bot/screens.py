@@ -26,6 +26,7 @@ class Action(StrEnum):
     USE = "use"
     DISCARD = "discard"
     ROLL_BACK = "rollback"
+    AGAIN = "again"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def screen(status: Status) -> Screen:
             return _ready(status)
         case Queued(job, place):
             before = place - 1
-            text = "It is next." if not before else f"{_count(before, 'training')} before it."
+            text = "It is next." if not before else f"{counted(before, 'training')} before it."
             text = f"{_from(job)}\n\nWaiting for its turn. {text}"
             return Screen(_embed(f"Training {job.name}", text), (Action.CANCEL,))
         case Learning(job):
@@ -138,7 +139,7 @@ def _candidate(job: TrainingJob, model: StoredModel, samples: tuple[Sample, ...]
     embed = _embed(f"{model.name} is ready", f"{_from(job)}\n{text}", GOOD if better else BAD)
     embed.add_field(name="Loss on text held out", value=losses, inline=False)
     embed.add_field(name="Characters learnt from", value=f"{scores.characters:,}")
-    embed.add_field(name="Longest run copied", value=_count(scores.longest_copied, "character"))
+    embed.add_field(name="Longest run copied", value=counted(scores.longest_copied, "character"))
     for sample in samples:
         seed = escape(sample.seed)
         for name, written in ((base, sample.before), (escape(model.name), sample.after)):
@@ -151,5 +152,6 @@ def _candidate(job: TrainingJob, model: StoredModel, samples: tuple[Sample, ...]
     return Screen(embed, (Action.USE, Action.DISCARD))
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number of things, as people say it."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

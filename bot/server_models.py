@@ -70,15 +70,19 @@ class ServerModels:
         """One of the server's own. Raises NotFoundError."""
         return await asyncio.to_thread(self._registry.model_named, guild_id, name)
 
+    async def get(self, guild_id: int, model_id: int) -> StoredModel:
+        """The same by its id. Raises NotFoundError."""
+        return await asyncio.to_thread(self._registry.model, guild_id, model_id)
+
     async def use(self, guild_id: int, model_id: int) -> StoredModel:
         """Write with it from now on. Raises NotFoundError, and ModelError when it is damaged."""
-        await self._reference(await asyncio.to_thread(self._registry.model, guild_id, model_id))
+        await self._reference(await self.get(guild_id, model_id))
         return await asyncio.to_thread(self._registry.use, guild_id, model_id)
 
     async def roll_back(self, guild_id: int, model_id: int) -> ModelReference:
         """Write with what was in use before this model, and return that. Raises NotFoundError,
         and NotInUseError when the model is not in use."""
-        model = await asyncio.to_thread(self._registry.model, guild_id, model_id)
+        model = await self.get(guild_id, model_id)
         if not model.in_use:
             raise NotInUseError(model.name)
         await asyncio.to_thread(self._registry.roll_back, guild_id)

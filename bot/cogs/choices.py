@@ -1,5 +1,7 @@
 """What the commands about models share: who may use them, and which models there are to choose."""
 
+from collections.abc import Iterable
+
 import discord
 from discord import app_commands
 
@@ -21,7 +23,11 @@ def admitted(interaction: discord.Interaction) -> discord.Guild:
 async def model_choices(
     models: ServerModels, interaction: discord.Interaction, typed: str
 ) -> list[app_commands.Choice[str]]:
-    """The models whose names hold what was typed; no more than Discord shows."""
-    names = await models.names(interaction.guild_id)
-    fitting = [name for name in names if typed.casefold() in name.casefold()]
-    return [app_commands.Choice(name=name, value=name) for name in fitting[:SHOWN_CHOICES]]
+    """The models that a server may write with or train from."""
+    return fitting(await models.names(interaction.guild_id), typed)
+
+
+def fitting(names: Iterable[str], typed: str) -> list[app_commands.Choice[str]]:
+    """Those that hold what was typed; no more than Discord shows."""
+    found = [name for name in names if typed.casefold() in name.casefold()]
+    return [app_commands.Choice(name=name, value=name) for name in found[:SHOWN_CHOICES]]

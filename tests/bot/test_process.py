@@ -41,7 +41,8 @@ async def test_it_syncs_its_commands_answers_and_ends_when_asked(discord: Discor
     await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
     [synced] = [request for request in discord.requests if request.method == "PUT"]
     assert synced.path == f"applications/{APPLICATION_ID}/commands"
-    assert [command["name"] for command in synced.json] == ["shakespeare", "write", "retrain"]
+    names = [command["name"] for command in synced.json]
+    assert names == ["shakespeare", "write", "retrain", "models"]
     asked = await discord.slash("shakespeare", {"seed": "To be", "temperature": 0.9})
     await asyncio.wait_for(asked.answered, PATIENCE_S)
     reply = Reply.parse(asked.content)

@@ -1,0 +1,187 @@
+"""/models: which models a server has, and what can be done with each."""
+
+import re
+from enum import StrEnum
+from typing import Any, Self
+
+import discord
+from discord import app_commands, ui
+from discord.ext import commands
+
+from bot.answers import Answering
+from bot.cogs.choices import admitted, fitting
+from bot.listings import model_details, model_list
+from bot.packages import packed
+from bot.records import StoredModel
+from bot.replies import escape
+from bot.server_models import ServerModels
+
+NAME_LIMIT = 32  # characters
+
+COMPLETE = "All of {name}: `charrnn generate --model FOLDER` writes with it, once unpacked."
+PARTIAL = (
+    "What `charrnn generate --model FOLDER` needs to write with {name}, once unpacked: {names}. "
+    "model.keras, which training goes on from, does not fit into a message here; the bot's "
+    "operator can copy it from the state folder."
+)
+
+
+class Action(StrEnum):
+    """What the buttons do."""
+
+    USE = "use"
+    ROLL_BACK = "rollback"
+    RENAME = "rename"
+    DELETE = "delete"  # ask whether it is meant
+    CONFIRM = "confirm"
+    DOWNLOAD = "download"
+
+
+LABELS = {
+    Action.USE: ("Use it", discord.ButtonStyle.success),
+    Action.ROLL_BACK: ("Roll back", discord.ButtonStyle.secondary),
+    Action.RENAME: ("Rename", discord.ButtonStyle.secondary),
+    Action.DELETE: ("Delete", discord.ButtonStyle.danger),
+    Action.CONFIRM: ("Delete for good", discord.ButtonStyle.danger),
+    Action.DOWNLOAD: ("Download", discord.ButtonStyle.secondary),
+}
+
+
+class Models(commands.Cog):
+    """Shows a server its models, and does with them what its admins say."""
+
+    def __init__(self, models: ServerModels):
+        self._models = models
+
+    @app_commands.command(description="The models of this server, and what can be done with them.")
+    @app_commands.describe(name="One of them, to use, rename, delete or download it.")
+    @app_commands.guild_only()
+    @app_commands.default_permissions(manage_guild=True)
+    async def models(self, interaction: discord.Interaction, name: str | None = None) -> None:
+        async with Answering(interaction):
+            guild = admitted(interaction)
+            await interaction.response.defer(thinking=True, ephemeral=True)
+            if name is None:
+                models = await self._models.all(guild.id)
+                embed = model_list(models, self._models.shared[0])
+                await interaction.edit_original_response(embed=embed)
+            else:
+                await _show(interaction, await self._models.stored(guild.id, name))
+
+    @models.autocomplete("name")
+    async def _names(
+        self, interaction: discord.Interaction, typed: str
+    ) -> list[app_commands.Choice[str]]:
+        own = await self._models.all(interaction.guild_id) if interaction.guild_id else ()
+        return fitting([model.name for model in reversed(own)], typed)
+
+    async def press(self, interaction: discord.Interaction, action: Action, model_id: int) -> None:
+        """Do what a button says with a model of the server that it was pressed in."""
+        async with Answering(interaction):
+            guild = admitted(interaction)
+            match action:
+                case Action.USE:
+                    await interaction.response.defer()
+                    await _show(interaction, await self._models.use(guild.id, model_id))
+                case Action.ROLL_BACK:
+                    await interaction.response.defer()
+                    again = await self._models.roll_back(guild.id, model_id)
+                    await _show(interaction, await self._models.get(guild.id, model_id))
+                    await _say(interaction, f"{escape(again.name)} is in use again.")
+                case Action.RENAME:
+                    await interaction.response.send_modal(_NewName(self, model_id))
+                case Action.DELETE:
+                    await interaction.response.defer(thinking=True, ephemeral=True)
+                    model = await self._models.get(guild.id, model_id)
+                    await interaction.edit_original_response(
+                        content=_question(model), view=_buttons(model_id, Action.CONFIRM)
+                    )
+                case Action.CONFIRM:
+                    await interaction.response.defer()
+                    model = await self._models.delete(guild.id, model_id)
+                    sentence = f"{escape(model.name)} is deleted."
+                    await interaction.edit_original_response(content=sentence, view=None)
+                case Action.DOWNLOAD:
+                    await interaction.response.defer(thinking=True, ephemeral=True)
+                    await self._hand_over(interaction, guild, model_id)
+
+    async def rename(self, interaction: discord.Interaction, model_id: int, name: str) -> None:
+        """Somebody has filled in a model's new name."""
+        async with Answering(interaction):
+            guild = admitted(interaction)
+            await interaction.response.defer()
+            await _show(interaction, await self._models.rename(guild.id, model_id, name))
+
+    async def _hand_over(
+        self, interaction: discord.Interaction, guild: discord.Guild, model_id: int
+    ) -> None:
+        model = await self._models.get(guild.id, model_id)
+        async with packed(self._models.folder(model), guild.filesize_limit) as package:
+            sentence = (COMPLETE if package.complete else PARTIAL).format(
+                name=escape(model.name), names=", ".join(package.names)
+            )
+            file = discord.File(package.file, f"{model.name}.zip")
+            await interaction.edit_original_response(content=sentence, attachments=[file])
+
+
+class ModelButton(
+    ui.DynamicItem[ui.Button[Any]],
+    template=rf"model:(?P<action>{'|'.join(Action)}):(?P<model>\d+)",
+):
+    """A button that says in its id what it does with which model."""
+
+    def __init__(self, action: Action, model_id: int):
+        self._action = action
+        self._model_id = model_id
+        label, style = LABELS[action]
+        super().__init__(
+            ui.Button(label=label, style=style, custom_id=f"model:{action}:{model_id}")
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str]
+    ) -> Self:
+        del interaction, item  # all that matters is in the id
+        return cls(Action(match["action"]), int(match["model"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        await interaction.client.get_cog(Models.__cog_name__).press(
+            interaction, self._action, self._model_id
+        )
+
+
+class _NewName(ui.Modal, title="Rename"):
+    name: ui.TextInput[Any] = ui.TextInput(
+        label="New name", custom_id="name", max_length=NAME_LIMIT
+    )
+
+    def __init__(self, cog: Models, model_id: int):
+        super().__init__()
+        self._cog = cog
+        self._model_id = model_id
+
+    async def on_submit(self, interaction: discord.Interaction) -> None:
+        await self._cog.rename(interaction, self._model_id, self.name.value)
+
+
+async def _show(interaction: discord.Interaction, model: StoredModel) -> None:
+    use = Action.ROLL_BACK if model.in_use else Action.USE
+    view = _buttons(model.id, use, Action.RENAME, Action.DOWNLOAD, Action.DELETE)
+    await interaction.edit_original_response(embed=model_details(model), view=view)
+
+
+async def _say(interaction: discord.Interaction, sentence: str) -> None:
+    await interaction.followup.send(sentence, ephemeral=True)
+
+
+def _question(model: StoredModel) -> str:
+    falls_back = " /write then writes with what was in use before." if model.in_use else ""
+    return f"Delete {escape(model.name)}? It cannot be brought back.{falls_back}"
+
+
+def _buttons(model_id: int, *actions: Action) -> ui.View:
+    view = ui.View(timeout=None)
+    for action in actions:
+        view.add_item(ModelButton(action, model_id))
+    return view
