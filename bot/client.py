@@ -12,6 +12,7 @@ from yarl import URL
 from bot.answers import answer_error
 from bot.cogs.generate import Generate, ReplyButton
 from bot.cogs.models import ModelButton, Models
+from bot.cogs.privacy import Privacy, PrivacyButton
 from bot.cogs.retrain import Retrain, TrainingButton
 from bot.cooldown import Cooldown
 from bot.errors import RegistryError, SettingsError
@@ -52,6 +53,7 @@ class Services:
     shakespeare: ModelReference  # what /shakespeare writes with
     channels_allowed: bool = False  # to be learnt from
     shutdown_grace_s: float = 20.0  # for trainings to write a checkpoint
+    forget_after_days: float = 30  # a server that has removed the bot
 
 
 def create_bot(settings: Settings) -> "Bot":
@@ -84,6 +86,7 @@ def create_bot(settings: Settings) -> "Bot":
         shakespeare,
         settings.train_on_channels,
         settings.shutdown_grace_s,
+        settings.forget_after_days,
     )
     return Bot(services, shard_ids=settings.shard_ids, shard_count=settings.shard_count)
 
@@ -147,7 +150,11 @@ class Bot(commands.AutoShardedBot):
         retrain = Retrain(self, has.retraining, has.models, channels_allowed=has.channels_allowed)
         await self.add_cog(retrain)
         await self.add_cog(Models(has.models))
-        self.add_dynamic_items(ReplyButton, TrainingButton, ModelButton)
+        privacy = Privacy(
+            self, has.registry, has.retraining, forget_after_days=has.forget_after_days
+        )
+        await self.add_cog(privacy)
+        self.add_dynamic_items(ReplyButton, TrainingButton, ModelButton, PrivacyButton)
         if not self.shard_ids or 0 in self.shard_ids:
             await self.tree.sync()
 

@@ -66,12 +66,10 @@ class CooldownError(BotError):
 
 
 class NotYoursError(BotError):
-    """The button is for the person who asked."""
+    """The button is for the person who asked. `instead`: what others can do."""
 
-    def __init__(self, owner_id: int):
-        super().__init__(
-            f"These buttons are <@{owner_id}>'s. Ask for a text of your own with /shakespeare."
-        )
+    def __init__(self, owner_id: int, instead: str):
+        super().__init__(f"These buttons are <@{owner_id}>'s. {instead}")
         self.owner_id = owner_id
 
 

@@ -43,7 +43,7 @@ def model_list(models: Sequence[StoredModel], default: str) -> discord.Embed:
 def model_details(model: StoredModel) -> discord.Embed:
     """One model, with all that is known of it."""
     state = "In use: /write writes with it." if model.in_use else "Not in use."
-    text = f"From {model.source}, starting from {escape(model.base)}.\n{state}"
+    text = f"From {escape(model.source)}, starting from {escape(model.base)}.\n{state}"
     embed = discord.Embed(title=escape(model.name), description=text, colour=NEUTRAL)
     embed.add_field(name="Made", value=day(model.created_at))
     embed.add_field(name="Size", value=megabytes(model.size_bytes))

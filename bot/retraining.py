@@ -9,6 +9,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 from bot.candidates import compare, measured
 from bot.errors import BotError, HistoryError, JobStateError, RegistryError
 from bot.executor import Executor
-from bot.records import JobState, StoredModel, TrainingJob
+from bot.records import JobState, KeptAbout, StoredModel, TrainingJob
 from bot.registry import Registry
 from bot.server_models import ServerModels
 from bot.statuses import Candidate, Ended, Learning, Queued, Reading, Ready, Status
@@ -81,6 +82,11 @@ class Retraining:
         self._runs: dict[int, tuple[TrainingOrder, TrainingRun]] = {}
         self._speed = FIRST_GUESS  # characters a second
         self._closing = False
+
+    @property
+    def keeps_texts(self) -> bool:
+        """Whether a text is kept when its model has been made."""
+        return self._keep_texts
 
     def statuses(self) -> dict[int, Status]:
         """How the trainings are that are under way, or have ended since the start; by job."""
@@ -173,6 +179,10 @@ class Retraining:
         if job.id in self._statuses:
             self._statuses[job.id] = replace(self._statuses[job.id], job=job)
 
+    async def job(self, guild_id: int, job_id: int) -> TrainingJob:
+        """A training, whether under way or over."""
+        return await self._call(self._registry.job, guild_id, job_id)
+
     async def active(self, guild_id: int) -> Status | None:
         """What a guild's training is at, if there is one that is not over."""
         for job in await self._call(self._registry.unfinished):
@@ -216,23 +226,31 @@ class Retraining:
             elif job.ended_at is not None and now - job.ended_at > INTERRUPTED_LIMIT_S:
                 await self._give_up(job, NOT_RESUMED)
 
-    async def without(self, user_id: int) -> tuple[StoredModel, ...]:
-        """Somebody has opted out: end the trainings that hold their texts, delete texts kept of
-        theirs, and return the models that have learnt from them."""
+    async def kept_about(self, user_id: int) -> KeptAbout:
+        """What a person is told who asks; their texts may also wait for Train."""
         kept = await self._call(self._registry.kept_about, user_id)
         ready = (status for status in self._statuses.values() if isinstance(status, Ready))
         waiting = (status.job for status in ready if str(user_id) in status.counts.authors)
-        for job in (*kept.learning, *waiting):
-            await self._give_up(job, OPTED_OUT)
-        for model in kept.models:
+        return replace(kept, learning=(*kept.learning, *waiting))
+
+    async def without(self, user_id: int) -> tuple[StoredModel, ...]:
+        """Somebody has opted out: end the trainings that hold their texts, delete texts kept of
+        theirs, and return the models that have learnt from them."""
+        await self._end((await self.kept_about(user_id)).learning, OPTED_OUT)
+        # Asked again, since one of them may have made its model meanwhile.
+        models = (await self._call(self._registry.kept_about, user_id)).models
+        for model in models:
             self._text(model).unlink(missing_ok=True)
-        return kept.models
+        return models
+
+    async def leave_guild(self, guild_id: int) -> None:
+        """The bot was removed from a guild: end its training."""
+        unfinished = await self._call(self._registry.unfinished)
+        await self._end((job for job in unfinished if job.guild_id == guild_id), REMOVED)
 
     async def forget_guild(self, guild_id: int) -> None:
         """Delete a guild's trainings, models and texts."""
-        for job in await self._call(self._registry.unfinished):
-            if job.guild_id == guild_id:
-                await self._give_up(job, REMOVED)
+        await self.leave_guild(guild_id)
         for model in await self._call(self._registry.models, guild_id):
             self._text(model).unlink(missing_ok=True)
         folder = await self._call(self._registry.forget_guild, guild_id)
@@ -337,6 +355,11 @@ class Retraining:
         failed = await self._call(self._registry.fail, job.guild_id, job.id, sentence)
         self._statuses[job.id] = Ended(failed, sentence)
         await self._clean(job)
+
+    async def _end(self, jobs: Iterable[TrainingJob], sentence: str) -> None:
+        for job in jobs:
+            with suppress(JobStateError):  # it has ended meanwhile
+                await self._give_up(job, sentence)
 
     async def _give_up(self, job: TrainingJob, sentence: str) -> None:
         cancelled = await self._call(self._registry.cancel, job.guild_id, job.id)

@@ -107,7 +107,7 @@ class Generate(commands.Cog):
         """Do what a button says with the reply it stands under."""
         async with Answering(interaction):
             if interaction.user.id != owner:
-                raise NotYoursError(owner)
+                raise NotYoursError(owner, "Ask for a text of your own with /shakespeare.")
             self._admit(interaction)
             message = interaction.message
             assert message is not None  # buttons stand under messages

@@ -40,6 +40,7 @@ LABELS = {
     Action.USE: ("Use it", discord.ButtonStyle.success),
     Action.DISCARD: ("Discard", discord.ButtonStyle.danger),
     Action.ROLL_BACK: ("Roll back", discord.ButtonStyle.secondary),
+    Action.AGAIN: ("Retrain without them", discord.ButtonStyle.primary),
 }
 # What the bot needs to show a training.
 NEEDED = ("view_channel", "send_messages", "embed_links", "attach_files")
@@ -48,6 +49,11 @@ NO_CHANNELS = (
     "This bot does not learn from channels: Discord's Developer Policy forbids it without "
     "Discord's permission, and the bot's operator has not switched it on. Upload what it is to "
     "learn from as `file`: a .txt, or a channel as DiscordChatExporter writes it to .json."
+)
+
+FILE_AGAIN = (
+    "It learnt from a file, which is deleted. Upload it again with /retrain: I leave out the "
+    "messages of everybody who has opted out."
 )
 
 
@@ -115,25 +121,7 @@ class Retrain(commands.Cog):
             _check_permissions(interaction.app_permissions)
             text = self._text(interaction, channel, messages, days, file)
             await interaction.response.defer(thinking=True)
-            status = await self._retraining.active(guild.id)
-            if status is not None:  # show what there is
-                await self._show_here(interaction, status)
-                return
-            status = await self._retraining.create(
-                guild.id,
-                interaction.user.id,
-                interaction.channel_id or 0,
-                name=name or await self._models.free_name(guild.id, text.name),
-                base=base or self._models.shared[0],
-                **text.described,
-            )
-            await self._show_here(interaction, status)
-            self._watch_on()
-            try:
-                await self._retraining.prepare(status.job, text.read)
-            except (BotError, CharRNNError) as error:
-                log.info("Training %d was not prepared: %s", status.job.id, error)
-            await self._refresh(status.job.id, at_once=True)
+            await self._prepare(interaction, guild, text, base, name)
 
     @retrain.autocomplete("base")
     async def _bases(
@@ -145,6 +133,9 @@ class Retrain(commands.Cog):
         """Do what a button under a training says."""
         async with Answering(interaction):
             guild = admitted(interaction)
+            if action is Action.AGAIN:
+                await self._again(interaction, guild, job_id)
+                return
             await interaction.response.defer()
             match action:
                 case Action.TRAIN:
@@ -168,6 +159,55 @@ class Retrain(commands.Cog):
                     await _caption(interaction, job_id, "Discarded.")
             await self._refresh(job_id, at_once=True)
 
+    async def _prepare(
+        self,
+        interaction: discord.Interaction,
+        guild: discord.Guild,
+        text: _Text,
+        base: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Get a training ready for Train, and show it in the answer to `interaction`."""
+        status = await self._retraining.active(guild.id)
+        if status is not None:  # show what there is
+            await self._show_here(interaction, status)
+            return
+        status = await self._retraining.create(
+            guild.id,
+            interaction.user.id,
+            interaction.channel_id or 0,
+            name=name or await self._models.free_name(guild.id, text.name),
+            base=base or self._models.shared[0],
+            **text.described,
+        )
+        await self._show_here(interaction, status)
+        self._watch_on()
+        try:
+            await self._retraining.prepare(status.job, text.read)
+        except (BotError, CharRNNError) as error:
+            log.info("Training %d was not prepared: %s", status.job.id, error)
+        await self._refresh(status.job.id, at_once=True)
+
+    async def _again(
+        self, interaction: discord.Interaction, guild: discord.Guild, job_id: int
+    ) -> None:
+        """Begin anew what a model came of, now without those who have opted out."""
+        _check_permissions(interaction.app_permissions)
+        await interaction.response.defer(thinking=True)
+        job = await self._retraining.job(guild.id, job_id)
+        if job.source_channel_id is None:
+            raise NotAllowedError(FILE_AGAIN)
+        place = guild.get_channel_or_thread(job.source_channel_id)
+        named = f"<#{job.source_channel_id}>"
+        assert isinstance(interaction.user, discord.Member)  # in a server
+        theirs = place.permissions_for(interaction.user) if place else discord.Permissions.none()
+        messages = job.source_messages or DEFAULT_MESSAGES
+        text = self._channel_text(place, named, theirs, messages, job.source_days)
+        # A model of the server's may have learnt from them too, so not from `job.base`.
+        base = job.base if job.base in self._models.shared else None
+        name = await self._models.free_name(guild.id, job.name)
+        await self._prepare(interaction, guild, text, base, name)
+
     def _text(
         self,
         interaction: discord.Interaction,
@@ -183,14 +223,27 @@ class Retrain(commands.Cog):
             read = partial(_read_file, file)
             stem = file.filename.rpartition(".")[0]
             return _Text(stem, {"source": f"the file {file.filename}"}, read)
+        if channel is None:
+            place, named, theirs = interaction.channel, "this channel", interaction.permissions
+        else:
+            place, named, theirs = channel.resolve(), channel.mention, channel.permissions
+        return self._channel_text(place, named, theirs, messages, days)
+
+    def _channel_text(
+        self,
+        place: object,
+        named: str,
+        theirs: discord.Permissions,
+        messages: int,
+        days: int | None,
+    ) -> _Text:
+        """For somebody who has `theirs` there. Raises NotAllowedError and HistoryError."""
         if not self._channels_allowed:
             raise NotAllowedError(NO_CHANNELS)
-        place = channel.resolve() if channel else interaction.channel
-        theirs = channel.permissions if channel else interaction.permissions
         if not isinstance(place, history.Channel):
             raise NotAllowedError(
-                f"I cannot see {channel.mention if channel else 'this channel'}. Give my role View "
-                "Channel and Read Message History there, or name another channel."
+                f"I cannot see {named}. Give my role View Channel and Read Message History there, "
+                "or name another channel to /retrain."
             )
         if not (theirs.view_channel and theirs.read_message_history):
             raise NotAllowedError(f"You may not read {place.mention} yourself.")

@@ -42,7 +42,7 @@ async def test_it_syncs_its_commands_answers_and_ends_when_asked(discord: Discor
     [synced] = [request for request in discord.requests if request.method == "PUT"]
     assert synced.path == f"applications/{APPLICATION_ID}/commands"
     names = [command["name"] for command in synced.json]
-    assert names == ["shakespeare", "write", "retrain", "models"]
+    assert names == ["shakespeare", "write", "retrain", "models", "privacy"]
     asked = await discord.slash("shakespeare", {"seed": "To be", "temperature": 0.9})
     await asyncio.wait_for(asked.answered, PATIENCE_S)
     reply = Reply.parse(asked.content)

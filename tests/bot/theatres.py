@@ -32,7 +32,7 @@ class Theatre:
             self.channel.id,
             name=name,
             base="chat",
-            source="the file a.json" if file else self.channel.mention,
+            source="the file a.json" if file else "#general, the newest 10,000 messages",
             source_channel_id=None if file else self.channel.id,
             source_messages=None if file else 10_000,
         )

@@ -1,0 +1,252 @@
+"""/privacy: what is kept about a person, and how to opt out; and the servers that left the bot."""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from io import BytesIO
+from typing import Any, Self
+
+import aiohttp
+import discord
+from discord import app_commands, ui
+from discord.ext import commands, tasks
+
+from bot.answers import Answering
+from bot.cogs.models import Action as ModelAction
+from bot.cogs.models import ModelButton
+from bot.cogs.retrain import TrainingButton
+from bot.errors import BotError, NotYoursError
+from bot.listings import EMBED_LIMIT, day, kept_file, kept_text
+from bot.records import StoredModel, TrainingJob
+from bot.registry import Registry
+from bot.replies import escape
+from bot.retraining import Retraining
+from bot.screens import NEUTRAL, counted
+from bot.screens import Action as TrainingAction
+
+log = logging.getLogger(__name__)
+
+DAY_S = 86_400
+
+STILL_THERE = (
+    "Somebody whose messages **{name}**, made on {day}, learnt from has opted out. A model cannot "
+    "forget a part of what it has learnt, so it holds that until you delete it. "
+)
+FROM_A_CHANNEL = (
+    "**Retrain without them** starts the same training again, without what they wrote; delete "
+    "{name} once you have the new one."
+)
+FROM_A_FILE = (
+    "It learnt from a file, which I do not keep. Upload that again with /retrain: I leave out what "
+    "they wrote. Delete {name} once you have the new one."
+)
+OUT = "You have opted out: from now on nothing learns from what you write."
+IN = "You have opted in again: the models of servers may learn from what you write there."
+
+
+class Action(StrEnum):
+    """What the buttons do."""
+
+    OPT_OUT = "optout"
+    OPT_IN = "optin"
+
+
+LABELS = {
+    Action.OPT_OUT: ("Opt out", discord.ButtonStyle.danger),
+    Action.OPT_IN: ("Opt in", discord.ButtonStyle.secondary),
+}
+
+
+class Privacy(commands.Cog):
+    """Tells people what is kept about them, and forgets what is not to be kept."""
+
+    def __init__(
+        self,
+        bot: commands.AutoShardedBot,
+        registry: Registry,
+        retraining: Retraining,
+        *,
+        forget_after_days: float,  # a server that has removed the bot
+        clock: Callable[[], float] = time.time,
+    ):
+        self._bot = bot
+        self._registry = registry
+        self._retraining = retraining
+        self._forget_after_s = int(forget_after_days * DAY_S)
+        self._clock = clock
+        self._told: set[tuple[int, int]] = set()  # of which person's opting out, for which model
+
+    async def cog_unload(self) -> None:
+        self._forget.cancel()
+
+    @app_commands.command(description="What I keep about you, and how to opt out of it.")
+    async def privacy(self, interaction: discord.Interaction) -> None:
+        async with Answering(interaction):
+            await interaction.response.defer(thinking=True, ephemeral=True)
+            await self._show(interaction)
+
+    async def press(self, interaction: discord.Interaction, action: Action, owner: int) -> None:
+        """Do what a button under /privacy says."""
+        async with Answering(interaction):
+            if interaction.user.id != owner:
+                raise NotYoursError(owner, "Use /privacy yourself.")
+            await interaction.response.defer()
+            if action is Action.OPT_OUT:
+                await asyncio.to_thread(self._registry.opt_out, owner)
+                models = await self._retraining.without(owner)
+                sentence = f"{OUT} {await self._tell_admins(owner, models)}"
+            else:
+                await asyncio.to_thread(self._registry.opt_in, owner)
+                sentence = IN
+            await self._show(interaction, sentence)
+
+    async def _show(self, interaction: discord.Interaction, sentence: str | None = None) -> None:
+        person = interaction.user.id
+        kept = await self._retraining.kept_about(person)
+        texts_kept = self._retraining.keeps_texts
+        text = kept_text(kept, self._server_name, texts_kept=texts_kept)
+        files = []
+        if len(text) > EMBED_LIMIT:
+            whole = kept_file(kept, self._server_name, texts_kept=texts_kept)
+            files = [discord.File(BytesIO(whole.encode()), "kept.txt")]
+            text = "It is more than fits in here: see the file."
+        action = Action.OPT_OUT if kept.opted_out_at is None else Action.OPT_IN
+        view = ui.View(timeout=None)
+        view.add_item(PrivacyButton(action, person))
+        embed = discord.Embed(title="What I keep about you", description=text, colour=NEUTRAL)
+        await interaction.edit_original_response(
+            content=sentence, embed=embed, view=view, attachments=files
+        )
+
+    def _server_name(self, guild_id: int) -> str:
+        guild = self._bot.get_guild(guild_id)
+        return guild.name if guild else f"Server {guild_id}"
+
+    async def _tell_admins(self, person: int, models: Sequence[StoredModel]) -> str:
+        """Tell the servers whose models hold what somebody wrote; return a sentence on that."""
+        if not models:
+            return "No model has learnt from you."
+        for model in models:
+            if (person, model.id) not in self._told and await self._tell(model):
+                self._told.add((person, model.id))
+        missed = {model.guild_id for model in models if (person, model.id) not in self._told}
+        told = {model.guild_id for model in models} - missed
+        sentence = (
+            f"{counted(len(models), 'model')} learnt from you before; a model cannot forget a part "
+            f"of that. I have told the admins of {counted(len(told), 'server')}, who can train it "
+            "again without you."
+        )
+        if missed:
+            sentence += f" Those of {counted(len(missed), 'server')} I could not reach."
+        return sentence
+
+    async def _tell(self, model: StoredModel) -> bool:
+        """Tell a server's admins, never whose messages they were; whether that was possible."""
+        job = await self._retraining.job(model.guild_id, model.id)
+        text = STILL_THERE + (FROM_A_FILE if job.source_channel_id is None else FROM_A_CHANNEL)
+        text = text.format(name=escape(model.name), day=day(model.created_at))
+        for channel in self._channels(job):
+            try:
+                await channel.send(text, view=_admin_buttons(job))
+            except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+                log.warning("Channel %d of server %d: %s", channel.id, model.guild_id, error)
+            else:
+                return True
+        log.warning(
+            "Model %d of server %d holds what somebody wrote who has opted out, and its admins "
+            "could not be told. Tell them.",
+            model.id,
+            model.guild_id,
+        )
+        return False
+
+    def _channels(self, job: TrainingJob) -> list[discord.PartialMessageable | discord.TextChannel]:
+        """Where a server's admins may be told: where the training was shown, or else where
+        Discord itself tells them things."""
+        shown_in = self._bot.get_partial_messageable(job.channel_id, guild_id=job.guild_id)
+        guild = self._bot.get_guild(job.guild_id)
+        system = guild.system_channel if guild else None
+        return [shown_in, system] if system and system.id != shown_in.id else [shown_in]
+
+    @commands.Cog.listener()
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        await asyncio.to_thread(self._registry.mark_present, guild.id)
+
+    @commands.Cog.listener()
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        # Not called for a server that is unavailable for a while.
+        await asyncio.to_thread(self._registry.mark_removed, guild.id)
+        await self._retraining.leave_guild(guild.id)
+
+    @commands.Cog.listener()
+    async def on_ready(self) -> None:
+        if not self._forget.is_running():
+            self._forget.start()
+
+    @tasks.loop(hours=24)
+    async def _forget(self) -> None:
+        """Delete what has been kept long enough."""
+        try:
+            for guild_id in await asyncio.to_thread(self._mark):
+                await self._retraining.leave_guild(guild_id)
+            grace_s = self._forget_after_s
+            for guild_id in await asyncio.to_thread(self._registry.guilds_to_forget, grace_s):
+                if self._serves(guild_id):
+                    log.info("Server %d has removed me; what I kept of it is deleted.", guild_id)
+                    await self._retraining.forget_guild(guild_id)
+            await self._retraining.expire(self._clock())
+        except (BotError, OSError) as error:
+            log.warning("Not all that is due was deleted; the rest is tomorrow: %s", error)
+
+    def _mark(self) -> list[int]:
+        """Note which servers have removed the bot, and which have not; return those that have,
+        perhaps while the bot was not there to be told."""
+        here = {guild.id for guild in self._bot.guilds}  # those unavailable are among them
+        served = [guild_id for guild_id in self._registry.guilds() if self._serves(guild_id)]
+        for guild_id in here.intersection(served):
+            self._registry.mark_present(guild_id)
+        gone = [guild_id for guild_id in served if guild_id not in here]
+        for guild_id in gone:
+            self._registry.mark_removed(guild_id)
+        return gone
+
+    def _serves(self, guild_id: int) -> bool:
+        """Whether a server is one of this process's, not of another's."""
+        ids = self._bot.shard_ids
+        return ids is None or (guild_id >> 22) % (self._bot.shard_count or 1) in ids
+
+
+class PrivacyButton(
+    ui.DynamicItem[ui.Button[Any]],
+    template=rf"privacy:(?P<action>{'|'.join(Action)}):(?P<owner>\d+)",
+):
+    """A button that says in its id what it does and for whom."""
+
+    def __init__(self, action: Action, owner: int):
+        self._action = action
+        self._owner = owner
+        label, style = LABELS[action]
+        super().__init__(ui.Button(label=label, style=style, custom_id=f"privacy:{action}:{owner}"))
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str]
+    ) -> Self:
+        del interaction, item  # all that matters is in the id
+        return cls(Action(match["action"]), int(match["owner"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        await interaction.client.get_cog(Privacy.__cog_name__).press(
+            interaction, self._action, self._owner
+        )
+
+
+def _admin_buttons(job: TrainingJob) -> ui.View:
+    view = ui.View(timeout=None)
+    if job.source_channel_id is not None:
+        view.add_item(TrainingButton(TrainingAction.AGAIN, job.id))
+    view.add_item(ModelButton(ModelAction.DELETE, job.id))
+    return view
