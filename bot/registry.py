@@ -169,6 +169,17 @@ class Registry:
                 return model
         raise NotFoundError("model")
 
+    def learnt_from(self, guild_id: int, name: str) -> frozenset[int]:
+        """The ids of those whose texts the guild's model of a name has learnt from; none where it
+        has no such model, as of those that it came with."""
+        try:
+            model = self.model_named(guild_id, name)
+        except NotFoundError:
+            return frozenset()
+        with self._database.reading() as db:
+            query = "SELECT user_id FROM authors WHERE id = ?"
+            return frozenset(row[0] for row in db.execute(query, (model.id,)))
+
     def model_in_use(self, guild_id: int) -> StoredModel | None:
         """None stands for the default."""
         with self._database.reading() as db:

@@ -43,6 +43,9 @@ RESTARTED = "I was restarted before Train was pressed, so the text is gone. Use 
 NOT_STARTED = "Train was not pressed within an hour, so the text is deleted. Use /retrain again."
 NOT_RESUMED = "It was not resumed within a week, so its text is deleted. Use /retrain again."
 OPTED_OUT = "Somebody whose messages it learnt from has opted out, so its text is deleted."
+BASE_OPTED_OUT = (
+    "That base has learnt from somebody who has opted out. Choose another one, such as chat."
+)
 BROKEN = "Something went wrong on my side while I was reading. Try again."
 DAMAGED = "A model, or the disk, is damaged; my log tells the operator more."
 STOPPED = "The training was stopped from outside."
@@ -98,8 +101,12 @@ class Retraining:
 
     async def create(self, guild_id: int, admin_id: int, channel_id: int, **asked: Any) -> Reading:
         """A new training, as `Registry.create_job` takes it. Raises JobExistsError,
-        ModelNameError, and NotFoundError when there is no such base."""
+        ModelNameError, NotFoundError when there is no such base, and HistoryError when that has
+        learnt from somebody who has opted out."""
         await self._models.find(guild_id, asked["base"])
+        learnt_from = await self._call(self._registry.learnt_from, guild_id, asked["base"])
+        if learnt_from & await self._call(self._registry.opted_out):
+            raise HistoryError(BASE_OPTED_OUT)
         job = await self._call(self._registry.create_job, guild_id, admin_id, channel_id, **asked)
         status = Reading(job, Counts())
         self._statuses[job.id] = status
@@ -156,6 +163,7 @@ class Retraining:
         if not isinstance(ready, Ready):
             raise JobStateError(job.state)
         authors = {int(author) for author in ready.counts.authors if author.isdecimal()}
+        authors |= await self._call(self._registry.learnt_from, guild_id, job.base)
         if authors & await self._call(self._registry.opted_out):
             await self._give_up(job, OPTED_OUT)
             raise HistoryError(f"{OPTED_OUT} Use /retrain again.")

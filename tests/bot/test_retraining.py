@@ -13,7 +13,7 @@ from bot.server_models import ServerModels
 from bot.statuses import Candidate, Ended, Learning, Queued, Ready, Sample
 from charrnn.errors import ModelError
 from charrnn.store import Model
-from tests.bot.guilds import ADMIN, ANN, BEN, CHANNEL, GLOBE, ROSE, SCORES
+from tests.bot.guilds import ADMIN, ANN, BEN, CHANNEL, GLOBE, ROSE, SCORES, make
 from tests.bot.trainings import EPOCH, PROGRESS, FakeExecutor, FakeRun, reading, reference
 from tests.bot.trainings import write_trained as write
 
@@ -419,3 +419,25 @@ async def test_when_the_bot_stops_trainings_are_asked_to_and_those_that_do_not_a
     assert run.asked_to_stop and run.killed
     await retraining.tick()
     assert registry.job(GLOBE, job.id).state is JobState.TRAINING  # and so it goes on
+
+
+async def test_what_starts_from_a_model_has_learnt_from_the_same_people(
+    retraining: Retraining, registry: Registry, state: Path, stateful: Model
+):
+    write(stateful.folder, state / make(registry, GLOBE, "base", BEN).folder)
+    asked = ASKED | {"base": "Base"}
+    status = await retraining.create(GLOBE, ADMIN, CHANNEL, name="mine", **asked)
+    await retraining.prepare(status.job, reading(1000, ANN))
+    await retraining.start(GLOBE, status.job.id)
+    for person in (ANN, BEN):
+        assert status.job.id in {job.id for job in registry.kept_about(person).learning}
+
+
+async def test_nothing_starts_from_a_model_that_learnt_from_somebody_who_opted_out(
+    retraining: Retraining, registry: Registry, state: Path, stateful: Model
+):
+    write(stateful.folder, state / make(registry, GLOBE, "base", BEN).folder)
+    registry.opt_out(BEN)
+    with pytest.raises(HistoryError, match="Choose another one"):
+        await retraining.create(GLOBE, ADMIN, CHANNEL, name="mine", **ASKED | {"base": "base"})
+    assert registry.unfinished() == ()
