@@ -18,11 +18,12 @@ from bot.server_models import ServerModels
 
 NAME_LIMIT = 32  # characters
 
-COMPLETE = "All of {name}: `charrnn generate --model FOLDER` writes with it, once unpacked."
+COMPLETE = "All of {name}. Once unpacked, `charrnn generate --model FOLDER` writes with it."
 PARTIAL = (
-    "What `charrnn generate --model FOLDER` needs to write with {name}, once unpacked: {names}. "
-    "model.keras, which training goes on from, does not fit into a message here; the bot's "
-    "operator can copy it from the state folder."
+    "All that {name} needs to write: {names}. Once unpacked, Python has it with "
+    "`charrnn.load(folder, only_to_write=True)`. What is missing is model.keras, from which "
+    "training and `charrnn generate` start: it does not fit into a message here, and the bot's "
+    "operator can copy it from {folder} in the state folder."
 )
 
 
@@ -118,7 +119,7 @@ class Models(commands.Cog):
         model = await self._models.get(guild.id, model_id)
         async with packed(self._models.folder(model), guild.filesize_limit) as package:
             sentence = (COMPLETE if package.complete else PARTIAL).format(
-                name=escape(model.name), names=", ".join(package.names)
+                name=escape(model.name), names=", ".join(package.names), folder=model.folder
             )
             file = discord.File(package.file, f"{model.name}.zip")
             await interaction.edit_original_response(content=sentence, attachments=[file])

@@ -7,6 +7,7 @@ from zipfile import ZipFile
 import pytest
 import simcord
 
+import charrnn
 from bot.client import Bot, Services
 from bot.packages import packed
 from charrnn import store
@@ -159,6 +160,22 @@ async def test_what_is_too_large_goes_without_the_file_that_training_starts_from
         )
         assert package.file.stat().st_size <= whole - keras
     assert not package.file.exists()
+
+
+async def test_what_is_handed_over_in_part_writes_as_the_whole_does(
+    globe: Theatre, stateful: Model, tmp_path: Path
+):
+    mine = globe.make("mine")
+    with (globe.state / mine.folder / store.KERAS).open("ab") as file:
+        file.truncate(20_000_000)
+    result = await globe.admin.click(await model(globe, "mine"), label="Download")
+    assert told(result).startswith("All that mine needs to write: card.json, model.onnx.")
+    assert f"copy it from {mine.folder} in the state folder" in told(result)
+    [archive] = result.response.attachments
+    ZipFile(BytesIO(await archive.read())).extractall(tmp_path / "taken")
+    taken = charrnn.load(tmp_path / "taken", only_to_write=True)
+    prompt = charrnn.Prompt("So be it", 50, rng_seed=1)
+    assert charrnn.generate(taken, [prompt]) == charrnn.generate(stateful, [prompt])
 
 
 async def test_what_discord_takes_in_no_way_is_left_to_the_operator(globe: Theatre):
