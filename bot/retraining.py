@@ -36,11 +36,11 @@ T = TypeVar("T")
 HELD_OUT_SHARE = 0.1  # of a text, as `charrnn train` holds it out
 FIRST_GUESS = 8000.0  # characters a second that a training reads, before one has been seen
 POLL_S = 0.1  # how often a training that is to stop is looked at
-READY_LIMIT_S = 3600  # how long a text waits for Train,
+READY_LIMIT_S = 86_400  # how long a text waits for Train,
 INTERRUPTED_LIMIT_S = 7 * 86_400  # and an interrupted training for Resume
 
 RESTARTED = "I was restarted before Train was pressed, so the text is gone. Use /retrain again."
-NOT_STARTED = "Train was not pressed within an hour, so the text is deleted. Use /retrain again."
+NOT_STARTED = "Train was not pressed for a day, so the text is deleted. Use /retrain again."
 NOT_RESUMED = "It was not resumed within a week, so its text is deleted. Use /retrain again."
 OPTED_OUT = "Somebody whose messages it learnt from has opted out, so its text is deleted."
 BASE_OPTED_OUT = (

@@ -20,12 +20,12 @@ ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60  # on a busy machine
 
 
-async def start(discord: DiscordServer, **settings: str) -> asyncio.subprocess.Process:
-    environment = {"DISCORD_TOKEN": TOKEN, "DISCORD_API": discord.api} | settings
+async def start(discord: DiscordServer, state: Path, **settings: str) -> asyncio.subprocess.Process:
+    environment = {"DISCORD_TOKEN": TOKEN, "DISCORD_API": discord.api, "STATE": str(state)}
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bot"),
         cwd=ROOT,
-        env=os.environ | environment,
+        env=os.environ | environment | settings,
         stderr=asyncio.subprocess.PIPE,
     )
 
@@ -36,8 +36,10 @@ async def discord():
         yield server
 
 
-async def test_it_syncs_its_commands_answers_and_ends_when_asked(discord: DiscordServer):
-    bot = await start(discord)
+async def test_it_syncs_its_commands_answers_and_ends_when_asked(
+    discord: DiscordServer, tmp_path: Path
+):
+    bot = await start(discord, tmp_path)
     await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
     [synced] = [request for request in discord.requests if request.method == "PUT"]
     assert synced.path == f"applications/{APPLICATION_ID}/commands"
@@ -56,8 +58,12 @@ async def test_it_syncs_its_commands_answers_and_ends_when_asked(discord: Discor
     assert {request.authorization for request in discord.requests} == {f"Bot {TOKEN}", None}
 
 
-async def test_two_processes_share_the_shards_and_one_syncs_the_commands(discord: DiscordServer):
-    bots = [await start(discord, SHARD_IDS=shard, SHARD_COUNT="2") for shard in ("0", "1")]
+async def test_two_processes_share_the_shards_and_one_syncs_the_commands(
+    discord: DiscordServer, tmp_path: Path
+):
+    bots = [
+        await start(discord, tmp_path / shard, SHARD_IDS=shard, SHARD_COUNT="2") for shard in "01"
+    ]
     await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
     for guild in (GUILD_ID, SECOND_GUILD_ID):
         asked = await discord.slash("shakespeare", {"seed": "To be"}, asker=guild, guild=guild)

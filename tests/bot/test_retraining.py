@@ -390,9 +390,9 @@ async def test_texts_that_nobody_asks_for_are_deleted_in_time(
     run.order.checkpoints.mkdir(parents=True)
     run.crash()
     await retraining.tick()
-    await retraining.expire(clock.now + 3000)
+    await retraining.expire(clock.now + 20 * 3600)
     assert len(files(state)) == 2
-    await retraining.expire(clock.now + 2 * 3600)
+    await retraining.expire(clock.now + 30 * 3600)
     assert files(state) == {f"texts/{job.id}.txt"}
     await retraining.expire(clock.now + 8 * 86_400)
     assert not files(state)
