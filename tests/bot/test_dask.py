@@ -364,10 +364,10 @@ async def test_a_training_that_no_bot_asks_after_ends(
     assert await cluster.run(worker, attend, "forgotten", 0, 0, None) is None
 
 
-async def test_a_bot_whose_executor_is_a_cluster_answers(two_workers: LocalCluster):
+async def test_a_bot_whose_executor_is_a_cluster_answers(two_workers: LocalCluster, tmp_path: Path):
     scheduler = two_workers.scheduler_address.replace("tcp://", "dask://")
     async with DiscordServer() as discord:
-        bot = await start_bot(discord, EXECUTOR=scheduler)
+        bot = await start_bot(discord, tmp_path, EXECUTOR=scheduler)
         await asyncio.wait_for(discord.identified.wait(), DEADLINE_S)
         asked = await discord.slash("shakespeare", {"seed": "To be"})
         await asyncio.wait_for(asked.answered, DEADLINE_S)
