@@ -22,6 +22,7 @@ from bot.registry import Registry
 from bot.retraining import Retraining
 from bot.server_models import ServerModels
 from bot.settings import Settings
+from bot.state_folder import StateFolder
 from bot.statuses import Learning, Queued
 from charrnn import store
 
@@ -65,14 +66,13 @@ def create_bot(settings: Settings) -> "Bot":
         executor, batch_limit=settings.batch_limit, queue_limit=settings.queue_limit
     )
     registry = _open_registry(settings.state, [*store.shipped(), shakespeare.name])
-    models = ServerModels(
-        registry, settings.state, {name: ModelReference.of(name) for name in BASES}
-    )
+    state = StateFolder(settings.state)
+    models = ServerModels(registry, state, {name: ModelReference.of(name) for name in BASES})
     retraining = Retraining(
         registry,
         executor,
         models,
-        settings.state,
+        state,
         limit=settings.max_trainings,
         threads=settings.training_threads,
         keep_texts=settings.keep_texts,

@@ -7,7 +7,6 @@ puts another in its place.
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Sequence
 from contextlib import suppress
 from copy import copy
@@ -22,6 +21,7 @@ from bot.executor import Executor
 from bot.records import JobState, KeptAbout, StoredModel, TrainingJob
 from bot.registry import Registry
 from bot.server_models import ServerModels
+from bot.state_folder import StateFolder
 from bot.statuses import Candidate, Ended, Learning, Queued, Reading, Ready, Status
 from bot.training_run import TrainingEnd, TrainingOrder, TrainingOutcome, TrainingRun
 from charrnn import store
@@ -68,7 +68,7 @@ class Retraining:
         registry: Registry,
         executor: Executor,
         models: ServerModels,
-        state: Path,  # the folder of texts and models
+        state: StateFolder,
         *,
         limit: int = 1,
         threads: int = 1,
@@ -85,6 +85,8 @@ class Retraining:
         self._runs: dict[int, tuple[TrainingOrder, TrainingRun]] = {}
         self._speed = FIRST_GUESS  # characters a second
         self._closing = False
+        # What is read of the registry must not have changed when it is acted upon.
+        self._turn = asyncio.Lock()
 
     @property
     def keeps_texts(self) -> bool:
@@ -103,36 +105,45 @@ class Retraining:
         """A new training, as `Registry.create_job` takes it. Raises JobExistsError,
         ModelNameError, NotFoundError when there is no such base, and HistoryError when that has
         learnt from somebody who has opted out."""
-        await self._models.find(guild_id, asked["base"])
-        learnt_from = await self._call(self._registry.learnt_from, guild_id, asked["base"])
-        if learnt_from & await self._call(self._registry.opted_out):
-            raise HistoryError(BASE_OPTED_OUT)
-        job = await self._call(self._registry.create_job, guild_id, admin_id, channel_id, **asked)
-        status = Reading(job, Counts())
-        self._statuses[job.id] = status
-        return status
+        async with self._turn:
+            await self._models.find(guild_id, asked["base"])
+            learnt_from = await self._call(self._registry.learnt_from, guild_id, asked["base"])
+            if learnt_from & await self._call(self._registry.opted_out):
+                raise HistoryError(BASE_OPTED_OUT)
+            where = guild_id, admin_id, channel_id
+            job = await self._call(self._registry.create_job, *where, **asked)
+            status = Reading(job, Counts())
+            self._statuses[job.id] = status
+            return status
 
     async def prepare(self, job: TrainingJob, read: Read) -> None:
         """Let `read` gather the job's text; then it waits for Train. Raises HistoryError when
         that is too little, JobStateError when the job was cancelled meanwhile, and what `read`
         raises; then the job has ended."""
         opted_out = await self._call(self._registry.opted_out)
-        text = self._text(job)
+        text = self._state.text(job)
         text.parent.mkdir(parents=True, exist_ok=True)
         sentence = BROKEN
         try:
             counts = await read(text, frozenset(map(str, opted_out)), partial(self._count, job.id))
-            self._count(job.id, counts)
-            self._statuses[job.id] = await self._ready(job, counts)
+            async with self._turn:
+                self._count(job.id, counts)
+                self._statuses[job.id] = await self._ready(job, counts)
         except (BotError, CharRNNError) as error:
             sentence = _for_people(error)
             raise
         finally:
-            status = self._statuses.get(job.id)
-            if isinstance(status, Reading):
-                await self._fail(status.job, sentence)
-            elif isinstance(status, Ended):
-                await self._clean(job)  # what was written since it was cancelled
+            async with self._turn:
+                await self._not_ready(job, sentence)
+
+    async def _not_ready(self, job: TrainingJob, sentence: str) -> None:
+        """Fail a job that is still being read for."""
+        status = self._statuses.get(job.id)
+        if isinstance(status, Reading):
+            await self._fail(status.job, sentence)
+        elif isinstance(status, Ended):
+            # It was cancelled; what was written since then goes too.
+            await asyncio.to_thread(self._state.delete, job)
 
     def _count(self, job_id: int, counts: Counts) -> None:
         """Raises JobStateError where the job is not being read for any more."""
@@ -158,27 +169,30 @@ class Retraining:
 
     async def start(self, guild_id: int, job_id: int) -> None:
         """Train was pressed. Raises HistoryError when somebody has opted out since."""
-        job = await self._call(self._registry.job, guild_id, job_id)
-        ready = self._statuses.get(job_id)
-        if not isinstance(ready, Ready):
-            raise JobStateError(job.state)
-        authors = {int(author) for author in ready.counts.authors if author.isdecimal()}
-        authors |= await self._call(self._registry.learnt_from, guild_id, job.base)
-        if authors & await self._call(self._registry.opted_out):
-            await self._give_up(job, OPTED_OUT)
-            raise HistoryError(f"{OPTED_OUT} Use /retrain again.")
-        await self._enqueue(job, authors)
+        async with self._turn:
+            job = await self._call(self._registry.job, guild_id, job_id)
+            ready = self._statuses.get(job_id)
+            if not isinstance(ready, Ready):
+                raise JobStateError(job.state)
+            authors = {int(author) for author in ready.counts.authors if author.isdecimal()}
+            authors |= await self._call(self._registry.learnt_from, guild_id, job.base)
+            if authors & await self._call(self._registry.opted_out):
+                await self._give_up(job, OPTED_OUT)
+                raise HistoryError(f"{OPTED_OUT} Use /retrain again.")
+            await self._enqueue(job, authors)
 
     async def resume(self, guild_id: int, job_id: int) -> None:
         """Resume was pressed. Raises JobExistsError when another has begun since."""
-        job = await self._call(self._registry.job, guild_id, job_id)
-        if job.state is not JobState.INTERRUPTED:
-            raise JobStateError(job.state)
-        await self._enqueue(job)
+        async with self._turn:
+            job = await self._call(self._registry.job, guild_id, job_id)
+            if job.state is not JobState.INTERRUPTED:
+                raise JobStateError(job.state)
+            await self._enqueue(job)
 
     async def cancel(self, guild_id: int, job_id: int, sentence: str) -> None:
         """Cancel was pressed, or what `sentence` says has happened."""
-        await self._give_up(await self._call(self._registry.job, guild_id, job_id), sentence)
+        async with self._turn:
+            await self._give_up(await self._call(self._registry.job, guild_id, job_id), sentence)
 
     async def show_in(self, job: TrainingJob, channel_id: int, message_id: int) -> None:
         """From now on the job's progress is shown in this message."""
@@ -201,15 +215,16 @@ class Retraining:
     async def tick(self) -> None:
         """Look at what trains, and start what waits. To be called every second. Raises
         RegistryError; what could not be written down is done again the next time."""
-        if self._closing:
-            return
-        for job_id, (order, run) in list(self._runs.items()):
-            over = not run.running()  # asked first, so that no event is missed
-            self._follow(job_id, run.events())
-            if over:
-                await self._conclude(order, job_id, run.outcome())
-                del self._runs[job_id]
-        await self._start_next()
+        async with self._turn:
+            if self._closing:
+                return
+            for job_id, (order, run) in list(self._runs.items()):
+                over = not run.running()  # asked first, so that no event is missed
+                self._follow(job_id, run.events())
+                if over:
+                    await self._conclude(order, job_id, run.outcome())
+                    del self._runs[job_id]
+            await self._start_next()
 
     async def restore(self) -> None:
         """Go on where the bot was when it ended, and delete what is left over. To be called once,
@@ -223,16 +238,20 @@ class Retraining:
             elif job.state is JobState.INTERRUPTED:
                 self._statuses[job.id] = Ended(job, "It was interrupted.")
         await self._number()
-        await asyncio.to_thread(self._sweep)
+        folders = await self._call(self._registry.folders)
+        unfinished = {job.id for job in await self._call(self._registry.unfinished)}
+        models = {int(Path(folder).name) for folder in folders} if self._keep_texts else set()
+        await asyncio.to_thread(self._state.sweep, folders, unfinished | models)
 
     async def expire(self, now: float) -> None:
         """Delete the texts that nobody has asked for in time; `now` in seconds since 1970."""
-        for job in await self._call(self._registry.unfinished):
-            if job.state is JobState.PREPARING and now - job.created_at > READY_LIMIT_S:
-                if isinstance(self._statuses.get(job.id), Ready):
-                    await self._give_up(job, NOT_STARTED)
-            elif job.ended_at is not None and now - job.ended_at > INTERRUPTED_LIMIT_S:
-                await self._give_up(job, NOT_RESUMED)
+        async with self._turn:
+            for job in await self._call(self._registry.unfinished):
+                if job.state is JobState.PREPARING and now - job.created_at > READY_LIMIT_S:
+                    if isinstance(self._statuses.get(job.id), Ready):
+                        await self._give_up(job, NOT_STARTED)
+                elif job.ended_at is not None and now - job.ended_at > INTERRUPTED_LIMIT_S:
+                    await self._give_up(job, NOT_RESUMED)
 
     async def kept_about(self, user_id: int) -> KeptAbout:
         """What a person is told who asks; their texts may also wait for Train."""
@@ -244,25 +263,27 @@ class Retraining:
     async def without(self, user_id: int) -> tuple[StoredModel, ...]:
         """Somebody has opted out: end the trainings that hold their texts, delete texts kept of
         theirs, and return the models that have learnt from them."""
-        await self._end((await self.kept_about(user_id)).learning, OPTED_OUT)
-        # Asked again, since one of them may have made its model meanwhile.
-        models = (await self._call(self._registry.kept_about, user_id)).models
-        for model in models:
-            self._text(model).unlink(missing_ok=True)
-        return models
+        async with self._turn:
+            await self._end((await self.kept_about(user_id)).learning, OPTED_OUT)
+            # Asked again, since one of them may have made its model meanwhile.
+            models = (await self._call(self._registry.kept_about, user_id)).models
+            for model in models:
+                self._state.text(model).unlink(missing_ok=True)
+            return models
 
     async def leave_guild(self, guild_id: int) -> None:
         """The bot was removed from a guild: end its training."""
-        unfinished = await self._call(self._registry.unfinished)
-        await self._end((job for job in unfinished if job.guild_id == guild_id), REMOVED)
+        async with self._turn:
+            unfinished = await self._call(self._registry.unfinished)
+            await self._end((job for job in unfinished if job.guild_id == guild_id), REMOVED)
 
     async def forget_guild(self, guild_id: int) -> None:
         """Delete a guild's trainings, models and texts."""
         await self.leave_guild(guild_id)
         for model in await self._call(self._registry.models, guild_id):
-            self._text(model).unlink(missing_ok=True)
+            self._state.text(model).unlink(missing_ok=True)
         folder = await self._call(self._registry.forget_guild, guild_id)
-        await asyncio.to_thread(shutil.rmtree, self._state / folder, ignore_errors=True)
+        await asyncio.to_thread(self._state.delete_guild, folder)
 
     async def close(self, grace_s: float) -> None:
         """Let the trainings write a checkpoint, from which they go on after a restart."""
@@ -302,8 +323,8 @@ class Retraining:
     async def _begin(self, job: TrainingJob) -> None:
         try:
             base = await self._models.find(job.guild_id, job.base)
-            output = self._state / job.folder
-            order = TrainingOrder(self._text(job), base.folder, output, self._threads)
+            output = self._state.model(job)
+            order = TrainingOrder(self._state.text(job), base.folder, output, self._threads)
             if (output / store.CARD).is_file() and not order.checkpoints.is_dir():
                 # It had finished when the bot ended.
                 await self._conclude(order, job.id, TrainingOutcome(TrainingEnd.FINISHED))
@@ -330,7 +351,7 @@ class Retraining:
     async def _conclude(self, order: TrainingOrder, job_id: int, outcome: TrainingOutcome) -> None:
         status = self._statuses[job_id]
         if isinstance(status, Ended):  # it was cancelled
-            await self._clean(status.job)
+            await asyncio.to_thread(self._state.delete, status.job)
             return
         assert isinstance(status, Learning)
         job = status.job
@@ -362,7 +383,7 @@ class Retraining:
         log.warning("Training %d of server %d failed: %s", job.id, job.guild_id, sentence)
         failed = await self._call(self._registry.fail, job.guild_id, job.id, sentence)
         self._statuses[job.id] = Ended(failed, sentence)
-        await self._clean(job)
+        await asyncio.to_thread(self._state.delete, job)
 
     async def _end(self, jobs: Iterable[TrainingJob], sentence: str) -> None:
         for job in jobs:
@@ -375,33 +396,11 @@ class Retraining:
         if job.id in self._runs:
             self._runs[job.id][1].kill()  # and clean up when it is no more
         else:
-            await self._clean(job)
-
-    async def _clean(self, job: TrainingJob) -> None:
-        """Delete a training's files."""
-        model = self._state / job.folder
-        await asyncio.to_thread(
-            lambda: _delete([self._text(job), model, *model.parent.glob(f"{model.name}.*")])
-        )
-
-    def _sweep(self) -> None:
-        """Delete what no model and no unfinished training has a claim on."""
-        folders = self._registry.folders()
-        for path in (self._state / "models").glob("*/*"):
-            if f"models/{path.parent.name}/{path.name.partition('.')[0]}" not in folders:
-                _delete([path])
-        unfinished = {f"{job.id}.txt" for job in self._registry.unfinished()}
-        models = {f"{Path(folder).name}.txt" for folder in folders} if self._keep_texts else set()
-        for path in (self._state / "texts").glob("*"):
-            if path.name not in unfinished | models:
-                _delete([path])
+            await asyncio.to_thread(self._state.delete, job)
 
     async def _call(self, method: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """A method of the registry, which waits for the disk."""
         return await asyncio.to_thread(method, *arguments, **named)
-
-    def _text(self, job: TrainingJob | StoredModel) -> Path:
-        return self._state / "texts" / f"{job.id}.txt"
 
 
 def _for_people(error: Exception) -> str:
@@ -411,11 +410,3 @@ def _for_people(error: Exception) -> str:
         return str(error)
     log.error("A training could not go on: %s", error, exc_info=error)
     return DAMAGED
-
-
-def _delete(paths: Iterable[Path]) -> None:
-    for path in paths:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)

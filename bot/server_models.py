@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from bot.errors import NotFoundError, NotInUseError
 from bot.executor import ModelReference
 from bot.records import StoredModel, name_key
 from bot.registry import Registry
-from bot.training_run import curve_of
+from bot.state_folder import StateFolder
 
 NOT_IN_NAMES = re.compile(r"[^\w-]+")
 STEM_LIMIT = 24  # characters, which leave room for a number
@@ -24,7 +23,7 @@ class ServerModels:
     def __init__(
         self,
         registry: Registry,
-        state: Path,  # the folder of the servers' models
+        state: StateFolder,
         shared: Mapping[str, ModelReference],  # by name; the first is written with before any other
     ):
         self._registry = registry
@@ -97,20 +96,17 @@ class ServerModels:
 
         def delete() -> StoredModel:
             model = self._registry.delete(guild_id, model_id)
-            shutil.rmtree(self.folder(model), ignore_errors=True)
-            curve_of(self.folder(model)).unlink(missing_ok=True)
-            (self._state / "texts" / f"{model_id}.txt").unlink(missing_ok=True)
+            self._state.delete(model)
             return model
 
         return await asyncio.to_thread(delete)
 
     def folder(self, model: StoredModel) -> Path:
-        return self._state / model.folder
+        return self._state.model(model)
 
     def curve(self, model: StoredModel) -> Path | None:
         """The picture of its learning curve, if there is one."""
-        curve = curve_of(self.folder(model))
-        return curve if curve.is_file() else None
+        return self._state.curve(model)
 
     async def _reference(self, model: StoredModel) -> ModelReference:
         reference = await asyncio.to_thread(ModelReference.of, self.folder(model))

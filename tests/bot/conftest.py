@@ -15,6 +15,7 @@ from bot.inference import Inference
 from bot.registry import Registry
 from bot.retraining import Retraining
 from bot.server_models import ServerModels
+from bot.state_folder import StateFolder
 from charrnn.store import Model
 from tests.bot.guilds import Clock
 
@@ -42,12 +43,12 @@ def services(
     executor = executor or LocalExecutor(1, LoadedModels(0))
     reference = ModelReference.of(model.folder)
     registry = Registry(state / "registry.db", reserved_names=[reference.name])
-    models = ServerModels(registry, state, {"chat": reference})
+    models = ServerModels(registry, StateFolder(state), {"chat": reference})
     return Services(
         Inference(executor, batch_limit=8, queue_limit=queue_limit),
         registry,
         models,
-        Retraining(registry, executor, models, state),
+        Retraining(registry, executor, models, StateFolder(state)),
         cooldown or Cooldown(0),
         reference,
         **more,

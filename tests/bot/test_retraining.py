@@ -10,6 +10,7 @@ from bot.records import JobState, TrainingJob
 from bot.registry import Registry
 from bot.retraining import DAMAGED, OPTED_OUT, RESTARTED, Retraining
 from bot.server_models import ServerModels
+from bot.state_folder import StateFolder
 from bot.statuses import Candidate, Ended, Learning, Queued, Ready, Sample
 from charrnn.errors import ModelError
 from charrnn.store import Model
@@ -40,8 +41,8 @@ def retraining(
 def started(
     registry: Registry, executor: FakeExecutor, model: Model, state: Path, keep_texts: bool = False
 ) -> Retraining:
-    models = ServerModels(registry, state, {"chat": reference(model)})
-    return Retraining(registry, executor, models, state, keep_texts=keep_texts)
+    models = ServerModels(registry, StateFolder(state), {"chat": reference(model)})
+    return Retraining(registry, executor, models, StateFolder(state), keep_texts=keep_texts)
 
 
 async def ready(

@@ -16,6 +16,7 @@ from bot.records import JobState
 from bot.registry import Registry
 from bot.retraining import Retraining
 from bot.server_models import ServerModels
+from bot.state_folder import StateFolder
 from bot.statuses import Candidate, Ended, Learning
 from bot.training_run import KILLED, LONGEST_COPY
 from charrnn import store
@@ -48,8 +49,8 @@ async def read(path: Path, _: object, count: Callable[[Counts], None]) -> Counts
 
 @pytest.fixture
 def retraining(registry: Registry, stateful: Model, tmp_path: Path) -> Retraining:
-    models = ServerModels(registry, tmp_path, {"chat": reference(stateful)})
-    return Retraining(registry, LocalExecutor(1, LoadedModels(0)), models, tmp_path)
+    models = ServerModels(registry, StateFolder(tmp_path), {"chat": reference(stateful)})
+    return Retraining(registry, LocalExecutor(1, LoadedModels(0)), models, StateFolder(tmp_path))
 
 
 async def until(retraining: Retraining, done: Callable[[], bool]) -> None:
