@@ -1,0 +1,56 @@
+"""The folder of what servers have: the texts that trainings read, and the models they make."""
+
+import shutil
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from bot.records import StoredModel, TrainingJob
+from bot.training_run import curve_of
+
+Kept = TrainingJob | StoredModel  # a training and the model that it makes have one number
+
+
+class StateFolder:
+    """Knows where a training's files are. What the registry does not name may be deleted."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def text(self, kept: Kept) -> Path:
+        """The text that a training reads."""
+        return self._path / "texts" / f"{kept.id}.txt"
+
+    def model(self, kept: Kept) -> Path:
+        """The model's folder."""
+        return self._path / kept.folder
+
+    def curve(self, kept: Kept) -> Path | None:
+        """The picture of its learning curve, if there is one."""
+        curve = curve_of(self.model(kept))
+        return curve if curve.is_file() else None
+
+    def delete(self, kept: Kept) -> None:
+        """Delete text, model, and what a training keeps beside it."""
+        model = self.model(kept)
+        _delete([self.text(kept), model, *model.parent.glob(f"{model.name}.*")])
+
+    def delete_guild(self, folder: str) -> None:
+        """Delete a guild's models."""
+        _delete([self._path / folder])
+
+    def sweep(self, folders: Collection[str], texts: Collection[int]) -> None:
+        """Delete all but the models in `folders`, and the texts of these numbers."""
+        for path in (self._path / "models").glob("*/*"):
+            if f"models/{path.parent.name}/{path.name.partition('.')[0]}" not in folders:
+                _delete([path])
+        for path in (self._path / "texts").glob("*"):
+            if path.name not in {f"{number}.txt" for number in texts}:
+                _delete([path])
+
+
+def _delete(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
