@@ -19,7 +19,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0  # between two attempts
 # So long after the connection was lost, those who ask wait for it; later, they are told at once.
 GRACE_S = 5.0
 # For an answer: longer than a batch takes, and than Dask needs to notice a machine that vanished.
-PATIENCE_S = 120.0
+PATIENCE_S = 60.0
 
 
 class WorkLostError(ExecutorError):
@@ -50,16 +50,19 @@ class Cluster:
         """What `function` returns in a worker, or raises; in `worker`, if that one is still there.
         When a worker dies, Dask has another one do its work.
 
-        Raises ExecutorError; WorkLostError when the connection was lost meanwhile."""
+        Raises ExecutorError; WorkLostError when the connection was lost meanwhile, or nothing came
+        of it for a long time."""
         client = await self._running()
         where = {"workers": [worker], "allow_other_workers": True} if worker else {}
         future = client.submit(function, *arguments, pure=False, **where)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return await future
-        except (KilledWorker, TimeoutError) as error:
-            log.error("The cluster does not do what it is asked: %r", error)
+        except KilledWorker as error:
+            log.error("The cluster gives a batch up: %s", error)
             raise ExecutorError from error
+        except TimeoutError as error:
+            raise (WorkLostError if self.threads else ExecutorError) from error
         except (FutureCancelledError, OSError) as error:
             raise WorkLostError from error
         finally:
