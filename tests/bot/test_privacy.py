@@ -15,6 +15,7 @@ from bot.cogs.privacy import Privacy
 from bot.executor import LoadedModels, LocalExecutor
 from bot.records import JobState
 from bot.retraining import Retraining
+from bot.state_folder import StateFolder
 from charrnn.store import Model
 from tests.bot.conftest import bot_with, services
 from tests.bot.guilds import ROSE, prepare, queue
@@ -117,7 +118,9 @@ class TestKeptTexts:
     def has(self, stateful: Model, tmp_path: Path) -> Services:
         has = services(stateful, tmp_path)
         executor = LocalExecutor(1, LoadedModels(0))
-        keeping = Retraining(has.registry, executor, has.models, tmp_path, keep_texts=True)
+        keeping = Retraining(
+            has.registry, executor, has.models, StateFolder(tmp_path), keep_texts=True
+        )
         return replace(has, retraining=keeping)
 
     async def test_who_is_in_one_is_told_that_it_is_kept(self, globe: Theatre):
