@@ -311,7 +311,7 @@ class Retrain(commands.Cog):
         self._shown[job_id] = _Shown(now, drawn)
         if not moving and not (isinstance(status, Ended) and status.resumable):
             self._retraining.forget(job_id)
-            del self._shown[job_id]
+            self._shown.pop(job_id, None)
 
     async def _post(self, status: Status, drawn: Screen) -> None:
         job = status.job
