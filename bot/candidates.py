@@ -13,7 +13,7 @@ from charrnn.generation import Prompt
 log = logging.getLogger(__name__)
 
 SEEDS = ("hi all", "I think that", "does anyone know")
-SAMPLE_LENGTH = 160  # characters
+SAMPLE_LENGTH = 140  # characters; three of them, escaped, fit a field of an embed
 
 
 def measured(order: TrainingOrder) -> tuple[Scores, int]:

@@ -1,5 +1,6 @@
 """How a training looks to people: each status as an embed, and the buttons under it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from math import log
@@ -120,7 +121,7 @@ def _validation(epoch: dict[str, Any] | None) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    return escape(text.strip()[:SAMPLE_LIMIT]).splitlines() or ["…"]
+    return escape(text.rstrip()[:SAMPLE_LIMIT]).splitlines() or ["…"]
 
 
 def _bar(done: float) -> str:
@@ -138,18 +139,23 @@ def _candidate(job: TrainingJob, model: StoredModel, samples: tuple[Sample, ...]
         text = f"**Not recommended:** it guesses what is written here no better than {base} does."
     embed = _embed(f"{model.name} is ready", f"{_from(job)}\n{text}", GOOD if better else BAD)
     embed.add_field(name="Loss on text held out", value=losses, inline=False)
-    embed.add_field(name="Characters learnt from", value=f"{scores.characters:,}")
-    embed.add_field(name="Longest run copied", value=counted(scores.longest_copied, "character"))
-    for sample in samples:
-        seed = escape(sample.seed)
-        for name, written in ((base, sample.before), (escape(model.name), sample.after)):
-            text = f"**{seed}**{' / '.join(_lines(written))}"
-            embed.add_field(name=name, value=text, inline=True)
-        embed.add_field(name="\u200b", value="\u200b", inline=True)  # three make a row
+    copied = f"{counted(scores.longest_copied, 'character')}, of {scores.characters:,} learnt from"
+    embed.add_field(name="Longest run copied", value=copied, inline=False)
+    if samples:
+        before = ((sample.seed, sample.before) for sample in samples)
+        after = ((sample.seed, sample.after) for sample in samples)
+        embed.add_field(name=base, value=_column(before))
+        embed.add_field(name=escape(model.name), value=_column(after))
     embed.set_image(url=f"attachment://{PICTURE}")
     if model.in_use:
         return Screen(embed.set_footer(text="In use."), (Action.ROLL_BACK,))
     return Screen(embed, (Action.USE, Action.DISCARD))
+
+
+def _column(written: Iterable[tuple[str, str]]) -> str:
+    """Texts one below the other, their seeds in bold."""
+    lines = (f"**{escape(seed)}**{' / '.join(_lines(text))}" for seed, text in written)
+    return "\n\n".join(lines)
 
 
 def counted(number: int, noun: str) -> str:

@@ -149,8 +149,8 @@ async def test_the_end_is_a_candidate_with_what_it_came_to(
     assert shown.title == "mine is ready"
     assert "better than chat" in shown.text
     assert "Loss on text held out: 2.52 → 2.16 bits per character" in shown.text
-    assert "Longest run copied: 37 characters" in shown.text
-    assert "chat: **hi all**tiny says so\nmine: **hi all**1 says so" in shown.text
+    assert "Longest run copied: 37 characters, of 50,000 learnt from" in shown.text
+    assert "chat: **hi all**tiny says so\n\n**I think that**tiny says so" in shown.text
     assert shown.buttons == ["Use it", "Discard"]
 
 
