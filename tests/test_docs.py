@@ -1,0 +1,91 @@
+"""What README and docs tell people to type."""
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+from typer.main import get_command
+
+from bot.settings import _READERS, Settings
+from charrnn.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
+TEXT = "\n".join(page.read_text() for page in PAGES)
+BLOCKS = re.findall(r"^ *```(\w*)\n(.*?)^ *```", TEXT, re.DOTALL | re.MULTILINE)
+TYPED = [
+    re.sub(r"\s+#.*", "", line.strip().removeprefix("$ "))
+    for block in [
+        *(block for _, block in BLOCKS),
+        *re.findall(r"(?:^    .+\n)+", TEXT, re.MULTILINE),
+    ]
+    for line in block.replace("\\\n", " ").splitlines()
+]
+# Within a sentence, what has arguments; else it may be but a name.
+INLINE = re.findall(r"`((?:charrnn [a-z]+|make) [^`]+)`", TEXT.replace("\n", " "))
+
+
+def typed(program: str) -> list[str]:
+    """The commands of a program, in blocks or within a sentence, each once."""
+    found = [line for line in [*TYPED, *INLINE] if line.startswith(f"{program} ")]
+    return sorted({line for line in found if not set(line) & {"[", "…"} and "..." not in line})
+
+
+@pytest.mark.parametrize("line", typed("charrnn"))
+def test_the_command_line_takes_what_is_written(line: str):
+    _, name, *arguments = shlex.split(line.replace(" SOURCE", " plays"))
+    group = get_command(app)
+    with group.make_context("charrnn", [name]) as context:
+        _, command, _ = group.resolve_command(context, [name])
+        with command.make_context(name, arguments, parent=context):
+            pass
+
+
+@pytest.mark.parametrize("line", [line for line in typed("charrnn") if " generate" in line])
+def test_what_writes_is_run_as_written(line: str, tmp_path: Path):
+    if "--model mine" in line:
+        line = line.replace("--model mine", "--model chat")  # which mine is made of
+    program = [sys.executable, "-m", *shlex.split(line)]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("code", [block for kind, block in BLOCKS if kind == "python"])
+def test_python_runs_as_written(code: str, tmp_path: Path):
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("line", typed("make"))
+def test_make_knows_its_targets(line: str):
+    dry = subprocess.run(["make", "-n", *shlex.split(line)[1:]], cwd=ROOT, check=False)  # noqa: S607
+    assert dry.returncode == 0
+
+
+@pytest.mark.parametrize("line", [line for line in TYPED if line.startswith("python benchmarks/")])
+def test_benchmarks_take_what_is_written(line: str):
+    _, program, *arguments = shlex.split(line)
+    offered = subprocess.run(
+        [sys.executable, program, "--help"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert {word for word in arguments if word.startswith("--")} <= set(offered.stdout.split())
+
+
+def test_extras_that_are_to_be_installed_exist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {
+        extra for extras in re.findall(r"'\.\[([\w,]+)\]'", TEXT) for extra in extras.split(",")
+    }
+    assert named and named <= set(project["optional-dependencies"])
+
+
+def test_the_example_of_settings_has_every_setting_with_its_default():
+    example = (ROOT / ".env.example").read_text()
+    shown = dict(re.findall(r"^#([A-Z_]+)=(.*)$", example, re.MULTILINE))
+    assert set(shown) == set(_READERS)
+    assert Settings.load({name: value for name, value in shown.items() if value}) == Settings()
+    assert not any(dotenv_values(ROOT / ".env.example").values())
