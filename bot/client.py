@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import discord
 from discord.ext import commands
@@ -15,7 +14,7 @@ from bot.cogs.models import ModelButton, Models
 from bot.cogs.privacy import Privacy, PrivacyButton
 from bot.cogs.retrain import Retrain, TrainingButton
 from bot.cooldown import Cooldown
-from bot.errors import RegistryError, SettingsError
+from bot.errors import SettingsError
 from bot.executor import Executor, LoadedModels, LocalExecutor, ModelReference
 from bot.inference import Inference
 from bot.registry import Registry
@@ -39,7 +38,6 @@ PERMISSIONS = discord.Permissions(
 SCOPES = ("bot", "applications.commands")
 
 BASES = ("chat", "shakespeare")  # that every server may write with and train from
-REGISTRY = "registry.db"
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,7 @@ class Services:
     """What the bot answers with."""
 
     inference: Inference
+    state: StateFolder
     registry: Registry
     models: ServerModels
     retraining: Retraining
@@ -65,8 +64,9 @@ def create_bot(settings: Settings) -> "Bot":
     inference = Inference(
         executor, batch_limit=settings.batch_limit, queue_limit=settings.queue_limit
     )
-    registry = _open_registry(settings.state, [*store.shipped(), shakespeare.name])
     state = StateFolder(settings.state)
+    state.claim()
+    registry = Registry(state.registry, reserved_names=[*store.shipped(), shakespeare.name])
     models = ServerModels(registry, state, {name: ModelReference.of(name) for name in BASES})
     retraining = Retraining(
         registry,
@@ -79,6 +79,7 @@ def create_bot(settings: Settings) -> "Bot":
     )
     services = Services(
         inference,
+        state,
         registry,
         models,
         retraining,
@@ -89,16 +90,6 @@ def create_bot(settings: Settings) -> "Bot":
         settings.forget_after_days,
     )
     return Bot(services, shard_ids=settings.shard_ids, shard_count=settings.shard_count)
-
-
-def _open_registry(state: Path, reserved_names: list[str]) -> Registry:
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RegistryError(
-            f"The state folder {state} cannot be made: {error.strerror}."
-        ) from error
-    return Registry(state / REGISTRY, reserved_names=reserved_names)
 
 
 def _create_executor(settings: Settings, model: ModelReference) -> Executor:
@@ -183,3 +174,4 @@ class Bot(commands.AutoShardedBot):
         await self._services.inference.close()
         await super().close()
         self._services.registry.close()
+        self._services.state.release()

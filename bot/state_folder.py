@@ -1,11 +1,17 @@
 """The folder of what servers have: the texts that trainings read, and the models they make."""
 
 import shutil
+import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import IO
 
+from bot.errors import RegistryError
 from bot.records import StoredModel, TrainingJob
 from bot.training_run import curve_of
+
+if sys.platform != "win32":
+    import fcntl
 
 Kept = TrainingJob | StoredModel  # a training and the model that it makes have one number
 
@@ -15,6 +21,35 @@ class StateFolder:
 
     def __init__(self, path: Path):
         self._path = path
+        self._lock: IO[str] | None = None
+
+    @property
+    def registry(self) -> Path:
+        """The file of the records."""
+        return self._path / "registry.db"
+
+    def claim(self) -> None:
+        """Make the folder, and keep other bots out of it while this process lives. Raises
+        RegistryError, for the operator."""
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self._path / "lock").open("w")
+            if sys.platform != "win32":
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RegistryError(
+                f"{self._path} is another bot's, which is running. Give this one a folder of its "
+                "own."
+            ) from error
+        except OSError as error:
+            raise RegistryError(
+                f"{self._path} cannot be used: {error.strerror}. Let the bot's user write there."
+            ) from error
+
+    def release(self) -> None:
+        """Let another bot have it."""
+        if self._lock is not None:
+            self._lock.close()
 
     def text(self, kept: Kept) -> Path:
         """The text that a training reads."""

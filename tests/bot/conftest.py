@@ -43,12 +43,14 @@ def services(
     executor = executor or LocalExecutor(1, LoadedModels(0))
     reference = ModelReference.of(model.folder)
     registry = Registry(state / "registry.db", reserved_names=[reference.name])
-    models = ServerModels(registry, StateFolder(state), {"chat": reference})
+    folder = StateFolder(state)
+    models = ServerModels(registry, folder, {"chat": reference})
     return Services(
         Inference(executor, batch_limit=8, queue_limit=queue_limit),
+        folder,
         registry,
         models,
-        Retraining(registry, executor, models, StateFolder(state)),
+        Retraining(registry, executor, models, folder),
         cooldown or Cooldown(0),
         reference,
         **more,

@@ -20,7 +20,9 @@ from bot.__main__ import connect
 from bot.client import Bot
 from bot.errors import SettingsError
 from bot.replies import MESSAGE_LIMIT
+from bot.state_folder import StateFolder
 from charrnn.store import Model
+from tests import discord_server
 from tests.bot.conftest import services
 
 TOKEN = "a-token"  # noqa: S105
@@ -56,6 +58,26 @@ def test_a_wrong_setting_ends_with_78_and_a_sentence(
     assert sentence in log
     assert "hunter2" not in log
     assert "Traceback" not in log
+
+
+def test_two_bots_cannot_have_one_state_folder(tmp_path: Path):
+    first = StateFolder(tmp_path)
+    first.claim()
+    second = start(tmp_path, DISCORD_TOKEN=discord_server.TOKEN, STATE=str(tmp_path))
+    _, log = second.communicate(timeout=30)
+    first.release()
+    assert second.returncode == 78
+    assert f"STATE: {tmp_path} is another bot's" in log
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path):
+    (tmp_path / "file").touch()
+    process = start(
+        tmp_path, DISCORD_TOKEN=discord_server.TOKEN, STATE=str(tmp_path / "file" / "state")
+    )
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 78
+    assert "STATE: " in log and "Not a directory" in log
 
 
 class OnlineBot(Bot):
