@@ -1,21 +1,25 @@
 """The service: settings, logging, signals, exit codes."""
 
+import argparse
 import asyncio
 import logging
-import signal
 import sys
 import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
 
 import aiohttp
 import discord
 from discord.http import Route
 
+from bot import check
 from bot.client import Bot, create_bot
 from bot.errors import RegistryError, SettingsError
-from bot.settings import Settings
+from bot.service import Supervisor, at_signals
+from bot.settings import Settings, Supervision
 from charrnn.errors import ModelError
 
 log = logging.getLogger("bot")
@@ -24,13 +28,38 @@ LOG_FORMAT = "%(asctime)s %(levelname)-8s %(name)s  %(message)s"
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h: restarting does not help
 
 
+# With these Discord ends a connection that would fare no better the next time.
+CLOSED_FOR_GOOD = {
+    4004: "DISCORD_TOKEN is refused by Discord. Reset it on the Bot page and try again.",
+    4010: "SHARD_IDS names a shard that Discord does not know. Set it and SHARD_COUNT anew.",
+    4011: "The bot is in too many servers for so few shards. Raise SHARD_COUNT, or unset it.",
+    4012: "Discord no longer speaks this version's language. Update discord.py and the bot.",
+    4013: "Discord does not know what the bot wants to hear of. Update discord.py and the bot.",
+    4014: (
+        "The bot asks for a privileged intent that it may not have. Switch it on at the Bot page "
+        "of your application at https://discord.com/developers/applications."
+    ),
+}
+
+
 def main() -> None:
-    """Run until SIGTERM or SIGINT. Exit codes: 0 asked to stop, 1 crash, 78 configuration."""
+    """Run until SIGTERM or SIGINT; or say, with --check, whether it would. Exit codes: 0 asked to
+    stop, 1 crash or Discord out of reach, 78 configuration. A second signal ends it at once."""
+    parser = argparse.ArgumentParser("python -m bot", description="The Discord bot.")
+    parser.add_argument(
+        "--check", action="store_true", help="look at the set-up, and start nothing"
+    )
+    wanted = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    sys.excepthook = _crashed
     # Voice is not what this bot is for.
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
     try:
         settings = Settings.from_environment()
+        if settings.discord_api:
+            Route.BASE = settings.discord_api  # discord.py has one for the whole process
+        if wanted.check:
+            sys.exit(0 if asyncio.run(check.report(settings)) else EXIT_CONFIGURATION)
         logging.getLogger().setLevel(settings.log_level)
         asyncio.run(_serve(settings))
     except SettingsError as error:
@@ -45,20 +74,37 @@ def main() -> None:
         sys.exit(EXIT_CONFIGURATION)
 
 
+def _crashed(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """What nobody has foreseen; Python exits with 1 after it."""
+    log.critical(
+        "The bot has crashed: %r. Start it again; if it crashes again, report this:",
+        error,
+        exc_info=(kind, error, traceback),
+    )
+
+
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, stop.set)
-    if settings.discord_api:
-        Route.BASE = settings.discord_api  # discord.py has one for the whole process
+    supervisor = Supervisor(Supervision.from_environment())
+
+    def end() -> None:
+        supervisor.stopping(settings.shutdown_grace_s)
+        stop.set()
+
+    at_signals(end)
+    watching = asyncio.create_task(supervisor.watch())
     if settings.token is None:
         # Its servers exist only as long as it runs; and nobody's messages come from Discord.
         with tempfile.TemporaryDirectory(prefix="charrnn-preview-") as state:
             settings = replace(settings, state=Path(state), train_on_channels=True)
             await _preview(settings, stop)
     else:
-        await connect(create_bot(settings), settings.token, stop)
+        bot = create_bot(settings)
+        bot.add_listener(partial(_ready, bot, supervisor), "on_ready")
+        await connect(bot, settings.token, stop)
+    watching.cancel()
 
 
 async def _preview(settings: Settings, stop: asyncio.Event) -> None:
@@ -76,7 +122,8 @@ async def _preview(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
-    """Run `bot` on Discord until `stop` is set. Raises SettingsError when the token is refused."""
+    """Run `bot` on Discord until `stop` is set. Raises SettingsError when Discord refuses the
+    token, or what the bot asks of it, for good."""
     async with bot:
         bot.add_listener(partial(_announce, bot), "on_ready")
         running = asyncio.create_task(bot.start(token))
@@ -89,16 +136,36 @@ async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
         try:
             await running
         except discord.LoginFailure as error:
-            refused = "DISCORD_TOKEN is refused by Discord. Reset it on the Bot page and try again."
-            raise SettingsError([refused]) from error
-        except (aiohttp.ClientError, OSError, discord.GatewayNotFound) as error:
-            log.critical("Discord cannot be reached: %s", error)
-            sys.exit(1)
+            raise SettingsError([CLOSED_FOR_GOOD[4004]]) from error
+        except discord.PrivilegedIntentsRequired as error:
+            raise SettingsError([CLOSED_FOR_GOOD[4014]]) from error
+        except discord.ConnectionClosed as error:
+            if error.code in CLOSED_FOR_GOOD:
+                raise SettingsError([CLOSED_FOR_GOOD[error.code]]) from error
+            _give_up(f"Discord has ended the connection, with code {error.code}")
+        except (
+            aiohttp.ClientError,
+            OSError,
+            discord.DiscordServerError,
+            discord.GatewayNotFound,
+        ) as error:
+            _give_up(f"Discord cannot be reached: {error}")
+        if not stop.is_set():
+            _give_up("Discord has ended the connection")
+
+
+def _give_up(what: str) -> NoReturn:
+    log.critical("%s. Look at the network and at https://discordstatus.com; start me again.", what)
+    sys.exit(1)
 
 
 async def _announce(bot: Bot) -> None:
     log.info("Connected as %s, in %d servers.", bot.user, len(bot.guilds))
     log.info("Invite the bot to a server: %s", bot.invite_link())
+
+
+async def _ready(bot: Bot, supervisor: Supervisor) -> None:
+    supervisor.tell("READY=1", f"STATUS=Connected as {bot.user}, in {len(bot.guilds)} servers.")
 
 
 if __name__ == "__main__":

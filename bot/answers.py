@@ -1,5 +1,6 @@
 """What goes wrong while a person is being answered -> a sentence to them, or a line in the log."""
 
+import asyncio
 import logging
 from types import TracebackType
 
@@ -13,6 +14,8 @@ log = logging.getLogger(__name__)
 # invalid webhook token.
 GONE = {10062, 10015, 50027}
 
+ANSWER = "answer"  # the name of a task in which a person is being answered
+
 
 class Answering:
     """`async with Answering(interaction):` an exception inside becomes an answer to it."""
@@ -21,7 +24,9 @@ class Answering:
         self._interaction = interaction
 
     async def __aenter__(self) -> None:
-        pass
+        task = asyncio.current_task()
+        assert task is not None  # discord.py has a task for each command and each button
+        task.set_name(ANSWER)
 
     async def __aexit__(
         self,
@@ -33,6 +38,13 @@ class Answering:
             return False
         await answer_error(self._interaction, error)
         return True
+
+
+async def given(timeout_s: float) -> None:
+    """Return when everybody who is being answered has their answer, or the time is over."""
+    answers = [task for task in asyncio.all_tasks() if task.get_name() == ANSWER]
+    if answers:
+        await asyncio.wait(answers, timeout=timeout_s)
 
 
 async def answer_error(interaction: discord.Interaction, error: Exception) -> None:

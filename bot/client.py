@@ -1,5 +1,7 @@
 """The bot: composes the services, loads the cogs, syncs the commands."""
 
+import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +10,7 @@ from discord.ext import commands
 from discord.gateway import DiscordWebSocket
 from yarl import URL
 
+from bot import answers
 from bot.answers import answer_error
 from bot.cogs.generate import Generate, ReplyButton
 from bot.cogs.models import ModelButton, Models
@@ -25,6 +28,8 @@ from bot.state_folder import StateFolder
 from bot.statuses import Learning, Queued
 from charrnn import store
 
+log = logging.getLogger(__name__)
+
 # What the bot does in a server: see a channel, go on there in a message of its own, learn from it
 # and show how.
 PERMISSIONS = discord.Permissions(
@@ -38,6 +43,7 @@ PERMISSIONS = discord.Permissions(
 SCOPES = ("bot", "applications.commands")
 
 BASES = ("chat", "shakespeare")  # that every server may write with and train from
+LAST_ANSWERS_S = 5.0  # for what has been written at the last moment to reach Discord
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Services:
     cooldown: Cooldown
     shakespeare: ModelReference  # what /shakespeare writes with
     channels_allowed: bool = False  # to be learnt from
-    shutdown_grace_s: float = 20.0  # for trainings to write a checkpoint
+    shutdown_grace_s: float = 20.0  # for what is under way
     forget_after_days: float = 30  # a server that has removed the bot
 
 
@@ -110,6 +116,11 @@ def _create_executor(settings: Settings, model: ModelReference) -> Executor:
     return DaskExecutor(Cluster(settings.dask_scheduler), memory_bytes)
 
 
+def invite_link(application_id: int) -> str:
+    """Where a server's admin lets the bot in, with what it needs and nothing else."""
+    return discord.utils.oauth_url(application_id, permissions=PERMISSIONS, scopes=SCOPES)
+
+
 class Bot(commands.AutoShardedBot):
     """Answers commands with what the inference service writes; of the servers in `shard_ids` of
     `shard_count` shards, or else of all."""
@@ -132,22 +143,30 @@ class Bot(commands.AutoShardedBot):
         )
         self.shard_ids = list(shard_ids) or None
         self._services = services
+        self._retrain: Retrain | None = None
+        self._stopping = False
         self.tree.error(answer_error)
 
     async def setup_hook(self) -> None:
+        await self._services.retraining.restore()
+        await self.add_cogs()
+        if not self.shard_ids or 0 in self.shard_ids:
+            await self.tree.sync()
+
+    async def add_cogs(self) -> None:
+        """Define the commands, which Discord need not know yet."""
         has = self._services
-        await has.retraining.restore()
         await self.add_cog(Generate(has.inference, has.shakespeare, has.models, has.cooldown))
-        retrain = Retrain(self, has.retraining, has.models, channels_allowed=has.channels_allowed)
-        await self.add_cog(retrain)
+        self._retrain = Retrain(
+            self, has.retraining, has.models, channels_allowed=has.channels_allowed
+        )
+        await self.add_cog(self._retrain)
         await self.add_cog(Models(has.models))
         privacy = Privacy(
             self, has.registry, has.retraining, forget_after_days=has.forget_after_days
         )
         await self.add_cog(privacy)
         self.add_dynamic_items(ReplyButton, TrainingButton, ModelButton, PrivacyButton)
-        if not self.shard_ids or 0 in self.shard_ids:
-            await self.tree.sync()
 
     async def launch_shards(self) -> None:
         if self.shard_count is not None:
@@ -157,10 +176,10 @@ class Bot(commands.AutoShardedBot):
         await super().launch_shards()
 
     def invite_link(self) -> str:
-        """Where a server's admin lets the bot in, with what it needs and nothing else."""
+        """Of this bot. Raises RuntimeError before it has logged in."""
         if self.application_id is None:
             raise RuntimeError("the bot has not logged in yet")
-        return discord.utils.oauth_url(self.application_id, permissions=PERMISSIONS, scopes=SCOPES)
+        return invite_link(self.application_id)
 
     def is_training(self) -> bool:
         """Whether a model is being trained, or waits for its turn."""
@@ -168,10 +187,24 @@ class Bot(commands.AutoShardedBot):
         return any(isinstance(status, Queued | Learning) for status in statuses)
 
     async def close(self) -> None:
-        if self.is_closed():
+        """Take no more requests; answer those there are and stop the trainings, all within the
+        grace; tell of the trainings; and leave."""
+        if self._stopping:
             return
-        await self._services.retraining.close(self._services.shutdown_grace_s)
-        await self._services.inference.close()
+        self._stopping = True
+        has, now = self._services, asyncio.get_running_loop().time
+        deadline = now() + has.shutdown_grace_s
+        await asyncio.gather(
+            has.inference.finish(has.shutdown_grace_s), has.retraining.close(has.shutdown_grace_s)
+        )
+        await has.inference.close()  # and the executor, which the trainings needed to the end
+        await answers.given(max(deadline - now(), LAST_ANSWERS_S))
+        if self._retrain is not None:
+            try:
+                async with asyncio.timeout(LAST_ANSWERS_S):
+                    await self._retrain.show_last()
+            except TimeoutError:
+                log.warning("Discord was too slow to be told that trainings go on.")
         await super().close()
-        self._services.registry.close()
-        self._services.state.release()
+        has.registry.close()
+        has.state.release()

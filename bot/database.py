@@ -1,9 +1,10 @@
 """The registry's file: its schema, its transactions, and what is said when it fails."""
 
 import logging
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from threading import Lock
 
@@ -141,7 +142,7 @@ class Database:
                 self._connection.row_factory = sqlite3.Row
                 self._prepare(migrations)
             except sqlite3.Error as error:
-                raise RegistryError(self._explain(error)) from error
+                raise RegistryError(_explain(path, error)) from error
             undo.pop_all()
 
     def close(self) -> None:
@@ -170,7 +171,7 @@ class Database:
                     self._connection.execute(begin)
                     yield self._connection
             except sqlite3.Error as error:
-                log.error("%s", self._explain(error))
+                log.error("%s", _explain(self._path, error))
                 raise RegistryError(
                     "I cannot get at my records just now; my log tells the operator why. "
                     "Try again later."
@@ -178,20 +179,13 @@ class Database:
 
     def _prepare(self, migrations: Sequence[str]) -> None:
         connection = self._connection
-        if [row[0] for row in connection.execute("PRAGMA quick_check")] != ["ok"]:
-            raise RegistryError(f"The registry {self._path} {_DAMAGED}")
-        version = self._version()
-        if version > len(migrations):
-            raise RegistryError(
-                f"The registry {self._path} has version {version}, this bot knows up to "
-                f"{len(migrations)}. Update the bot."
-            )
+        _check(connection, self._path, len(migrations))
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # what is acted on survives a power cut
         for version, script in enumerate(migrations, start=1):
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
-                current = self._version()
+                current = _version(connection)
                 if current < version:
                     for statement in _statements(script):
                         connection.execute(statement)
@@ -200,12 +194,38 @@ class Database:
         # Only now, since a migration that makes a table anew must be able to drop the old one.
         connection.execute("PRAGMA foreign_keys = ON")
 
-    def _version(self) -> int:
-        return self._connection.execute("PRAGMA user_version").fetchone()[0]
 
-    def _explain(self, error: sqlite3.Error) -> str:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without its extension
-        return f"The registry {self._path} {_TROUBLES.get(code, f'failed: {error}.')}"
+def inspect(path: Path, known: int = len(MIGRATIONS), busy_timeout_s: float = 5.0) -> None:
+    """Look at the file as `Database` does, and leave it as it is. Raises RegistryError."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=busy_timeout_s)) as connection:
+            _check(connection, path, known)
+    except sqlite3.Error as error:
+        raise RegistryError(_explain(path, error)) from error
+    if not os.access(path, os.W_OK):
+        raise RegistryError(f"The registry {path} {_UNWRITABLE}")
+
+
+def _check(connection: sqlite3.Connection, path: Path, known: int) -> None:
+    """`known`: the last version that is known. Raises RegistryError."""
+    if [row[0] for row in connection.execute("PRAGMA quick_check")] != ["ok"]:
+        raise RegistryError(f"The registry {path} {_DAMAGED}")
+    version = _version(connection)
+    if version > known:
+        raise RegistryError(
+            f"The registry {path} has version {version}, this bot knows up to {known}. "
+            "Update the bot."
+        )
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _explain(path: Path, error: sqlite3.Error) -> str:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without its extension
+    return f"The registry {path} {_TROUBLES.get(code, f'failed: {error}.')}"
 
 
 def _statements(script: str) -> Iterator[str]:

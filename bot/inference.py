@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil
 
@@ -77,16 +77,24 @@ class Inference:
         self._dispatch()
         return await future
 
-    async def close(self) -> None:
-        """Finish the batches under way, turn the others away, and end the executor."""
+    async def finish(self, grace_s: float) -> None:
+        """Take no more requests, and finish those there are; turn away what is left of them after
+        `grace_s` seconds."""
         self._closed = True
-        for queue in self._waiting.values():
-            for waiting in queue:
-                if not waiting.future.done():
-                    waiting.future.set_exception(StoppingError())
-        self._waiting.clear()
-        if self._batches:
-            await asyncio.wait(self._batches)
+        try:
+            async with asyncio.timeout(grace_s):
+                while self._batches:  # as long as anybody waits
+                    await asyncio.wait(self._batches)
+        except TimeoutError:
+            left = [waiting for queue in self._waiting.values() for waiting in queue]
+            self._waiting.clear()
+            _refuse(left)
+            for batch in self._batches:
+                batch.cancel()
+            await asyncio.gather(*self._batches, return_exceptions=True)
+
+    async def close(self) -> None:
+        """End the executor, once all is finished."""
         await self._executor.close()
 
     def _dispatch(self) -> None:
@@ -124,7 +132,11 @@ class Inference:
         prompts = [waiting.request.prompt for waiting in batch]
         started = self._clock()
         written = asyncio.ensure_future(self._executor.write(model, prompts))
-        await asyncio.wait([written])
+        try:
+            await asyncio.wait([written])
+        except asyncio.CancelledError:
+            _refuse(batch)
+            raise
         self._batch_s += 0.2 * (self._clock() - started - self._batch_s)  # a moving average
         error = written.exception()
         for n, waiting in enumerate(batch):
@@ -134,3 +146,10 @@ class Inference:
                 waiting.future.set_exception(error)
             else:
                 waiting.future.set_result(written.result()[n])
+
+
+def _refuse(waiting: Iterable[_Waiting]) -> None:
+    """Tell who waits that the bot is being stopped."""
+    for one in waiting:
+        if not one.future.done():
+            one.future.set_exception(StoppingError())

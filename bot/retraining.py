@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bot.candidates import compare, measured
-from bot.errors import BotError, HistoryError, JobStateError, RegistryError
+from bot.errors import BotError, HistoryError, JobStateError, RegistryError, StoppingError
 from bot.executor import Executor
 from bot.records import JobState, KeptAbout, StoredModel, TrainingJob
 from bot.registry import Registry
 from bot.server_models import ServerModels
 from bot.state_folder import StateFolder
-from bot.statuses import Candidate, Ended, Learning, Queued, Reading, Ready, Status
+from bot.statuses import Candidate, Ended, Learning, Paused, Queued, Reading, Ready, Status
 from bot.training_run import TrainingEnd, TrainingOrder, TrainingOutcome, TrainingRun
 from charrnn import store
 from charrnn.errors import CharRNNError, CorpusError
@@ -103,8 +103,10 @@ class Retraining:
 
     async def create(self, guild_id: int, admin_id: int, channel_id: int, **asked: Any) -> Reading:
         """A new training, as `Registry.create_job` takes it. Raises JobExistsError,
-        ModelNameError, NotFoundError when there is no such base, and HistoryError when that has
-        learnt from somebody who has opted out."""
+        ModelNameError, NotFoundError when there is no such base, HistoryError when that has
+        learnt from somebody who has opted out, and StoppingError."""
+        if self._closing:
+            raise StoppingError
         async with self._turn:
             await self._models.find(guild_id, asked["base"])
             learnt_from = await self._call(self._registry.learnt_from, guild_id, asked["base"])
@@ -146,7 +148,9 @@ class Retraining:
             await asyncio.to_thread(self._state.delete, job)
 
     def _count(self, job_id: int, counts: Counts) -> None:
-        """Raises JobStateError where the job is not being read for any more."""
+        """Raises JobStateError where the job is not being read for any more, and StoppingError."""
+        if self._closing:
+            raise StoppingError
         status = self._statuses.get(job_id)
         if not isinstance(status, Reading):
             raise JobStateError(JobState.CANCELLED)
@@ -286,7 +290,8 @@ class Retraining:
         await asyncio.to_thread(self._state.delete_guild, folder)
 
     async def close(self, grace_s: float) -> None:
-        """Let the trainings write a checkpoint, from which they go on after a restart."""
+        """Let the trainings write a checkpoint, from which they go on after a restart. What is
+        being read is given up at once."""
         self._closing = True
         runs = [run for _, run in self._runs.values()]
         for run in runs:
@@ -299,6 +304,9 @@ class Retraining:
             if run.running():
                 log.warning("A training did not stop in time; it goes on from its last checkpoint.")
                 run.kill()
+        for job_id, status in self._statuses.items():
+            if isinstance(status, Learning):
+                self._statuses[job_id] = Paused(status.job)
 
     async def _enqueue(self, job: TrainingJob, authors: Collection[int] = ()) -> None:
         await self._call(self._registry.enqueue, job.guild_id, job.id, authors)
@@ -310,7 +318,7 @@ class Retraining:
             self._statuses[job.id] = Queued(job, place)
 
     async def _start_next(self) -> None:
-        while len(self._runs) < self._limit:
+        while not self._closing and len(self._runs) < self._limit:
             if not any(isinstance(status, Queued) for status in self._statuses.values()):
                 return
             job = await self._call(self._registry.start_next, self._limit)

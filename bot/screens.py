@@ -10,7 +10,17 @@ import discord
 
 from bot.records import StoredModel, TrainingJob
 from bot.replies import escape
-from bot.statuses import Candidate, Ended, Learning, Queued, Reading, Ready, Sample, Status
+from bot.statuses import (
+    Candidate,
+    Ended,
+    Learning,
+    Paused,
+    Queued,
+    Reading,
+    Ready,
+    Sample,
+    Status,
+)
 
 PICTURE = "curve.png"
 SAMPLE_LIMIT = 300  # characters shown of a text in the making
@@ -53,6 +63,9 @@ def screen(status: Status) -> Screen:
         case Learning(job):
             embed = _embed(f"Training {job.name}", f"{_from(job)}\n\n{_progress(status)}")
             return Screen(embed, (Action.CANCEL,))
+        case Paused(job):
+            text = f"{_from(job)}\n\nI am being restarted. It goes on by itself when I am back."
+            return Screen(_embed(f"Training {job.name}", text))
         case Candidate(job, model, samples):
             return _candidate(job, model, samples)
         case Ended(job, sentence):

@@ -72,6 +72,26 @@ class Settings:
         return cls.load(os.environ)
 
 
+@dataclass(frozen=True)
+class Supervision:
+    """What systemd tells a service about itself, in variables that are no settings; see
+    sd_notify(3) and sd_watchdog_enabled(3)."""
+
+    notify_socket: str | None = None  # where to tell it things
+    watchdog_s: float | None = None  # so often at least it wants to be told WATCHDOG=1
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str]) -> "Supervision":
+        if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+            environment = {**environment, "WATCHDOG_USEC": ""}  # it is another that is watched
+        microseconds = environment.get("WATCHDOG_USEC") or 0
+        return cls(environment.get("NOTIFY_SOCKET") or None, int(microseconds) / 1e6 or None)
+
+    @classmethod
+    def from_environment(cls) -> "Supervision":
+        return cls.load(os.environ)
+
+
 def _token(value: str) -> str:
     if not _TOKEN.fullmatch(value):
         raise ValueError(

@@ -1,5 +1,6 @@
 """The folder of what servers have: the texts that trainings read, and the models they make."""
 
+import os
 import shutil
 import sys
 from collections.abc import Collection, Iterable
@@ -43,7 +44,9 @@ class StateFolder:
             ) from error
         except OSError as error:
             raise RegistryError(
-                f"{self._path} cannot be used: {error.strerror}. Let the bot's user write there."
+                f"The state folder {self._path} cannot be used: {error.strerror}. Make it and give "
+                f"it to the bot's user ({give(self._path)}; in a container, the folder that is "
+                "mounted there), or set STATE to another."
             ) from error
 
     def release(self) -> None:
@@ -81,6 +84,16 @@ class StateFolder:
         for path in (self._path / "texts").glob("*"):
             if path.name not in {f"{number}.txt" for number in texts}:
                 _delete([path])
+
+
+def writable(folder: Path) -> bool:
+    """Whether the bot may make files in it."""
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def give(folder: Path) -> str:
+    """The command that makes a folder the bot's own."""
+    return f"sudo chown -R {os.getuid()}:{os.getgid()} {folder}"
 
 
 def _delete(paths: Iterable[Path]) -> None:

@@ -41,6 +41,13 @@ class Learning:
 
 
 @dataclass(frozen=True)
+class Paused:
+    """The bot is being stopped; the training goes on by itself when it is back."""
+
+    job: TrainingJob
+
+
+@dataclass(frozen=True)
 class Sample:
     """What the base and the new model write after the same words, by the same chance."""
 
@@ -70,4 +77,4 @@ class Ended:
         return self.job.state is JobState.INTERRUPTED
 
 
-Status = Reading | Ready | Queued | Learning | Candidate | Ended
+Status = Reading | Ready | Queued | Learning | Paused | Candidate | Ended

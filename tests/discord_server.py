@@ -56,6 +56,12 @@ class DiscordServer:
         self.requests: list[Request] = []
         self.unknown: list[Request] = []
         self.identified = asyncio.Event()  # by every shard
+        self.refuses_token = False
+        self.close_code: int | None = None  # what a bot that identifies itself is told
+        self.application: dict[str, Any] = {}  # what is different about it
+        self.commands: list[dict[str, Any]] = []  # that are registered
+        self.delivers = asyncio.Event()  # answers; until it is cleared
+        self.delivers.set()
         self._ids = itertools.count(10_000)
         self._asked: dict[str, Asked] = {}  # by interaction token
         self._sequence = itertools.count(1)
@@ -135,6 +141,8 @@ class DiscordServer:
             payload = json.loads(message.data)
             if payload["op"] == HEARTBEAT:
                 await socket.send_json({"op": HEARTBEAT_ACK})
+            elif payload["op"] == IDENTIFY and self.close_code is not None:
+                await socket.close(code=self.close_code)
             elif payload["op"] == IDENTIFY:
                 await self._welcome(payload["d"], socket)
         return socket
@@ -171,6 +179,8 @@ class DiscordServer:
         path = request.match_info["path"]
         asked = Request(request.method, path, body, request.headers.get("Authorization"))
         self.requests.append(asked)
+        if self.refuses_token:
+            return _json({"message": "401: Unauthorized", "code": 0}, status=401)
         match request.method, path.split("/"):
             case "GET", ["users", "@me"]:
                 return _json(user(APPLICATION_ID, bot=True))
@@ -181,14 +191,27 @@ class DiscordServer:
                 gateway = {"url": self._gateway_url, "shards": 1, "session_start_limit": limit}
                 return _json(gateway)
             case "PUT", ["applications", _, "commands"]:
-                return _json([self._command(command) for command in body or ()])
+                self.commands = [self._command(command) for command in body or ()]
+                return _json(self.commands)
+            case "GET", ["applications", _, "commands"]:
+                return _json(self.commands)
             case "POST", ["interactions", _, token, "callback"]:
                 self._asked[token].acknowledged.set_result(time.monotonic())
+                if sentence := (body.get("data") or {}).get("content"):
+                    self._asked[token].content = sentence
+                    self._asked[token].answered.set_result(time.monotonic())
                 return _json(self._callback(body["type"]))
             case "PATCH", ["webhooks", _, token, "messages", "@original"]:
+                await self.delivers.wait()
                 self._asked[token].content = body["content"]
                 self._asked[token].answered.set_result(time.monotonic())
                 return _json(self._message(body["content"]))
+            case "POST", ["webhooks", _, token]:  # an answer to somebody alone
+                self._asked[token].content = body["content"]
+                self._asked[token].answered.set_result(time.monotonic())
+                return _json(self._message(body["content"]))
+            case "PATCH", ["channels", _, "messages", _]:
+                return _json(self._message(""))
         self.unknown.append(asked)
         return _json({"message": "404: Not Found", "code": 0}, status=404)
 
@@ -203,7 +226,7 @@ class DiscordServer:
             "verify_key": "",
             "flags": 0,
             "owner": user(1),
-        }
+        } | self.application
 
     def _command(self, command: Mapping[str, Any]) -> dict[str, Any]:
         known = {"id": str(next(self._ids)), "version": "1", "type": 1}

@@ -95,6 +95,12 @@ class Retrain(commands.Cog):
     async def cog_unload(self) -> None:
         self._watch.cancel()
 
+    async def show_last(self) -> None:
+        """Show how the trainings stand, once these have been stopped with the bot."""
+        self._watch.cancel()
+        for job_id in self._retraining.statuses():
+            await self._refresh(job_id, at_once=True)
+
     @app_commands.command(description="Teach me to write like a channel of yours, or like a file.")
     @app_commands.describe(
         channel="Whose messages to learn from. This one, if you name neither it nor a file.",

@@ -1,6 +1,6 @@
 """A simulated Discord with the bot in it, and people."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from bot.server_models import ServerModels
 from bot.state_folder import StateFolder
 from charrnn.store import Model
 from tests.bot.guilds import Clock
+from tests.bot.processes import Processes, Start
+from tests.discord_server import DiscordServer
 
 
 def bot_with(
@@ -106,3 +108,16 @@ def full_disk(corpus: Path) -> Path:
         pytest.skip("no /dev/full on this system")
     corpus.symlink_to(full)
     return corpus
+
+
+@pytest.fixture
+async def discord() -> AsyncIterator[DiscordServer]:
+    async with DiscordServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def start(discord: DiscordServer, tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts the bot as a process beside `discord`, which ends with the test."""
+    async with Processes(discord.api, tmp_path / "state") as processes:
+        yield processes.start

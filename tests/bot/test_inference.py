@@ -131,21 +131,33 @@ async def test_a_failed_batch_fails_its_own_requests_and_no_others():
     assert await texts(await ask(inference, "a")) == ["a by one"]
 
 
-async def test_closing_finishes_the_batch_under_way_and_turns_the_others_away():
+async def test_a_stop_refuses_newcomers_at_once_and_writes_for_those_who_wait():
     gate = Gate()
-    inference = service(gate)
+    inference = service(gate, batch_limit=1)
     tasks = await ask(inference, "a", "b", "c")
-    closing = asyncio.create_task(inference.close())
+    finishing = asyncio.create_task(inference.finish(grace_s=60))
     await asyncio.sleep(0)
-    assert not gate.closed
-    gate.open.set()
-    await closing
-    assert gate.closed
-    first, *others = await asyncio.gather(*tasks, return_exceptions=True)
-    assert isinstance(first, Generated)
-    assert [type(other) for other in others] == [StoppingError] * 2
     with pytest.raises(StoppingError):
         inference.check_room(0)
+    gate.open.set()
+    await finishing
+    texts = [written.text for written in await asyncio.gather(*tasks)]
+    assert texts == ["a by one", "b by one", "c by one"]
+
+
+async def test_when_the_grace_is_over_whoever_still_waits_is_told():
+    gate = Gate()  # that never opens
+    inference = service(gate, batch_limit=1)
+    tasks = await ask(inference, "a", "b")
+    await inference.finish(grace_s=0)
+    told = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(error) for error in told] == [StoppingError] * 2
+
+
+async def test_closing_ends_the_executor():
+    gate = Gate()
+    await service(gate).close()
+    assert gate.closed
 
 
 async def test_who_no_longer_waits_costs_nobody_anything():

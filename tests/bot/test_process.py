@@ -1,45 +1,16 @@
 """The bot as a process of its own, beside a Discord on 127.0.0.1."""
 
 import asyncio
-import os
-import sys
-from pathlib import Path
-
-import pytest
 
 from bot.replies import Reply
-from tests.discord_server import (
-    APPLICATION_ID,
-    GUILD_ID,
-    SECOND_GUILD_ID,
-    TOKEN,
-    DiscordServer,
-)
-
-ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60  # on a busy machine
-
-
-async def start(discord: DiscordServer, state: Path, **settings: str) -> asyncio.subprocess.Process:
-    environment = {"DISCORD_TOKEN": TOKEN, "DISCORD_API": discord.api, "STATE": str(state)}
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot"),
-        cwd=ROOT,
-        env=os.environ | environment | settings,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
-@pytest.fixture
-async def discord():
-    async with DiscordServer() as server:
-        yield server
+from tests.bot.processes import PATIENCE_S, Start
+from tests.discord_server import APPLICATION_ID, GUILD_ID, SECOND_GUILD_ID, TOKEN, DiscordServer
 
 
 async def test_it_syncs_its_commands_answers_and_ends_when_asked(
-    discord: DiscordServer, tmp_path: Path
+    discord: DiscordServer, start: Start
 ):
-    bot = await start(discord, tmp_path)
+    bot = await start()
     await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
     [synced] = [request for request in discord.requests if request.method == "PUT"]
     assert synced.path == f"applications/{APPLICATION_ID}/commands"
@@ -59,11 +30,9 @@ async def test_it_syncs_its_commands_answers_and_ends_when_asked(
 
 
 async def test_two_processes_share_the_shards_and_one_syncs_the_commands(
-    discord: DiscordServer, tmp_path: Path
+    discord: DiscordServer, start: Start
 ):
-    bots = [
-        await start(discord, tmp_path / shard, SHARD_IDS=shard, SHARD_COUNT="2") for shard in "01"
-    ]
+    bots = [await start(SHARD_IDS=shard, SHARD_COUNT="2") for shard in ("0", "1")]
     await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
     for guild in (GUILD_ID, SECOND_GUILD_ID):
         asked = await discord.slash("shakespeare", {"seed": "To be"}, asker=guild, guild=guild)

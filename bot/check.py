@@ -1,0 +1,243 @@
+"""`python -m bot --check`: whether the bot would run, before it does."""
+
+import importlib.util
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import discord
+from discord.http import Route
+
+from bot import database
+from bot.client import BASES, PERMISSIONS, create_bot, invite_link
+from bot.errors import BotError, RegistryError
+from bot.settings import Settings
+from bot.state_folder import StateFolder, give, writable
+from charrnn import store
+from charrnn.errors import ModelError
+
+PORTAL = "https://discord.com/developers/applications"
+# What the bot and one training take, in MB, measured with chat as the base.
+BOT_MEMORY_MB, TRAINING_MEMORY_MB = 150, 1100
+TRAINING_DISK_MB = 250
+TRAINING_PACKAGES = ("h5py", "keras", "matplotlib", "onnx", "tensorflow")
+MEMINFO = Path("/proc/meminfo")
+
+# What makes a command or an option of it; Discord adds to it, and leaves out what is false.
+DEFINING = {
+    *("type", "name", "description", "required", "autocomplete", "choices", "options", "nsfw"),
+    *("default_member_permissions", "channel_types", "min_value", "max_value"),
+    *("min_length", "max_length", "value"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; the sentence says what there is or, if wrong, what to do."""
+
+    what: str
+    fine: bool
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{'fine' if self.fine else 'wrong':<6} {self.what:<9} {self.sentence}"
+
+
+async def report(settings: Settings) -> bool:
+    """Print a line for each thing that the bot needs; True when all are fine."""
+    logging.getLogger().setLevel(logging.CRITICAL)  # the lines say what is wrong
+    all_fine = True
+    async for finding in findings(settings):
+        print(finding, flush=True)
+        all_fine = all_fine and finding.fine
+    return all_fine
+
+
+async def findings(settings: Settings) -> AsyncIterator[Finding]:
+    """What there is to say, one after the other. Discord is asked with the token, once."""
+    async for finding in _discord(settings):
+        yield finding
+    for finding in (*_weights(settings.model), *_state(settings.state), _memory(settings)):
+        yield finding
+    if settings.dask_scheduler is None:
+        yield Finding("executor", True, f"This machine, with {settings.threads} threads.")
+        yield _training()
+    else:
+        yield await _dask(settings.dask_scheduler)
+
+
+async def _discord(settings: Settings) -> AsyncIterator[Finding]:
+    if settings.token is None:
+        sentence = f"DISCORD_TOKEN is not set. Copy it from the Bot page at {PORTAL}."
+        yield Finding("token", False, sentence)
+        return
+    async with discord.Client(intents=discord.Intents.none()) as client:
+        try:
+            await client.login(settings.token)
+            assert client.application is not None  # login asks for it
+            registered = await client.http.get_global_commands(client.application.id)
+        except discord.LoginFailure:
+            sentence = f"DISCORD_TOKEN is refused. Reset it on the Bot page at {PORTAL}."
+            yield Finding("token", False, sentence)
+            return
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+            sentence = f"Discord cannot be asked at {Route.BASE}: {error}. Look at the network."
+            yield Finding("token", False, sentence)
+            return
+    yield Finding("token", True, f"It is {client.user}'s.")
+    yield _intents(client.application, settings.train_on_channels)
+    permissions = ", ".join(name.replace("_", " ") for name, granted in PERMISSIONS if granted)
+    link = invite_link(client.application.id)
+    yield Finding("invite", True, f"{link} asks a server for: {permissions}.")
+    yield await _commands(settings, client.application, registered)
+
+
+def _intents(application: discord.AppInfo, train_on_channels: bool) -> Finding:
+    if not train_on_channels:
+        return Finding("intents", True, "None is needed, since TRAIN_ON_CHANNELS is not yes.")
+    flags = application.flags
+    if flags.gateway_message_content or flags.gateway_message_content_limited:
+        return Finding("intents", True, "Message Content is on, to learn from channels.")
+    sentence = f"TRAIN_ON_CHANNELS needs Message Content. Switch it on on the Bot page at {PORTAL}."
+    return Finding("intents", False, sentence)
+
+
+async def _commands(
+    settings: Settings, application: discord.AppInfo, registered: Sequence[Mapping[str, Any]]
+) -> Finding:
+    if application.interactions_endpoint_url:
+        sentence = (
+            "Commands go to the Interactions Endpoint URL and never reach the bot. Clear it on "
+            f"the General Information page at {PORTAL}."
+        )
+        return Finding("commands", False, sentence)
+    if not registered:
+        return Finding("commands", True, "None is registered yet; the start will do that.")
+    here = {command["name"]: _definition(command) for command in await _defined(settings)}
+    there = {command["name"]: _definition(command) for command in registered}
+    names = [f"/{name}" for name in here | there if here.get(name) != there.get(name)]
+    if names:
+        sentence = f"{', '.join(names)} are registered otherwise than here. Start the bot anew."
+        return Finding("commands", False, sentence)
+    return Finding("commands", True, f"{len(here)} are registered as they are here.")
+
+
+async def _defined(settings: Settings) -> list[dict[str, Any]]:
+    """What the bot would register."""
+    with tempfile.TemporaryDirectory() as state:
+        # The shipped model: whether that of MODEL can be loaded is another question.
+        chosen = Settings(state=Path(state), train_on_channels=settings.train_on_channels)
+        async with create_bot(chosen) as bot:
+            await bot.add_cogs()
+            return [command.to_dict(bot.tree) for command in bot.tree.get_commands()]
+
+
+def _definition(command: Mapping[str, Any]) -> dict[str, Any]:
+    """A command as one would write it: without what Discord has added."""
+    kept: dict[str, Any] = {}
+    for name, value in command.items():
+        if name not in DEFINING or value is None or value is False or value == []:
+            continue
+        if name in ("options", "choices"):
+            value = [_definition(part) for part in value]
+        elif name == "channel_types":
+            value = sorted(value)
+        elif name == "default_member_permissions":
+            value = int(value)
+        kept[name] = value
+    return kept
+
+
+def _weights(model: str) -> Iterator[Finding]:
+    for name in dict.fromkeys((model, *BASES)):
+        try:
+            loaded = store.load(name)
+        except ModelError as error:
+            setting = "" if name in BASES else " Is MODEL right?"
+            yield Finding("weights", False, f"{error}{setting}")
+        else:
+            sentence = f"{loaded.name} is whole, by its checksums."
+            yield Finding("weights", True, sentence)
+
+
+def _state(state: Path) -> Iterator[Finding]:
+    """The folder, the registry in it, and the room there is."""
+    registry = StateFolder(state).registry
+    there = next(
+        folder for folder in (state.absolute(), *state.absolute().parents) if folder.is_dir()
+    )
+    if not writable(there):
+        sentence = f"{there} cannot be written. Give it to the bot's user: {give(there)}"
+        yield Finding("state", False, sentence)
+    elif not registry.exists():
+        yield Finding("state", True, f"{registry} will be made.")
+    else:
+        try:
+            database.inspect(registry)
+        except RegistryError as error:
+            yield Finding("state", False, str(error))
+        else:
+            yield Finding("state", True, f"{registry} is whole.")
+    free_mb = shutil.disk_usage(there).free >> 20
+    sentence = f"{free_mb:,} MB are free, a training takes up to {TRAINING_DISK_MB}."
+    fine = free_mb >= TRAINING_DISK_MB
+    yield Finding("disk", fine, sentence + ("" if fine else f" Make room in {there}."))
+
+
+def _memory(settings: Settings) -> Finding:
+    found = MEMINFO.is_file() and re.search(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.M)
+    if not found:
+        return Finding("memory", True, "This system does not say how much there is.")
+    available_mb = int(found[1]) >> 10
+    trainings = 0 if settings.dask_scheduler else settings.max_trainings
+    needed_mb = BOT_MEMORY_MB + settings.model_memory_mb + trainings * TRAINING_MEMORY_MB
+    sentence = f"{available_mb:,} MB are available, {needed_mb:,} are needed at most."
+    if available_mb < needed_mb:
+        advice = " Lower MODEL_MEMORY_MB or MAX_TRAININGS, or train elsewhere with EXECUTOR."
+        return Finding("memory", False, sentence + advice)
+    return Finding("memory", True, sentence)
+
+
+def _training() -> Finding:
+    missing = [name for name in TRAINING_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        sentence = (
+            f"/retrain cannot train without {', '.join(missing)}. Where charrnn was cloned: "
+            "pip install -c constraints.txt '.[train]'"
+        )
+        return Finding("training", False, sentence)
+    return Finding("training", True, "TensorFlow is installed.")
+
+
+async def _dask(scheduler: str) -> Finding:
+    try:
+        from bot.dask_cluster import Cluster
+    except ModuleNotFoundError as error:
+        sentence = (
+            f"EXECUTOR needs {error.name}. Where charrnn was cloned: "
+            "pip install -c constraints.txt '.[dask]'"
+        )
+        return Finding("executor", False, sentence)
+    cluster = Cluster(scheduler)
+    try:
+        workers = await cluster.run_in_all(_here)
+    except BotError:
+        sentence = f"Dask cannot be reached at {scheduler}. Start `dask scheduler` there."
+        return Finding("executor", False, sentence)
+    finally:
+        await cluster.close()
+    if not workers:
+        return Finding(
+            "executor", False, f"No worker is connected. Start `dask worker {scheduler}`."
+        )
+    return Finding("executor", True, f"Dask at {scheduler}, with {len(workers)} workers.")
+
+
+def _here() -> bool:
+    return True
