@@ -10,7 +10,7 @@ from discord.ext import commands
 from discord.gateway import DiscordWebSocket
 from yarl import URL
 
-from bot import answers
+from bot import answers, definitions
 from bot.answers import answer_error
 from bot.cogs.generate import Generate, ReplyButton
 from bot.cogs.models import ModelButton, Models
@@ -151,7 +151,13 @@ class Bot(commands.AutoShardedBot):
         await self._services.retraining.restore()
         await self.add_cogs()
         if not self.shard_ids or 0 in self.shard_ids:
+            await self._sync_commands()
+
+    async def _sync_commands(self) -> None:
+        """Discord allows but so many registrations a day, and a start is no reason for one."""
+        if not await definitions.are_registered(self):
             await self.tree.sync()
+            log.info("The commands were new or had changed, so they are registered anew.")
 
     async def add_cogs(self) -> None:
         """Define the commands, which Discord need not know yet."""
@@ -169,10 +175,10 @@ class Bot(commands.AutoShardedBot):
         self.add_dynamic_items(ReplyButton, TrainingButton, ModelButton, PrivacyButton)
 
     async def launch_shards(self) -> None:
-        if self.shard_count is not None:
-            # Only where it asks for the number of shards does discord.py ask for the gateway.
-            _, gateway, _ = await self.http.get_bot_gateway()
-            DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway)
+        # discord.py asks for the gateway only where it asks for the number of shards, and does not
+        # remember it for when it connects anew.
+        _, gateway, _ = await self.http.get_bot_gateway()
+        DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway)
         await super().launch_shards()
 
     def invite_link(self) -> str:

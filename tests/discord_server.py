@@ -19,7 +19,7 @@ TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.G1a2b3.abcdefghijklmnopqrstuvwxyz0123456789AB"
 APPLICATION_ID = 1000
 GUILD_ID, CHANNEL_ID = 2000, 3000
 SECOND_GUILD_ID = 2001 << 22  # of shard 1, of two
-HELLO, HEARTBEAT_ACK, DISPATCH, HEARTBEAT, IDENTIFY = 10, 11, 0, 1, 2
+HELLO, HEARTBEAT_ACK, DISPATCH, HEARTBEAT, IDENTIFY, RESUME = 10, 11, 0, 1, 2, 6
 CHAT_INPUT, DEFERRED = 2, 5
 HEARTBEAT_INTERVAL_MS = 20_000
 
@@ -131,6 +131,11 @@ class DiscordServer:
         payload = {"op": DISPATCH, "t": event, "s": next(self._sequence), "d": data}
         await self._gateways[shard].send_json(payload)
 
+    async def hang_up(self) -> None:
+        """End the connections to the gateway; the bot may resume its sessions."""
+        for socket in list(self._gateways.values()):
+            await socket.close()
+
     async def _serve_gateway(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -145,6 +150,9 @@ class DiscordServer:
                 await socket.close(code=self.close_code)
             elif payload["op"] == IDENTIFY:
                 await self._welcome(payload["d"], socket)
+            elif payload["op"] == RESUME:
+                self._gateways[0] = socket  # of bots that have one shard
+                await self.dispatch("RESUMED", {})
         return socket
 
     async def _welcome(self, identify: Mapping[str, Any], socket: web.WebSocketResponse) -> None:
@@ -229,8 +237,19 @@ class DiscordServer:
         } | self.application
 
     def _command(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        known = {"id": str(next(self._ids)), "version": "1", "type": 1}
-        return {"application_id": str(APPLICATION_ID), **known, **command}
+        """As Discord gives it back: with what was left out, and without what need not be said."""
+        known = {"id": str(next(self._ids)), "version": "1", "application_id": str(APPLICATION_ID)}
+        permissions = command["default_member_permissions"]
+        return {
+            **command,
+            **known,
+            "default_member_permissions": None if permissions is None else str(permissions),
+            "integration_types": command["integration_types"] or [0],
+            "options": [
+                {name: value for name, value in option.items() if value is not False}
+                for option in command["options"]
+            ],
+        }
 
     def _callback(self, kind: int) -> dict[str, Any]:
         interaction = {"id": str(next(self._ids)), "type": CHAT_INPUT}

@@ -26,7 +26,7 @@ from charrnn import store
 from charrnn.errors import ModelError
 from charrnn.generation import Generated, Prompt, generate
 from charrnn.store import Model
-from tests.bot.test_process import start as start_bot
+from tests.bot.processes import Processes
 from tests.discord_server import DiscordServer
 
 DEADLINE_S = 60  # on a busy machine
@@ -366,8 +366,11 @@ async def test_a_training_that_no_bot_asks_after_ends(
 
 async def test_a_bot_whose_executor_is_a_cluster_answers(two_workers: LocalCluster, tmp_path: Path):
     scheduler = two_workers.scheduler_address.replace("tcp://", "dask://")
-    async with DiscordServer() as discord:
-        bot = await start_bot(discord, tmp_path, EXECUTOR=scheduler)
+    async with (
+        DiscordServer() as discord,
+        Processes(discord.api, tmp_path) as processes,
+    ):
+        bot = await processes.start(EXECUTOR=scheduler)
         await asyncio.wait_for(discord.identified.wait(), DEADLINE_S)
         asked = await discord.slash("shakespeare", {"seed": "To be"})
         await asyncio.wait_for(asked.answered, DEADLINE_S)

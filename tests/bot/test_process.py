@@ -1,6 +1,7 @@
 """The bot as a process of its own, beside a Discord on 127.0.0.1."""
 
 import asyncio
+from pathlib import Path
 
 from bot.replies import Reply
 from tests.bot.processes import PATIENCE_S, Start
@@ -29,10 +30,26 @@ async def test_it_syncs_its_commands_answers_and_ends_when_asked(
     assert {request.authorization for request in discord.requests} == {f"Bot {TOKEN}", None}
 
 
-async def test_two_processes_share_the_shards_and_one_syncs_the_commands(
+async def test_a_second_start_registers_the_commands_again_only_if_they_differ(
     discord: DiscordServer, start: Start
 ):
-    bots = [await start(SHARD_IDS=shard, SHARD_COUNT="2") for shard in ("0", "1")]
+    for registrations, forget in ((1, False), (1, True), (2, False)):
+        discord.identified.clear()
+        bot = await start()
+        await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
+        bot.terminate()
+        await asyncio.wait_for(bot.communicate(), PATIENCE_S)
+        assert [request.method for request in discord.requests].count("PUT") == registrations
+        if forget:
+            del discord.commands[1:]
+
+
+async def test_two_processes_share_the_shards_and_one_syncs_the_commands(
+    discord: DiscordServer, start: Start, tmp_path: Path
+):
+    bots = [
+        await start(STATE=str(tmp_path / shard), SHARD_IDS=shard, SHARD_COUNT="2") for shard in "01"
+    ]
     await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
     for guild in (GUILD_ID, SECOND_GUILD_ID):
         asked = await discord.slash("shakespeare", {"seed": "To be"}, asker=guild, guild=guild)

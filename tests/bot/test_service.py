@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.client import REGISTRY
 from bot.records import JobState
 from bot.registry import Registry
 from bot.service import Supervisor
 from bot.settings import Supervision
+from bot.state_folder import StateFolder
 from tests.bot.guilds import prepare
 from tests.bot.processes import BOT, PATIENCE_S, Start, ended, stops, until
 from tests.discord_server import GUILD_ID, TOKEN, DiscordServer
@@ -64,7 +64,7 @@ async def test_a_state_folder_that_cannot_be_made_ends_with_78_and_what_to_do(st
     code, log = await ended(await start(STATE="/proc/charrnn"))
     assert code == 78
     [line] = logged(log, "CRITICAL")
-    assert line.startswith("STATE: The state folder /proc/charrnn cannot be made: ")
+    assert line.startswith("STATE: The state folder /proc/charrnn cannot be used: ")
     assert "sudo chown" in line and "set STATE" in line
 
 
@@ -138,7 +138,7 @@ async def test_a_second_signal_ends_it_at_once(
 def queue_training(state: Path) -> int:
     """A training that the bot takes up when it starts; its id."""
     state.mkdir()
-    with Registry(state / REGISTRY) as registry:
+    with Registry(StateFolder(state).registry) as registry:
         job = prepare(registry, GUILD_ID)
         registry.show_in(GUILD_ID, job.id, job.channel_id, MESSAGE_ID)
         registry.enqueue(GUILD_ID, job.id)
@@ -176,7 +176,7 @@ async def test_a_stop_keeps_a_training_tells_its_admins_and_it_goes_on_after_the
     bot.terminate()
     assert (await ended(bot))[0] == 0
     assert told(discord, "I am being restarted. It goes on by itself when I am back.")
-    with Registry(tmp_path / "state" / REGISTRY) as registry:
+    with Registry(StateFolder(tmp_path / "state").registry) as registry:
         job = registry.job(GUILD_ID, job_id)
     assert job.state is JobState.TRAINING
     checkpoints = tmp_path / "state" / f"{job.folder}.training"

@@ -1,0 +1,40 @@
+"""The definitions of the commands, and whether Discord has them as they are here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from discord.ext import commands
+
+# What Discord adds of its own accord; `dm_permission` says in an older way what `contexts` says.
+_ADDED = {"id", "application_id", "version", "dm_permission"}
+_SERVERS_ONLY = [0]  # the installation that Discord takes where none is named
+
+
+async def are_registered(bot: commands.AutoShardedBot) -> bool:
+    """Whether Discord's definitions are this bot's. Raises discord.HTTPException."""
+    if bot.application_id is None:
+        raise RuntimeError("the bot has not logged in yet")
+    theirs = await bot.http.get_global_commands(bot.application_id)
+    ours = [command.to_dict(bot.tree) for command in bot.tree.get_commands()]
+    return _by_name(theirs) == _by_name(ours)
+
+
+def _by_name(definitions: list[Any]) -> dict[tuple[int, str], dict[str, Any]]:
+    return {(command["type"], command["name"]): _plain(command) for command in definitions}
+
+
+def _plain(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """A command or one of its options, without what need not be said. Where this takes equal ones
+    for different, the commands are registered once too often; never the other way round."""
+    plain: dict[str, Any] = {}
+    for name, value in definition.items():
+        if name in _ADDED or value is None or value is False or value == []:
+            continue
+        if name == "options":
+            value = [_plain(option) for option in value]
+        elif name == "default_member_permissions":
+            value = str(value)
+        elif name == "integration_types" and value == _SERVERS_ONLY:
+            continue
+        plain[name] = value
+    return plain
