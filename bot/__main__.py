@@ -15,7 +15,7 @@ import aiohttp
 import discord
 from discord.http import Route
 
-from bot import check
+from bot import check, logs
 from bot.client import Bot, create_bot
 from bot.errors import RegistryError, SettingsError
 from bot.service import Supervisor, at_signals
@@ -24,7 +24,6 @@ from charrnn.errors import ModelError
 
 log = logging.getLogger("bot")
 
-LOG_FORMAT = "%(asctime)s %(levelname)-8s %(name)s  %(message)s"
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h: restarting does not help
 
 
@@ -50,17 +49,17 @@ def main() -> None:
         "--check", action="store_true", help="look at the set-up, and start nothing"
     )
     wanted = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    logs.set_up()
     sys.excepthook = _crashed
     # Voice is not what this bot is for.
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
     try:
         settings = Settings.from_environment()
+        logs.set_up(settings.log_format, settings.log_level, settings.token)
         if settings.discord_api:
             Route.BASE = settings.discord_api  # discord.py has one for the whole process
         if wanted.check:
             sys.exit(0 if asyncio.run(check.report(settings)) else EXIT_CONFIGURATION)
-        logging.getLogger().setLevel(settings.log_level)
         asyncio.run(_serve(settings))
     except SettingsError as error:
         for problem in error.problems:

@@ -1,7 +1,12 @@
-"""What goes wrong while a person is being answered -> a sentence to them, or a line in the log."""
+"""What goes wrong while a person is being answered -> a sentence to them; how it went -> a line
+in the log."""
 
 import asyncio
 import logging
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 
 import discord
@@ -17,13 +22,31 @@ GONE = {10062, 10015, 50027}
 ANSWER = "answer"  # the name of a task in which a person is being answered
 
 
-class Answering:
-    """`async with Answering(interaction):` an exception inside becomes an answer to it."""
+@dataclass(frozen=True)
+class Answered:
+    """How a command or a button went, as the event `answered` tells it."""
 
-    def __init__(self, interaction: discord.Interaction):
+    command: str  # /write, or of a button the part of its id that says what it does
+    outcome: str  # ok, refused, failed, or lost: Discord took no answer any more
+    seconds: float
+    error: str | None  # the exception's class
+
+
+class Answering:
+    """`async with Answering(interaction):` an exception inside becomes an answer to it; what
+    people cannot mend goes to the log, under an id that they are told."""
+
+    def __init__(
+        self,
+        interaction: discord.Interaction,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self._interaction = interaction
+        self._clock = clock
+        self._started = 0.0
 
     async def __aenter__(self) -> None:
+        self._started = self._clock()
         task = asyncio.current_task()
         assert task is not None  # discord.py has a task for each command and each button
         task.set_name(ANSWER)
@@ -34,10 +57,16 @@ class Answering:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        await answer_error(self._interaction, error)
-        return True
+        if isinstance(error, Exception):
+            outcome = await _answer(self._interaction, error)
+        else:  # an interruption leaves the person without an answer
+            outcome = "ok" if error is None else "lost"
+        name = kind.__name__ if kind else None
+        seconds = self._clock() - self._started
+        answered = Answered(_command(self._interaction), outcome, seconds, name)
+        _log(self._interaction, answered, error)
+        self._interaction.client.dispatch("answered", answered)
+        return isinstance(error, Exception)
 
 
 async def given(timeout_s: float) -> None:
@@ -48,15 +77,19 @@ async def given(timeout_s: float) -> None:
 
 
 async def answer_error(interaction: discord.Interaction, error: Exception) -> None:
-    """Tell the person what is wrong; what they cannot mend goes to the log under an id that
-    they are told."""
-    if isinstance(error, discord.HTTPException) and error.code in GONE:
-        log.warning("Interaction %d was lost: Discord no longer knows it.", interaction.id)
-        return
+    """Answer what went wrong before the command itself had its turn."""
+    async with Answering(interaction):
+        raise error
+
+
+async def _answer(interaction: discord.Interaction, error: Exception) -> str:
+    """Tell the person what is wrong; the outcome."""
+    if _is_gone(error):
+        return "lost"
     if isinstance(error, BotError):
-        sentence = str(error)
+        outcome, sentence = "refused", str(error)
     else:
-        log.error("Interaction %d failed.", interaction.id, exc_info=error)
+        outcome = "failed"
         sentence = (
             "Something went wrong on my side, not on yours. Try again; if it happens again, tell "
             f"the bot's operator this number: {interaction.id}"
@@ -68,3 +101,45 @@ async def answer_error(interaction: discord.Interaction, error: Exception) -> No
             await interaction.response.send_message(sentence, ephemeral=True)
     except discord.HTTPException as failure:
         log.warning("Interaction %d could not be answered: %s", interaction.id, failure)
+    return outcome
+
+
+def _is_gone(error: Exception) -> bool:
+    return isinstance(error, discord.HTTPException) and error.code in GONE
+
+
+def _log(interaction: discord.Interaction, answered: Answered, error: BaseException | None) -> None:
+    """One line; nothing in it that people wrote."""
+    failed = answered.outcome == "failed"
+    refused = answered.outcome == "refused"
+    outcome = f"refused: {answered.error}" if refused else answered.outcome
+    duration_ms = round(1000 * answered.seconds)
+    levels = {"ok": logging.INFO, "refused": logging.INFO, "lost": logging.WARNING}
+    guild = str(interaction.guild_id) if interaction.guild_id else None
+    log.log(
+        levels.get(answered.outcome, logging.ERROR),
+        "Interaction %d: %s in %s: %s, %d ms",
+        interaction.id,
+        answered.command,
+        f"server {guild}" if guild else "private",
+        outcome,
+        duration_ms,
+        exc_info=error if failed else None,
+        extra={
+            "fields": {
+                "interaction": str(interaction.id),  # as a string: JavaScript would round it
+                "command": answered.command,
+                "guild": guild,
+                "outcome": outcome,
+                "duration_ms": duration_ms,
+            }
+        },
+    )
+
+
+def _command(interaction: discord.Interaction) -> str:
+    """No more names than there are commands and kinds of buttons."""
+    if interaction.command is not None:
+        return f"/{interaction.command.qualified_name}"
+    button = str((interaction.data or {}).get("custom_id", ""))
+    return re.sub(r":\d.*", "", button, flags=re.DOTALL) or "unknown"

@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 from bot.errors import SettingsError
 
 # Three parts in URL-safe base64: the bot's id, a timestamp, a signature.
-_TOKEN = re.compile(r"[\w-]{18,}\.[\w-]{4,}\.[\w-]{20,}")
+TOKEN_FORM = re.compile(r"[\w-]{18,}\.[\w-]{4,}\.[\w-]{20,}")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Settings:
     preview_messages: Path | None = None  # a .jsonl of messages for the preview's channel
     discord_api: str | None = None  # another base address of the REST API, for proxies and tests
     log_level: str = "INFO"
+    log_format: str = "text"
 
     @classmethod
     def load(cls, environment: Mapping[str, str], env_file: Path = Path(".env")) -> "Settings":
@@ -93,7 +94,7 @@ class Supervision:
 
 
 def _token(value: str) -> str:
-    if not _TOKEN.fullmatch(value):
+    if not TOKEN_FORM.fullmatch(value):
         raise ValueError(
             "is not a bot token. Copy it from the Bot page of your application at "
             "https://discord.com/developers/applications."
@@ -165,6 +166,12 @@ def _level(value: str) -> str:
     return value.upper()
 
 
+def _format(value: str) -> str:
+    if value.casefold() not in ("text", "json"):
+        raise ValueError(f"must be text or json, not {value!r}.")
+    return value.casefold()
+
+
 _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "DISCORD_TOKEN": ("token", _token),
     "MODEL": ("model", str),
@@ -187,4 +194,5 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "PREVIEW_MESSAGES": ("preview_messages", Path),
     "DISCORD_API": ("discord_api", _address),
     "LOG_LEVEL": ("log_level", _level),
+    "LOG_FORMAT": ("log_format", _format),
 }

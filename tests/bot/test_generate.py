@@ -271,7 +271,8 @@ async def test_an_interaction_that_is_gone_is_a_line_in_the_log(
     result = await ask(world)
     assert not result.acknowledged
     [record] = [r for r in caplog.records if r.name == "bot.answers"]
-    assert "was lost" in record.getMessage()
+    assert "/shakespeare" in record.getMessage()
+    assert ": lost, " in record.getMessage()
     assert (await ask(world)).acknowledged
 
 

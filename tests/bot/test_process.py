@@ -1,6 +1,7 @@
 """The bot as a process of its own, beside a Discord on 127.0.0.1."""
 
 import asyncio
+import json
 from pathlib import Path
 
 from bot.replies import Reply
@@ -42,6 +43,33 @@ async def test_a_second_start_registers_the_commands_again_only_if_they_differ(
         assert [request.method for request in discord.requests].count("PUT") == registrations
         if forget:
             del discord.commands[1:]
+
+
+async def test_the_log_for_machines_has_an_object_a_line_and_nothing_that_people_wrote(
+    discord: DiscordServer, start: Start
+):
+    bot = await start(LOG_FORMAT="json", LOG_LEVEL="DEBUG", COOLDOWN_S="60")
+    await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
+    for _ in range(2):
+        asked = await discord.slash("shakespeare", {"seed": "My own words"})
+        await asyncio.wait_for(asked.acknowledged, PATIENCE_S)
+    log, answered = b"", {}
+    while len(answered) < 2:
+        written = await asyncio.wait_for(bot.stderr.readline(), PATIENCE_S)
+        log += written
+        line = json.loads(written)
+        assert {"time", "level", "logger", "message"} <= line.keys()
+        if line["logger"] == "bot.answers":
+            answered[line["outcome"]] = line
+    bot.terminate()
+    log += (await asyncio.wait_for(bot.communicate(), PATIENCE_S))[1]
+    assert b"My own words" not in log
+    assert TOKEN.encode() not in log
+    assert sorted(answered) == ["ok", "refused: CooldownError"]
+    assert answered["ok"]["command"] == "/shakespeare"
+    assert answered["ok"]["guild"] == str(GUILD_ID)
+    assert answered["ok"]["interaction"].isdecimal()
+    assert answered["ok"]["duration_ms"] > 0
 
 
 async def test_two_processes_share_the_shards_and_one_syncs_the_commands(
