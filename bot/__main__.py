@@ -8,7 +8,6 @@ import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import NoReturn
 
 import aiohttp
@@ -50,7 +49,6 @@ def main() -> None:
     )
     wanted = parser.parse_args()
     logs.set_up()
-    sys.excepthook = _crashed
     # Voice is not what this bot is for.
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
     try:
@@ -71,17 +69,6 @@ def main() -> None:
     except RegistryError as error:
         log.critical("STATE: %s", error)
         sys.exit(EXIT_CONFIGURATION)
-
-
-def _crashed(
-    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
-) -> None:
-    """What nobody has foreseen; Python exits with 1 after it."""
-    log.critical(
-        "The bot has crashed: %r. Start it again; if it crashes again, report this:",
-        error,
-        exc_info=(kind, error, traceback),
-    )
 
 
 async def _serve(settings: Settings) -> None:

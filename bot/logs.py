@@ -81,4 +81,8 @@ def without_tokens(text: str, token: str | None = None) -> str:
 def _crashed(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    log.critical("The bot has crashed.", exc_info=(kind, error, traceback))
+    log.critical(
+        "The bot has crashed: %r. Start it again; if it crashes again, report this:",
+        error,
+        exc_info=(kind, error, traceback),
+    )

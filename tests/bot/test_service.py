@@ -111,7 +111,7 @@ async def test_a_stop_lets_the_answer_under_way_arrive_and_turns_newcomers_away(
     await asyncio.wait_for(stops(bot), PATIENCE_S)
     second = await discord.slash("shakespeare", {"seed": "And yet"}, asker=2)
     await asyncio.wait_for(second.answered, PATIENCE_S)
-    assert second.content == "I am being restarted. Try again in a minute."
+    assert second.told == ["I am being restarted. Try again in a minute."]
     assert not first.answered.done()
     discord.delivers.set()
     await asyncio.wait_for(first.answered, PATIENCE_S)

@@ -1,0 +1,126 @@
+"""What Discord sends, and what it refuses; as much of it as the bot meets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+# Of the form that Discord's have, and nobody's.
+TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.G1a2b3.abcdefghijklmnopqrstuvwxyz0123456789AB"  # noqa: S105
+APPLICATION_ID = 1000
+GUILD_ID, CHANNEL_ID = 2000, 3000
+SECOND_GUILD_ID = 2001 << 22  # of shard 1, of two
+CHAT_INPUT, COMPONENT = 2, 3  # interactions
+SAID, DEFERRED, DEFERRED_UPDATE, UPDATED, CHOICES, MODAL = 4, 5, 6, 7, 8, 9  # answers to them
+MESSAGE_LIMIT, EMBED_LIMIT, ID_LIMIT = 2000, 4096, 100  # UTF-16 units; characters
+
+
+def user(number: int, **more: object) -> dict[str, Any]:
+    name = f"person{number}"
+    return {"id": str(number), "username": name, "discriminator": "0", "avatar": None} | more
+
+
+def interaction(
+    number: int, kind: int, data: Mapping[str, Any], asker: int, guild: int
+) -> dict[str, Any]:
+    """The event of somebody's command, or of a button that they press."""
+    channel = {"id": str(CHANNEL_ID), "type": 0, "name": "general", "position": 0}
+    return {
+        "id": str(number),
+        "application_id": str(APPLICATION_ID),
+        "type": kind,
+        "token": f"token{number}",
+        "version": 1,
+        "data": data,
+        "guild_id": str(guild),
+        "channel_id": str(CHANNEL_ID),
+        "channel": channel | {"permissions": "0"},
+        "member": {
+            "user": user(asker),
+            "roles": [],
+            "permissions": "0",
+            "joined_at": "2024-01-01T00:00:00+00:00",
+            "deaf": False,
+            "mute": False,
+            "flags": 0,
+        },
+        "locale": "en-US",
+        "app_permissions": "0",
+        "entitlements": [],
+        "authorizing_integration_owners": {},
+        "attachment_size_limit": 10_485_760,
+    }
+
+
+def application() -> dict[str, Any]:
+    return {
+        "id": str(APPLICATION_ID),
+        "name": "Shakespeare",
+        "icon": None,
+        "description": "",
+        "bot_public": True,
+        "bot_require_code_grant": False,
+        "verify_key": "",
+        "flags": 0,
+        "owner": user(1),
+    }
+
+
+def command(number: int, given: Mapping[str, Any]) -> dict[str, Any]:
+    """As Discord gives it back: with what was left out, and without what need not be said."""
+    permissions = given["default_member_permissions"]
+    return {
+        **given,
+        "id": str(number),
+        "version": "1",
+        "application_id": str(APPLICATION_ID),
+        "default_member_permissions": None if permissions is None else str(permissions),
+        "integration_types": given["integration_types"] or [0],
+        "options": [
+            {name: value for name, value in option.items() if value is not False}
+            for option in given["options"]
+        ],
+    }
+
+
+def callback(number: int, kind: int) -> dict[str, Any]:
+    interaction = {"id": str(number), "type": CHAT_INPUT}
+    return {"interaction": interaction, "resource": {"type": kind}}
+
+
+def message(number: int, shown: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": str(number),
+        "channel_id": str(CHANNEL_ID),
+        "author": user(APPLICATION_ID, bot=True),
+        "content": shown.get("content") or "",
+        "components": shown.get("components") or [],
+        "timestamp": "2024-01-01T00:00:00+00:00",
+        "edited_timestamp": None,
+        "tts": False,
+        "mention_everyone": False,
+        "mentions": [],
+        "mention_roles": [],
+        "attachments": [],
+        "embeds": [],
+        "pinned": False,
+        "type": 0,
+    }
+
+
+def wrong_with(shown: Any) -> str | None:
+    """Why Discord would refuse a message."""
+    if not isinstance(shown, dict):
+        return "no message"
+    content, embeds = shown.get("content") or "", shown.get("embeds") or []
+    rows = shown.get("components") or []
+    if not (content or embeds or "content" not in shown):
+        return "an empty message"
+    if len(content.encode("utf-16-le")) // 2 > MESSAGE_LIMIT:
+        return "the content is too long"
+    if any(len(embed.get("description") or "") > EMBED_LIMIT for embed in embeds):
+        return "an embed is too long"
+    if len(rows) > 5 or any(not 1 <= len(row["components"]) <= 5 for row in rows):
+        return "too many buttons"
+    ids = [item.get("custom_id", "") for row in rows for item in row["components"]]
+    if len(ids) > len(set(ids)) or any(len(custom_id) > ID_LIMIT for custom_id in ids):
+        return "a button's id"
+    return None
