@@ -71,10 +71,9 @@ class Soak:
         print(f"  {memory}, {self._at_first_mb:.0f} MB after the first minute")
         print("  faults:", dict(self._faults.most_common()))
         print("  people were told:", dict(self._told.most_common()))
-        print(
-            f"  {self._discord.identifies} IDENTIFYs, {self._discord.resumes} RESUMEs; refused by"
-        )
-        print(f"  Discord: {self._discord.errors}, unknown: {self._discord.unknown}", flush=True)
+        connections = f"{self._discord.identifies} IDENTIFYs, {self._discord.resumes} RESUMEs"
+        wrong = f"refused: {self._discord.errors}, unknown: {self._discord.unknown}"
+        print(f"  {connections}; {wrong}", flush=True)
 
     def _alive(self) -> bool:
         return self._bot.returncode is None
@@ -137,7 +136,7 @@ class Soak:
             self._break,
             self._break_but_do,
             self._hang,
-            self._delete,
+            self._forbid,
             self._repeat,
             self._burst,
             self._lock,
@@ -182,7 +181,7 @@ class Soak:
     async def _hang(self) -> None:
         self._discord.fail(*EDITS, HANGS)
 
-    async def _delete(self) -> None:
+    async def _forbid(self) -> None:
         code = self._random.choice((50001, 50013))
         self._discord.fail(*EDITS, 403, code)
 
@@ -237,7 +236,9 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=4)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1, help="of the faults' order")
-    parser.add_argument("--log", type=Path, default=Path("soak.log"), help="of the bot")
+    parser.add_argument(
+        "--log", type=Path, default=Path(tempfile.gettempdir()) / "soak.log", help="of the bot"
+    )
     options = parser.parse_args()
     asyncio.run(soak(options.people, options.minutes, options.seed, options.log))
 

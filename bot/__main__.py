@@ -14,7 +14,7 @@ import aiohttp
 import discord
 from discord.http import Route
 
-from bot import check, logs
+from bot import check, delivery, logs
 from bot.client import Bot, create_bot
 from bot.errors import RegistryError, SettingsError
 from bot.service import Supervisor, at_signals
@@ -110,6 +110,7 @@ async def _preview(settings: Settings, stop: asyncio.Event) -> None:
 async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
     """Run `bot` on Discord until `stop` is set. Raises SettingsError when Discord refuses the
     token, or what the bot asks of it, for good."""
+    delivery.install()
     async with bot:
         bot.add_listener(partial(_announce, bot), "on_ready")
         running = asyncio.create_task(bot.start(token))

@@ -5,21 +5,57 @@ import asyncio
 import logging
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
+import aiohttp
 import discord
+from discord import app_commands
 
+from bot.delivery import ACKNOWLEDGED
 from bot.errors import BotError
 
 log = logging.getLogger(__name__)
 
 # Its three seconds, or its fifteen minutes, are over: unknown interaction, unknown webhook,
-# invalid webhook token.
-GONE = {10062, 10015, 50027}
-
+# invalid webhook token. Or somebody has deleted the answer; or another process has answered.
+GONE = {10062, 10015, 50027, 10008, ACKNOWLEDGED}
+REMEMBERED = 10_000  # interactions
 ANSWER = "answer"  # the name of a task in which a person is being answered
+
+FORBIDDEN = (
+    "Discord forbids me to answer here. Ask an admin of this server to grant my role View Channel, "
+    "Send Messages, Embed Links and Attach Files in this channel."
+)
+NOT_TAKEN = "Discord did not take what I had to say. Try again."
+
+
+class Tree(app_commands.CommandTree[Any]):
+    """Answers each interaction once: after a connection was lost, one may come again."""
+
+    def __init__(self, client: discord.Client):
+        super().__init__(client)
+        self._seen: OrderedDict[int, None] = OrderedDict()
+        self.error(answer_error)
+
+    async def interaction_check(self, interaction: discord.Interaction) -> bool:
+        if interaction.id in self._seen:
+            log.info("Interaction %d came again.", interaction.id)
+            return False
+        self._seen[interaction.id] = None
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        return True
+
+
+class AnsweredOnce:
+    """A button of a bot that has a `Tree`."""
+
+    async def interaction_check(self, interaction: discord.Interaction[Any]) -> bool:
+        return await interaction.client.tree.interaction_check(interaction)
 
 
 @dataclass(frozen=True)
@@ -84,10 +120,14 @@ async def answer_error(interaction: discord.Interaction, error: Exception) -> No
 
 async def _answer(interaction: discord.Interaction, error: Exception) -> str:
     """Tell the person what is wrong; the outcome."""
-    if _is_gone(error):
+    if isinstance(error, discord.HTTPException) and error.code in GONE:
         return "lost"
     if isinstance(error, BotError):
         outcome, sentence = "refused", str(error)
+    elif isinstance(error, discord.Forbidden):
+        outcome, sentence = "lost", FORBIDDEN
+    elif isinstance(error, discord.DiscordServerError | aiohttp.ClientError | TimeoutError):
+        outcome, sentence = "lost", NOT_TAKEN
     else:
         outcome = "failed"
         sentence = (
@@ -99,13 +139,9 @@ async def _answer(interaction: discord.Interaction, error: Exception) -> str:
             await interaction.followup.send(sentence, ephemeral=True)
         else:
             await interaction.response.send_message(sentence, ephemeral=True)
-    except discord.HTTPException as failure:
-        log.warning("Interaction %d could not be answered: %s", interaction.id, failure)
+    except (discord.HTTPException, aiohttp.ClientError, OSError) as failure:
+        log.warning("Interaction %d could not be answered: %r", interaction.id, failure)
     return outcome
-
-
-def _is_gone(error: Exception) -> bool:
-    return isinstance(error, discord.HTTPException) and error.code in GONE
 
 
 def _log(interaction: discord.Interaction, answered: Answered, error: BaseException | None) -> None:

@@ -11,7 +11,7 @@ from discord.gateway import DiscordWebSocket
 from yarl import URL
 
 from bot import answers, definitions
-from bot.answers import answer_error
+from bot.answers import Tree
 from bot.cogs.generate import Generate, ReplyButton
 from bot.cogs.models import ModelButton, Models
 from bot.cogs.privacy import Privacy, PrivacyButton
@@ -139,13 +139,13 @@ class Bot(commands.AutoShardedBot):
             member_cache_flags=discord.MemberCacheFlags.none(),
             max_messages=None,
             help_command=None,
+            tree_cls=Tree,
             shard_count=shard_count,
         )
         self.shard_ids = list(shard_ids) or None
         self._services = services
         self._retrain: Retrain | None = None
         self._stopping = False
-        self.tree.error(answer_error)
 
     async def setup_hook(self) -> None:
         await self._services.retraining.restore()

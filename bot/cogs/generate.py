@@ -9,7 +9,7 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.answers import Answering
+from bot.answers import AnsweredOnce, Answering
 from bot.cogs.choices import model_choices
 from bot.cooldown import Cooldown
 from bot.errors import NotYoursError
@@ -164,6 +164,7 @@ class Generate(commands.Cog):
 
 
 class ReplyButton(
+    AnsweredOnce,
     ui.DynamicItem[ui.Button[Any]],
     template=r"reply:(?P<action>reroll|continue|hotter|colder):(?P<owner>\d+)",
 ):

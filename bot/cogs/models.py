@@ -8,7 +8,7 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.answers import Answering
+from bot.answers import AnsweredOnce, Answering
 from bot.cogs.choices import admitted, fitting
 from bot.listings import model_details, model_list
 from bot.packages import packed
@@ -126,6 +126,7 @@ class Models(commands.Cog):
 
 
 class ModelButton(
+    AnsweredOnce,
     ui.DynamicItem[ui.Button[Any]],
     template=rf"model:(?P<action>{'|'.join(Action)}):(?P<model>\d+)",
 ):

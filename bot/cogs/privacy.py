@@ -14,7 +14,7 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands, tasks
 
-from bot.answers import Answering
+from bot.answers import AnsweredOnce, Answering
 from bot.cogs.models import Action as ModelAction
 from bot.cogs.models import ModelButton
 from bot.cogs.retrain import TrainingButton
@@ -220,6 +220,7 @@ class Privacy(commands.Cog):
 
 
 class PrivacyButton(
+    AnsweredOnce,
     ui.DynamicItem[ui.Button[Any]],
     template=rf"privacy:(?P<action>{'|'.join(Action)}):(?P<owner>\d+)",
 ):

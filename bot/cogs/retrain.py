@@ -15,7 +15,7 @@ from discord import app_commands, ui
 from discord.ext import commands, tasks
 
 from bot import history, uploads
-from bot.answers import Answering
+from bot.answers import AnsweredOnce, Answering
 from bot.cogs.choices import admitted, model_choices
 from bot.errors import BotError, NotAllowedError, RegistryError
 from bot.retraining import Read, Retraining
@@ -340,6 +340,7 @@ class Retrain(commands.Cog):
 
 
 class TrainingButton(
+    AnsweredOnce,
     ui.DynamicItem[ui.Button[Any]],
     template=rf"training:(?P<action>{'|'.join(Action)}):(?P<job>\d+)",
 ):
