@@ -51,13 +51,13 @@ def main() -> None:
     logs.set_up()
     # Voice is not what this bot is for.
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
+    if wanted.check:
+        sys.exit(0 if check.run() else EXIT_CONFIGURATION)
     try:
         settings = Settings.from_environment()
         logs.set_up(settings.log_format, settings.log_level, settings.token)
         if settings.discord_api:
             Route.BASE = settings.discord_api  # discord.py has one for the whole process
-        if wanted.check:
-            sys.exit(0 if asyncio.run(check.report(settings)) else EXIT_CONFIGURATION)
         asyncio.run(_serve(settings))
     except SettingsError as error:
         for problem in error.problems:

@@ -1,5 +1,6 @@
 """`python -m bot --check`: whether the bot would run, before it does."""
 
+import asyncio
 import importlib.util
 import logging
 import re
@@ -16,7 +17,7 @@ from discord.http import Route
 
 from bot import database
 from bot.client import BASES, PERMISSIONS, create_bot, invite_link
-from bot.errors import BotError, RegistryError
+from bot.errors import BotError, RegistryError, SettingsError
 from bot.settings import Settings
 from bot.state_folder import StateFolder, give, writable
 from charrnn import store
@@ -27,6 +28,7 @@ PORTAL = "https://discord.com/developers/applications"
 BOT_MEMORY_MB, TRAINING_MEMORY_MB = 150, 1100
 TRAINING_DISK_MB = 250
 TRAINING_PACKAGES = ("h5py", "keras", "matplotlib", "onnx", "tensorflow")
+CONNECT_TIMEOUT_S = 5.0
 MEMINFO = Path("/proc/meminfo")
 
 # What makes a command or an option of it; Discord adds to it, and leaves out what is false.
@@ -49,9 +51,21 @@ class Finding:
         return f"{'fine' if self.fine else 'wrong':<6} {self.what:<9} {self.sentence}"
 
 
-async def report(settings: Settings) -> bool:
+def run() -> bool:
     """Print a line for each thing that the bot needs; True when all are fine."""
     logging.getLogger().setLevel(logging.CRITICAL)  # the lines say what is wrong
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        for problem in error.problems:
+            print(Finding("settings", False, problem))
+        return False
+    if settings.discord_api:
+        Route.BASE = settings.discord_api
+    return asyncio.run(_report(settings))
+
+
+async def _report(settings: Settings) -> bool:
     all_fine = True
     async for finding in findings(settings):
         print(finding, flush=True)
@@ -224,12 +238,19 @@ async def _dask(scheduler: str) -> Finding:
             "pip install -c constraints.txt '.[dask]'"
         )
         return Finding("executor", False, sentence)
+    out_of_reach = f"Dask cannot be reached at {scheduler}. Start `dask scheduler` there."
+    host, _, port = scheduler.rpartition(":")
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, connection = await asyncio.open_connection(host.strip("[]"), int(port))
+        connection.close()
+    except (OSError, TimeoutError):
+        return Finding("executor", False, out_of_reach)
     cluster = Cluster(scheduler)
     try:
         workers = await cluster.run_in_all(_here)
     except BotError:
-        sentence = f"Dask cannot be reached at {scheduler}. Start `dask scheduler` there."
-        return Finding("executor", False, sentence)
+        return Finding("executor", False, out_of_reach)
     finally:
         await cluster.close()
     if not workers:
