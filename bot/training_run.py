@@ -151,6 +151,8 @@ class TrainingProcess:
         lines = unread[: unread.rfind(b"\n") + 1]
         self._read += len(lines)
         for line in lines.splitlines():
+            if not line.startswith(b"{"):
+                continue  # TensorFlow has warnings that it prints there
             self._last = json.loads(line)
             self._events.append(self._last)
 

@@ -79,6 +79,14 @@ report("finished")
     assert run.events() == [{"event": "epoch"}, {"event": "finished"}]
 
 
+def test_what_a_library_prints_is_no_event(order: TrainingOrder):
+    run = start(
+        order, 'print("Warning: Continuing without ssl support.", flush=True)\nreport("finished")'
+    )
+    assert ended(run) == TrainingOutcome(TrainingEnd.FINISHED)
+    assert run.events() == [{"event": "finished"}]
+
+
 def test_it_trains_with_the_lowest_priority_and_no_more_threads_than_it_may(order: TrainingOrder):
     run = start(order, 'report("x", nice=os.nice(0), threads=os.environ["OMP_NUM_THREADS"])')
     ended(run)
