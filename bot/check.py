@@ -6,7 +6,7 @@ import logging
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import aiohttp
 import discord
 from discord.http import Route
 
-from bot import database
+from bot import database, definitions
 from bot.client import BASES, PERMISSIONS, create_bot, invite_link
 from bot.errors import BotError, RegistryError, SettingsError
 from bot.settings import Settings
@@ -30,13 +30,6 @@ TRAINING_DISK_MB = 250
 TRAINING_PACKAGES = ("h5py", "keras", "matplotlib", "onnx", "tensorflow")
 CONNECT_TIMEOUT_S = 5.0
 MEMINFO = Path("/proc/meminfo")
-
-# What makes a command or an option of it; Discord adds to it, and leaves out what is false.
-DEFINING = {
-    *("type", "name", "description", "required", "autocomplete", "choices", "options", "nsfw"),
-    *("default_member_permissions", "channel_types", "min_value", "max_value"),
-    *("min_length", "max_length", "value"),
-}
 
 
 @dataclass(frozen=True)
@@ -123,7 +116,7 @@ def _intents(application: discord.AppInfo, train_on_channels: bool) -> Finding:
 
 
 async def _commands(
-    settings: Settings, application: discord.AppInfo, registered: Sequence[Mapping[str, Any]]
+    settings: Settings, application: discord.AppInfo, registered: Sequence[Any]
 ) -> Finding:
     if application.interactions_endpoint_url:
         sentence = (
@@ -133,13 +126,12 @@ async def _commands(
         return Finding("commands", False, sentence)
     if not registered:
         return Finding("commands", True, "None is registered yet; the start will do that.")
-    here = {command["name"]: _definition(command) for command in await _defined(settings)}
-    there = {command["name"]: _definition(command) for command in registered}
-    names = [f"/{name}" for name in here | there if here.get(name) != there.get(name)]
+    ours = await _defined(settings)
+    names = [f"/{name}" for name in definitions.differing(registered, ours)]
     if names:
         sentence = f"{', '.join(names)} are registered otherwise than here. Start the bot anew."
         return Finding("commands", False, sentence)
-    return Finding("commands", True, f"{len(here)} are registered as they are here.")
+    return Finding("commands", True, f"{len(ours)} are registered as they are here.")
 
 
 async def _defined(settings: Settings) -> list[dict[str, Any]]:
@@ -150,22 +142,6 @@ async def _defined(settings: Settings) -> list[dict[str, Any]]:
         async with create_bot(chosen) as bot:
             await bot.add_cogs()
             return [command.to_dict(bot.tree) for command in bot.tree.get_commands()]
-
-
-def _definition(command: Mapping[str, Any]) -> dict[str, Any]:
-    """A command as one would write it: without what Discord has added."""
-    kept: dict[str, Any] = {}
-    for name, value in command.items():
-        if name not in DEFINING or value is None or value is False or value == []:
-            continue
-        if name in ("options", "choices"):
-            value = [_definition(part) for part in value]
-        elif name == "channel_types":
-            value = sorted(value)
-        elif name == "default_member_permissions":
-            value = int(value)
-        kept[name] = value
-    return kept
 
 
 def _weights(model: str) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """The definitions of the commands, and whether Discord has them as they are here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from discord.ext import commands
@@ -16,10 +16,17 @@ async def are_registered(bot: commands.AutoShardedBot) -> bool:
         raise RuntimeError("the bot has not logged in yet")
     theirs = await bot.http.get_global_commands(bot.application_id)
     ours = [command.to_dict(bot.tree) for command in bot.tree.get_commands()]
-    return _by_name(theirs) == _by_name(ours)
+    return not differing(theirs, ours)
 
 
-def _by_name(definitions: list[Any]) -> dict[tuple[int, str], dict[str, Any]]:
+def differing(theirs: Sequence[Any], ours: Sequence[Any]) -> list[str]:
+    """The names of the commands that Discord has otherwise than they are here, or that one of the
+    two lacks."""
+    there, here = _by_name(theirs), _by_name(ours)
+    return [key[1] for key in here | there if here.get(key) != there.get(key)]
+
+
+def _by_name(definitions: Sequence[Any]) -> dict[tuple[int, str], dict[str, Any]]:
     return {(command["type"], command["name"]): _plain(command) for command in definitions}
 
 
