@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 TICK_S = 1.0
 RETRY_S = 30.0  # after the registry has failed
 EDIT_INTERVAL_S = 5.0
+POST_S = 60.0
 NEW_MESSAGE_S = 55 * 60.0  # Discord lets a message be edited far less once it is an hour old
 DEFAULT_MESSAGES = 10_000
 MAX_DAYS = 3650
@@ -87,7 +88,8 @@ class Retrain(commands.Cog):
         self._retraining = retraining
         self._models = models
         self._channels_allowed = channels_allowed
-        self._shown: dict[int, _Shown] = {}  # by training
+        self._shown: dict[int, _Shown] = {}  # by training,
+        self._posted_at: dict[int, float] = {}  # and when its message was, by time.monotonic
 
     async def cog_load(self) -> None:
         self._watch_on()
@@ -271,6 +273,7 @@ class Retrain(commands.Cog):
             embed=drawn.embed, view=_buttons(drawn, status.job.id), attachments=self._files(status)
         )
         await self._retraining.show_in(status.job, message.channel.id, message.id)
+        self._posted_at[status.job.id] = time.monotonic()
         self._shown[status.job.id] = _Shown(time.monotonic(), drawn)
 
     def _watch_on(self) -> None:
@@ -307,7 +310,8 @@ class Retrain(commands.Cog):
                 return
         self._shown[job_id] = _Shown(now, None)
         try:
-            await self._post(status, drawn)
+            async with asyncio.timeout(POST_S):  # the other trainings wait meanwhile
+                await self._post(status, drawn)
         except (discord.NotFound, discord.Forbidden) as error:
             # /retrain shows it again.
             log.warning("Training %d cannot be shown: %s", job_id, error)
@@ -318,17 +322,22 @@ class Retrain(commands.Cog):
         if not moving and not (isinstance(status, Ended) and status.resumable):
             self._retraining.forget(job_id)
             self._shown.pop(job_id, None)
+            self._posted_at.pop(job_id, None)
 
     async def _post(self, status: Status, drawn: Screen) -> None:
         job = status.job
         channel = self._bot.get_partial_messageable(job.channel_id, guild_id=job.guild_id)
         message = channel.get_partial_message(job.message_id or 0)
         view, files = _buttons(drawn, job.id), self._files(status)
-        age_s = (discord.utils.utcnow() - message.created_at).total_seconds()
-        if age_s < NEW_MESSAGE_S:
+        now = time.monotonic()
+        if job.id not in self._posted_at:  # not by this process; of the two clocks, one may be off
+            age = discord.utils.utcnow() - message.created_at
+            self._posted_at[job.id] = now - age.total_seconds()
+        if now - self._posted_at[job.id] < NEW_MESSAGE_S:
             await message.edit(embed=drawn.embed, view=view, attachments=files)
             return
         newer = await channel.send(embed=drawn.embed, view=view, files=files)
+        self._posted_at[job.id] = now
         await self._retraining.show_in(job, job.channel_id, newer.id)
         await message.delete()
 
