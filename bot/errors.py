@@ -5,6 +5,7 @@ BotError
 ├── BusyError        too many requests are waiting
 ├── StoppingError    the bot is being stopped
 ├── ExecutorError    the machines that write and train cannot be reached
+├── TooSlowError     a text was not written in time
 ├── CooldownError    this person asked a moment ago
 ├── NotYoursError    a button belongs to somebody else
 ├── NotAllowedError  something that the asker, the bot or its operator does not permit
@@ -54,6 +55,13 @@ class ExecutorError(BotError):
 
     def __init__(self) -> None:
         super().__init__("The machines that write for me cannot be reached. Try again in a minute.")
+
+
+class TooSlowError(BotError):
+    """A text was waited for, in vain, for longer than it ever takes."""
+
+    def __init__(self) -> None:
+        super().__init__("That takes far too long, so I have given it up. Try again in a minute.")
 
 
 class CooldownError(BotError):

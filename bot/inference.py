@@ -1,17 +1,23 @@
 """Requests -> batches -> executor -> texts."""
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil
 
-from bot.errors import BusyError, StoppingError
+from bot.errors import BusyError, StoppingError, TooSlowError
 from bot.executor import Executor, ModelReference
 from charrnn.generation import Generated, Prompt
 
+log = logging.getLogger(__name__)
+
 FIRST_GUESS_S = 0.2  # how long a batch takes, before one has been seen
+# For a text: longer than a full queue takes, and than a cluster tries. Then whoever waits is told.
+# The worker is not given up, since a thread cannot be: it works on when what it hangs on is over.
+PATIENCE_S = 180.0
 
 
 @dataclass(frozen=True)
@@ -42,11 +48,13 @@ class Inference:
         *,
         batch_limit: int,
         queue_limit: int,
+        patience_s: float = PATIENCE_S,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._executor = executor
         self._batch_limit = batch_limit
         self._queue_limit = queue_limit
+        self._patience_s = patience_s
         self._clock = clock
         # By server, the one whose turn is next first. No queue in it is empty.
         self._waiting: OrderedDict[int, deque[_Waiting]] = OrderedDict()
@@ -68,14 +76,21 @@ class Inference:
             raise BusyError(max(1.0, batches * self._batch_s))
 
     async def generate(self, request: GenerationRequest) -> Generated:
-        """What the request's model writes. Raises BusyError, StoppingError, and what the executor
-        raises."""
+        """What the request's model writes. Raises BusyError, StoppingError, TooSlowError, and what
+        the executor raises."""
         self.check_room(request.server)
         future: asyncio.Future[Generated] = asyncio.get_running_loop().create_future()
         queue = self._waiting.setdefault(request.server, deque())
         queue.append(_Waiting(request, future))
         self._dispatch()
-        return await future
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await future
+        except TimeoutError as error:
+            if not future.cancelled():
+                raise  # the executor's own
+            log.error("A text was not written in %.0f s: does a worker hang?", self._patience_s)
+            raise TooSlowError from error
 
     async def finish(self, grace_s: float) -> None:
         """Take no more requests, and finish those there are; turn away what is left of them after
