@@ -25,7 +25,6 @@ log = logging.getLogger("bot")
 
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h: restarting does not help
 
-
 # With these Discord ends a connection that would fare no better the next time.
 CLOSED_FOR_GOOD = {
     4004: "DISCORD_TOKEN is refused by Discord. Reset it on the Bot page and try again.",
@@ -133,7 +132,7 @@ async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
         except (
             aiohttp.ClientError,
             OSError,
-            discord.DiscordServerError,
+            discord.HTTPException,
             discord.GatewayNotFound,
         ) as error:
             _give_up(f"Discord cannot be reached: {error}")

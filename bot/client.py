@@ -19,6 +19,7 @@ from bot.cogs.retrain import Retrain, TrainingButton
 from bot.cooldown import Cooldown
 from bot.errors import SettingsError
 from bot.executor import Executor, LoadedModels, LocalExecutor, ModelReference
+from bot.identifying import PAUSE_S, IdentifyPace
 from bot.inference import Inference
 from bot.registry import Registry
 from bot.retraining import Retraining
@@ -146,6 +147,7 @@ class Bot(commands.AutoShardedBot):
         self._services = services
         self._retrain: Retrain | None = None
         self._stopping = False
+        self._pace = IdentifyPace()
 
     async def setup_hook(self) -> None:
         await self._services.retraining.restore()
@@ -180,6 +182,12 @@ class Bot(commands.AutoShardedBot):
         _, gateway, _ = await self.http.get_bot_gateway()
         DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway)
         await super().launch_shards()
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        # discord.py waits for a minute at most, and then comes again.
+        shard = shard_id or 0
+        await asyncio.sleep(max(0.0 if initial else PAUSE_S, self._pace.wait_s(shard)))
+        self._pace.begin(shard)
 
     def invite_link(self) -> str:
         """Of this bot. Raises RuntimeError before it has logged in."""
