@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import numpy as np
 
@@ -25,10 +26,10 @@ class Prompt:
     rng_seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.length <= MAX_LENGTH:
+        if not (isinstance(self.length, Integral) and 1 <= self.length <= MAX_LENGTH):
             raise OptionError(f"The length must be 1 to {MAX_LENGTH:,} characters.")
-        if not 0 <= self.rng_seed <= MAX_RNG_SEED:
-            raise OptionError(f"The random seed must be 0 to {MAX_RNG_SEED}.")
+        if not (isinstance(self.rng_seed, Integral) and 0 <= self.rng_seed <= MAX_RNG_SEED):
+            raise OptionError(f"The random seed must be a whole number, 0 to {MAX_RNG_SEED}.")
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """How the next character is chosen: greedy, temperature, top-k, top-p. The graph does it
 (`graph.py`), for all lanes at once."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
@@ -24,12 +24,12 @@ class Sampling:
     top_k: int | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and 0 <= self.temperature <= MAX_TEMPERATURE):
+        if not 0 <= self.temperature <= MAX_TEMPERATURE:
             raise OptionError(f"The temperature must be 0 to {MAX_TEMPERATURE:g}.")
         if not 0 < self.top_p <= 1:
             raise OptionError("top-p must be above 0 and at most 1.")
-        if self.top_k is not None and self.top_k < 1:
-            raise OptionError("top-k must be at least 1.")
+        if self.top_k is not None and not (isinstance(self.top_k, Integral) and self.top_k >= 1):
+            raise OptionError("top-k must be a whole number, at least 1.")
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

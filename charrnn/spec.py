@@ -10,6 +10,7 @@ from charrnn.errors import ModelError, OptionError
 MAX_UNITS = 8192
 MAX_LAYERS = 16
 MAX_WINDOW = 10_000
+MAX_COUNT = 10_000  # of what a recipe counts: epochs, windows in a batch, steps
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "segment", "patience"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"{name.replace('_', ' ')} must be at least 1.")
+            if value is not None and not 1 <= value <= MAX_COUNT:
+                raise OptionError(f"{name.replace('_', ' ')} must be 1 to {MAX_COUNT:,}.")
         if not 0 < self.learning_rate < math.inf:
             raise OptionError("learning rate must be above 0.")
         for name in ("warmup", "input_dropout", "dropout", "weight_dropout", "averaging"):
