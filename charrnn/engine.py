@@ -1,5 +1,6 @@
 """LSTM steps over a batch of lanes, in ONNX Runtime."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ from charrnn.spec import ModelSpec
 
 # What ONNX Runtime raises over a graph it cannot run; its errors share no base class.
 _REFUSALS = (
+    MemoryError,
+    ort_errors.EPFail,
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
     ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
     UnicodeDecodeError,
@@ -28,21 +32,32 @@ class Engine:
 
     A lane is one text in the making. Lanes share a step and nothing else: what a lane gets does
     not depend on its neighbours, nor on how many there are. Safe to use from many threads, and
-    the GIL is released while the graph runs.
+    the GIL is released while the graph runs. All methods raise ModelError when it cannot run.
     """
 
     def __init__(self, graph: bytes, spec: ModelSpec, threads: int = 1):
         """Raises ModelError when ONNX Runtime refuses `graph` or it does not fit `spec`."""
+        # The key under which a graph would name a file to take weights from: a stranger's could
+        # name any file of this machine.
+        if b"location" in graph:
+            raise ModelError("The graph keeps its weights in another file, not in itself.")
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what goes wrong is raised, not printed
         try:
-            self._session = ort.InferenceSession(graph, options, ["CPUExecutionProvider"])
+            # Without a fallback, which would be announced on standard output.
+            self._session = ort.InferenceSession(
+                graph, options, ["CPUExecutionProvider"], enable_fallback=0
+            )
+            found = {
+                node.name: (node.type, node.shape)
+                for node in (*self._session.get_inputs(), *self._session.get_outputs())
+            }
         except _REFUSALS as error:
             raise ModelError(f"ONNX Runtime cannot load the graph: {_first_line(error)}") from error
         self.spec = spec
-        _check_signature(self._session, spec)
+        _check_signature(found, spec)
 
     def zero_state(self, lanes: int) -> np.ndarray:
         """The state of lanes that have read nothing, float32 `(R, S)`. A stateful model's has a
@@ -79,6 +94,8 @@ class Engine:
         numbers in [0, 1), float32 `(N, B)`, with `bias` `(B, V)` added to the logits
         -> ids int32 `(N, B)`, and the state, in which the last of them is not yet read."""
         chosen, state = self._run(["chosen", "next_state"], ids, state, uniform, sampling, bias)
+        if chosen.min(initial=0) < 0 or chosen.max(initial=0) >= self.spec.characters:
+            raise ModelError("The graph chooses characters that there are none of.")
         return chosen, state
 
     def _run(
@@ -101,14 +118,22 @@ class Engine:
             "last_rank": sampling.last_rank,
             "bias": bias,
         }
-        return self._session.run(wanted, inputs)
+        try:
+            result, next_state = map(np.asarray, self._session.run(wanted, inputs))
+        except _REFUSALS as error:
+            raise ModelError(f"ONNX Runtime cannot run the graph: {_first_line(error)}") from error
+        rows = len(ids) if self.spec.stateful else len(next_state)
+        shapes = {"chosen": uniform.shape, "logits": bias.shape}
+        if (result.shape, next_state.shape) != (shapes[wanted[0]], (rows, self.spec.state_size)):
+            raise ModelError("What the graph gives is not of the shape that the spec says.")
+        return result, next_state
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _check_signature(session: ort.InferenceSession, spec: ModelSpec) -> None:
+def _check_signature(found: Mapping[str, tuple[str, list[str | int]]], spec: ModelSpec) -> None:
     size, characters = spec.state_size, spec.characters
     expected = {
         "ids": ("tensor(int32)", ["lanes"]),
@@ -121,10 +146,6 @@ def _check_signature(session: ort.InferenceSession, spec: ModelSpec) -> None:
         "chosen": ("tensor(int32)", ["steps", "lanes"]),
         "logits": ("tensor(float)", ["lanes", characters]),
         "next_state": ("tensor(float)", ["next_rows", size]),
-    }
-    found = {
-        node.name: (node.type, node.shape)
-        for node in (*session.get_inputs(), *session.get_outputs())
     }
     if found != expected:
         raise ModelError(f"The graph's inputs and outputs are {found}, the spec needs {expected}.")

@@ -1,8 +1,10 @@
 """Keras -> what the engine runs."""
 
 import contextlib
+import json
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 
 from charrnn import graph
 from charrnn.errors import ModelError
@@ -18,16 +21,34 @@ from charrnn.spec import ModelSpec
 
 DEFAULT_WINDOW = ModelSpec.window
 
+# All that the configuration of a character LSTM names. Some of what else Keras knows reads files
+# or runs code.
+_LAYERS = ("InputLayer", "Embedding", "LSTM", "Dropout", "Dense", "Softmax")
+_KNOWN = {
+    *("Functional", "Model", "Sequential", *_LAYERS),
+    *("GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform"),
+    *("Ones", "Orthogonal", "OrthogonalInitializer", "RandomNormal", "RandomUniform"),
+    *("TruncatedNormal", "VarianceScaling", "Zeros"),
+    *("DTypePolicy", "Policy", "__keras_tensor__", "L1", "L2", "L1L2"),
+}
+MAX_CONFIGURATION_BYTES = 2**24
+# A file is never this many times smaller than its weights in memory.
+MOST_EXPANSION = 10
+
 # What Keras and h5py raise over a file that is damaged or holds something else.
 _KERAS_REFUSALS = (
+    AssertionError,
     AttributeError,
     EOFError,
     IndexError,
     KeyError,
+    MemoryError,
     OSError,
+    OverflowError,
     RuntimeError,
     TypeError,
     ValueError,
+    tf.errors.OpError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -35,14 +56,17 @@ _KERAS_REFUSALS = (
 
 def load_keras(path: Path) -> keras.Model:
     """A Keras file as a model: `.keras`, or an old `.h5`/`.hdf5`, whole or weights alone (then a
-    stack of LSTMs and a softmax is taken for granted). Opened in safe mode: nothing in the file
-    is unpickled or executed. Raises ModelError."""
+    stack of LSTMs and a softmax is taken for granted). Opened in safe mode, and only where it
+    names nothing but what a character LSTM is made of: nothing in the file is unpickled or
+    executed. Raises ModelError."""
     if not path.is_file():
         raise ModelError(f"{path} does not exist.")
     try:
+        configuration = _configuration(path)
+        _check_size(path, _weight_bytes(_named(configuration)))
         if path.suffix == ".keras":
             return open_model(path)
-        if _holds_a_configuration(path):
+        if configuration is not None:
             # What older versions of Keras wrote may name options that this one has no more.
             with contextlib.suppress(ValueError, TypeError):
                 return open_model(path)
@@ -150,9 +174,55 @@ def _layers(model: keras.Model) -> _Layers:
     return _Layers(embedding, layers, output)
 
 
-def _holds_a_configuration(path: Path) -> bool:
+def _configuration(path: Path) -> Any:
+    """What a Keras file says of its layers; None where it holds weights alone."""
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("config.json").file_size > MAX_CONFIGURATION_BYTES:
+                raise ValueError("its configuration is too large")
+            return json.loads(archive.read("config.json"))
     with h5py.File(path, "r") as file:
-        return "model_config" in file.attrs
+        configuration: Any = file.attrs.get("model_config")
+        return None if configuration is None else json.loads(configuration)
+
+
+def _named(part: Any) -> Iterator[tuple[str, Any]]:
+    """All that a configuration names, each with its own configuration. Raises ValueError where
+    a character LSTM needs no such thing."""
+    if isinstance(part, dict):
+        name = part.get("class_name")
+        if name is not None:
+            package = str(part.get("module", "keras")).partition(".")[0]
+            if not isinstance(name, str) or name not in _KNOWN or package != "keras":
+                raise ValueError(f"it names {name!r}, which a character LSTM does not need")
+            yield name, part.get("config")
+        # How it was compiled is never read.
+        part = [value for key, value in part.items() if key != "compile_config"]
+    if isinstance(part, list):
+        for inner in part:
+            yield from _named(inner)
+
+
+def _weight_bytes(named: Iterator[tuple[str, Any]]) -> int:
+    """How many bytes the weights of the layers take, if each reads the widest there is."""
+    layers = [(name, config) for name, config in named if isinstance(config, dict)]
+
+    def sizes(layer: str, option: str) -> list[int]:
+        given = [config.get(option) for name, config in layers if name == layer]
+        last = [value[-1] if isinstance(value, list) and value else value for value in given]
+        return [value for value in last if isinstance(value, int)]
+
+    units, outputs = sizes("LSTM", "units"), sizes("Embedding", "output_dim")
+    inputs = [*sizes("InputLayer", "batch_shape"), *sizes("InputLayer", "batch_input_shape")]
+    widest = max([*units, *outputs, *inputs], default=1)
+    rows = [*sizes("Embedding", "input_dim"), *sizes("Dense", "units")]
+    return 4 * widest * sum(rows) + 16 * sum(size * (size + widest) for size in units)
+
+
+def _check_size(path: Path, weight_bytes: int) -> None:
+    """Raises ValueError rather than make room for weights that cannot be in the file."""
+    if weight_bytes > MOST_EXPANSION * path.stat().st_size:
+        raise ValueError("it is too small for the layers it names")
 
 
 def _network_of_weights(path: Path) -> keras.Model:
@@ -173,6 +243,7 @@ def _network_of_weights(path: Path) -> keras.Model:
         raise ValueError(
             "its weights are not those of LSTM layers on a single number and a softmax"
         )
+    _check_size(path, sum(16 * size * size for size in units) + 4 * others[0] * units[0])
     x = inputs = keras.Input((DEFAULT_WINDOW, 1))
     for n, size in enumerate(units, start=1):
         x = keras.layers.LSTM(size, return_sequences=n < len(units))(x)

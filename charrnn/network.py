@@ -1,5 +1,6 @@
 """The network in Keras: standard layers in the file, a faster LSTM while training."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from charrnn import export, store
+from charrnn.errors import ModelError
 from charrnn.spec import ModelSpec, Recipe
 
 
@@ -85,10 +87,13 @@ def processor_has_bfloat16() -> bool:
 
 def adopt(model: keras.Model, base: store.Model) -> None:
     """Start `model` from the weights of `base`. What belongs to a new character starts as the
-    mean of what belongs to the old ones."""
+    mean of what belongs to the old ones. Raises ModelError when they are not of its network."""
     known = len(base.vocabulary)
-    weights = export.load_keras(base.folder / store.KERAS).get_weights()
-    for variable, old in zip(model.weights, weights, strict=True):
+    path = base.folder / store.KERAS
+    trained = export.load_keras(path)
+    if replace(export.spec_of(trained), window=base.card.spec.window) != base.card.spec:
+        raise ModelError(f"{path} is not the network that {store.CARD} describes.")
+    for variable, old in zip(model.weights, trained.get_weights(), strict=True):
         value = np.array(variable)
         if value.shape == old.shape:
             value = old

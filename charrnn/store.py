@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,11 @@ def locate(model: str | Path) -> Path:
     """The folder of a shipped model's name, or of a path. Raises ModelError."""
     if model in shipped():
         return _weights() / model
-    if Path(model).is_dir():
-        return Path(model)
+    try:
+        if Path(model).is_dir():
+            return Path(model)
+    except (OSError, ValueError):
+        pass  # no folder can have such a name
     raise ModelError(
         f"There is no model {str(model)!r}: neither a folder nor one of {', '.join(shipped())}."
     )
@@ -105,21 +109,21 @@ def load(model: str | Path, threads: int = 1, *, only_to_write: bool = False) ->
         engine = Engine((folder / ONNX).read_bytes(), card.spec, threads)
     except ModelError as error:
         raise ModelError(f"{folder / ONNX}: {error}") from error
-    guard = VerbatimGuard.load(folder / GUARD) if GUARD in checksums else None
-    if guard is not None and guard.characters != card.spec.characters:
-        raise ModelError(f"{folder / GUARD} belongs to another model.")
+    guard = None
+    if GUARD in checksums:
+        guard = VerbatimGuard.load(folder / GUARD, card.spec.characters)
     return Model(folder.resolve().name, card, engine, folder, guard)
 
 
 def read_card(folder: Path) -> tuple[Card, dict[str, str]]:
     """`card.json` and the SHA-256 it gives for each of the other files. Raises ModelError."""
     path = folder / CARD
+    with _opened(path) as file:
+        content = file.read(MAX_CARD_BYTES + 1)
+    if len(content) > MAX_CARD_BYTES:
+        raise ModelError(f"{path} is too large to be a card.")
     try:
-        if path.stat().st_size > MAX_CARD_BYTES:
-            raise ModelError(f"{path} is too large to be a card.")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
+        data = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not valid JSON; the model is damaged.") from error
     version = data.get("format") if isinstance(data, dict) else None
@@ -136,10 +140,11 @@ def read_card(folder: Path) -> tuple[Card, dict[str, str]]:
         )
     try:
         spec = ModelSpec(**{**data["spec"], "units": tuple(data["spec"]["units"])})
-        vocabulary = Vocabulary(data["vocabulary"])
-        for name, kind in (("opening", str), ("training", dict), ("scores", dict)):
+        kinds = {"vocabulary": str, "opening": str, "training": dict, "scores": dict}
+        for name, kind in kinds.items():
             if not isinstance(data[name], kind):
                 raise TypeError(f"{name} is no {kind.__name__}")
+        vocabulary = Vocabulary(data["vocabulary"])
         for name, score in data["scores"].items():
             if not all(isinstance(figure, int | float) for figure in score.values()):
                 raise TypeError(f"the score {name!r} is no table of numbers")
@@ -243,9 +248,18 @@ def _weights() -> Path:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal. Raises ModelError when it cannot be read."""
+    with _opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    """A file to read; a pipe or a device in its place may have no end. Raises ModelError."""
     try:
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{path} is not a file; the model is damaged.")
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            yield file
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
 

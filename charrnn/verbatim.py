@@ -1,5 +1,7 @@
 """What a text copies from another: finding it, and keeping a model from doing it."""
 
+import io
+import tokenize
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +10,28 @@ import numpy as np
 
 from charrnn.errors import ModelError, OptionError
 
+MAX_LONGEST = 10_000  # characters that may be copied in a row; a lane keeps so many in mind
+
 # Added to the logit of a character that must not come; far more than any two logits differ by.
 _FORBIDDEN = np.float32(-1e5)
 _BASE = 0x9E3779B97F4A7C15  # odd, so that every character counts in a product modulo 2**64
 _WORD = 2**64
+_LIMITS, _HASHES, _IDS = np.dtype(np.int64), np.dtype(np.uint64), np.dtype(np.int32)
+_ARRAYS = {"limits": _LIMITS, "runs": _HASHES, "followers": _IDS, "blocks": _HASHES}
+
+# What zipfile and NumPy raise over an archive that is damaged.
+_REFUSALS = (
+    EOFError,
+    KeyError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+)
 
 
 class VerbatimGuard:
@@ -28,8 +48,10 @@ class VerbatimGuard:
 
     def __init__(self, source: np.ndarray, longest: int, characters: int):
         """`source`: ids int32 `(T,)` of a vocabulary of `characters`. Raises OptionError."""
-        if longest < 1:
-            raise OptionError("The longest run that may be copied must be at least 1 character.")
+        if not 1 <= longest <= MAX_LONGEST:
+            raise OptionError(
+                f"The longest run that may be copied must be 1 to {MAX_LONGEST:,} characters."
+            )
         # One value more than characters: of what stands before the beginning of a text.
         values = _values(characters + 1)
         runs = _hashes(values[source[:-1]], longest)
@@ -59,23 +81,28 @@ class VerbatimGuard:
         with path.open("wb") as file:
             np.savez(
                 file,
-                limits=np.array([self.longest, self.characters]),
+                limits=np.array([self.longest, self.characters], _LIMITS),
                 runs=self._runs,
                 followers=self._followers,
                 blocks=self._blocks,
             )
 
     @classmethod
-    def load(cls, path: Path) -> "VerbatimGuard":
-        """What `save` wrote. Raises ModelError when `path` holds anything else."""
+    def load(cls, path: Path, characters: int) -> "VerbatimGuard":
+        """What `save` wrote for a vocabulary of `characters`. Raises ModelError when `path` holds
+        anything else."""
         try:
-            with path.open("rb") as file, np.load(file) as archive:  # executes nothing
-                longest, characters = map(int, archive["limits"])
-                arrays = [archive[name] for name in ("runs", "followers", "blocks")]
-        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            limits, runs, followers, blocks = _read_arrays(path)
+            longest, found = map(int, limits)
+            if not 1 <= longest <= MAX_LONGEST or len(runs) != len(followers):
+                raise ValueError("the arrays do not fit each other")
+        except _REFUSALS as error:
             raise ModelError(f"{path} cannot be read: it is no archive of a guard.") from error
+        least, most = followers.min(initial=0), followers.max(initial=0)
+        if found != characters or least < 0 or most >= characters:
+            raise ModelError(f"{path} belongs to another model.")
         guard = cls.__new__(cls)
-        guard._set(longest, characters, *arrays)
+        guard._set(longest, characters, runs, followers, blocks)
         return guard
 
     def lanes(self, written: Sequence[np.ndarray]) -> "GuardedLanes":
@@ -91,6 +118,26 @@ class VerbatimGuard:
         hashed = _hash_columns(self.values[run[:, np.newaxis]])
         [first], [end] = (np.searchsorted(self._runs, hashed, side) for side in ("left", "right"))
         return np.unique(self._followers[first:end])
+
+
+def _read_arrays(path: Path) -> list[np.ndarray]:
+    """The arrays `(N,)` in an archive that `save` wrote: as they are, so that they take no more
+    memory than the file, whatever is said of their sizes; and nothing is unpickled. Raises one of
+    _REFUSALS."""
+    arrays = []
+    with zipfile.ZipFile(path) as archive:
+        for name, dtype in _ARRAYS.items():
+            member = archive.getinfo(f"{name}.npy")
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{name} is compressed")
+            file = io.BytesIO(archive.read(member))
+            np.lib.format.read_magic(file)
+            shape, _, found = np.lib.format.read_array_header_1_0(file)
+            array = np.frombuffer(file.read(), dtype)
+            if found != dtype or shape != array.shape:
+                raise ValueError(f"{name} is another array")
+            arrays.append(array)
+    return arrays
 
 
 class GuardedLanes:

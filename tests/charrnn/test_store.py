@@ -178,7 +178,7 @@ def test_a_model_that_must_not_copy_its_text_keeps_what_tells_it(stateful: Model
 def test_an_archive_that_is_no_guard_is_refused(content: bytes, tmp_path: Path):
     (tmp_path / "guard.npz").write_bytes(content)
     with pytest.raises(ModelError, match="no archive of a guard"):
-        VerbatimGuard.load(tmp_path / "guard.npz")
+        VerbatimGuard.load(tmp_path / "guard.npz", 5)
 
 
 def test_a_model_whose_files_are_sent_writes_as_it_did(stateful: Model, tmp_path: Path):

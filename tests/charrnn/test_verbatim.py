@@ -82,5 +82,5 @@ def test_a_source_shorter_than_what_may_be_copied_forbids_nothing(stateful: Mode
 
 
 def test_at_least_one_character_may_be_copied():
-    with pytest.raises(OptionError, match="at least 1"):
+    with pytest.raises(OptionError, match="1 to 10,000 characters"):
         VerbatimGuard(random_ids(1, 9, 3), 0, 9)
