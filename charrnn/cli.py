@@ -31,6 +31,7 @@ from charrnn.generation import generate as generate_texts
 from charrnn.progress import ProgressFormat, Reporter
 from charrnn.sampling import Sampling
 from charrnn.spec import FROM_A_BASE, FROM_SCRATCH, PRESETS, LeastText, fine_tuning, from_scratch
+from charrnn.verbatim import MAX_LONGEST
 from charrnn.vocabulary import describe_characters
 
 DEFAULT_MODEL = "shakespeare"
@@ -153,6 +154,7 @@ def train(
         int | None,
         typer.Option(
             min=1,
+            max=MAX_LONGEST,
             help="The model never copies more characters in a row from SOURCE.",
             show_default="any number",
         ),
@@ -182,6 +184,7 @@ def train(
             start = PRESETS[preset or PresetName.SHAKESPEARE]
             recipe = from_scratch(start, len(text))
         changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+        recipe = replace(recipe, **{k: v for k, v in changes.items() if v is not None})
         if progress is ProgressFormat.RICH:
             _note(f"{len(text):,} characters to learn from, {len(held_out_text):,} held out")
         training = _with_keras("training")
@@ -190,7 +193,7 @@ def train(
             validation_text=held_out_text,
             output=output,
             start=start,
-            recipe=replace(recipe, **{k: v for k, v in changes.items() if v is not None}),
+            recipe=recipe,
             source={"command": _command_line()},
             rng_seed=rng_seed,
             plot=plot,
@@ -210,7 +213,10 @@ def evaluate(
         float, typer.Option(help="Measure on the last part of the text only; 1 is all of it.")
     ] = 1.0,
     samples: Annotated[
-        int, typer.Option(min=0, help="Write so many texts, and judge them beside what is left.")
+        int,
+        typer.Option(
+            min=0, max=10_000, help="Write so many texts, and judge them beside what is left."
+        ),
     ] = 0,
     temperature: Temperature = Sampling.temperature,
     top_p: TopP = Sampling.top_p,
@@ -289,9 +295,9 @@ def convert(
 @app.command()
 def benchmark(
     model: ModelOption = DEFAULT_MODEL,
-    threads: Annotated[int, typer.Option(min=1, help="For each of them.")] = 1,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns that are counted.")] = 5,
-    length: Annotated[int, typer.Option(min=1, help="Characters a text.")] = 100,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="For each of them.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Turns that are counted.")] = 5,
+    length: Annotated[int, typer.Option(min=1, max=10_000, help="Characters a text.")] = 100,
     as_json: Json = False,
 ) -> None:
     """How fast a model writes here, beside NumPy, TensorFlow, PyTorch and the classic tutorial's
@@ -325,7 +331,7 @@ def main() -> None:
         message = f"{error.filename}: {error.strerror}." if error.strerror else f"{error}."
     else:
         return
-    notes.print(Text(f"Error: {message}"), style="red", soft_wrap=True)
+    notes.print(tables.printable(f"Error: {message}"), style="red", soft_wrap=True)
     sys.exit(1)
 
 

@@ -69,7 +69,7 @@ def card(card: Card) -> Table:
         **card.training,
     }
     for name, value in rows.items():
-        table.add_row(Text(name), _shown(value))
+        table.add_row(printable(name), _shown(value))
     return table
 
 
@@ -117,6 +117,9 @@ def _network(card: Card) -> str:
 
 
 def _shown(value: object) -> Text:
-    """What a card holds, which may be a stranger's, as a terminal may have it."""
-    text = value if isinstance(value, str) else json.dumps(value)
+    return printable(value if isinstance(value, str) else json.dumps(value))
+
+
+def printable(text: str) -> Text:
+    """What may be a stranger's, as a terminal may have it: without control sequences."""
     return Text("".join(c if c.isprintable() or c == "\n" else f"U+{ord(c):04X}" for c in text))
