@@ -53,16 +53,21 @@ class Settings:
             values = dotenv_values(env_file, interpolate=False, encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise SettingsError([f"{env_file} is not UTF-8 text. Save it as UTF-8."]) from error
+        except OSError as error:
+            raise SettingsError([f"{env_file} cannot be read: {error.strerror}."]) from error
         values.update({name: value for name, value in environment.items() if value.strip()})
         chosen: dict[str, Any] = {}
         problems: list[str] = []
         for name, (attribute, parse) in _READERS.items():
             value = (values.get(name) or "").strip()
-            if value:
+            if "\0" in value:
+                problems.append(f"{name} holds a null character. Type it anew.")
+            elif value:
                 try:
                     chosen[attribute] = parse(value)
                 except ValueError as error:
-                    problems.append(f"{name} {error}")
+                    # A token may have been pasted in the wrong line.
+                    problems.append(_TOKEN.sub("…", f"{name} {error}"))
         if problems := problems or _shard_problems(chosen):
             raise SettingsError(problems)
         return cls(**chosen)
@@ -117,8 +122,12 @@ def _number(least: float, most: float, kind: type = float) -> Callable[[str], An
 
 
 def _address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        right = False
+    if not right:
         raise ValueError(f"must be an address such as https://discord.com/api/v10, not {value!r}.")
     return value.rstrip("/")
 
