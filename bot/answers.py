@@ -5,11 +5,9 @@ import asyncio
 import logging
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 import aiohttp
 import discord
@@ -17,45 +15,23 @@ from discord import app_commands
 
 from bot.delivery import ACKNOWLEDGED
 from bot.errors import BotError
+from bot.replies import MESSAGE_LIMIT
 
 log = logging.getLogger(__name__)
 
 # Its three seconds, or its fifteen minutes, are over: unknown interaction, unknown webhook,
 # invalid webhook token. Or somebody has deleted the answer; or another process has answered.
 GONE = {10062, 10015, 50027, 10008, ACKNOWLEDGED}
-REMEMBERED = 10_000  # interactions
+LONGEST = MESSAGE_LIMIT // 2 - 1  # characters, of two UTF-16 units at most
 ANSWER = "answer"  # the name of a task in which a person is being answered
 
 FORBIDDEN = (
     "Discord forbids me to answer here. Ask an admin of this server to grant my role View Channel, "
     "Send Messages, Embed Links and Attach Files in this channel."
 )
+CHANGED = "That command is not what it was. Restart Discord, then use it again."
+NO_SUCH_OPTION = "An option is not what this command takes. Choose from what Discord offers."
 NOT_TAKEN = "Discord did not take what I had to say. Try again."
-
-
-class Tree(app_commands.CommandTree[Any]):
-    """Answers each interaction once: after a connection was lost, one may come again."""
-
-    def __init__(self, client: discord.Client):
-        super().__init__(client)
-        self._seen: OrderedDict[int, None] = OrderedDict()
-        self.error(answer_error)
-
-    async def interaction_check(self, interaction: discord.Interaction) -> bool:
-        if interaction.id in self._seen:
-            log.info("Interaction %d came again.", interaction.id)
-            return False
-        self._seen[interaction.id] = None
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
-        return True
-
-
-class AnsweredOnce:
-    """A button of a bot that has a `Tree`."""
-
-    async def interaction_check(self, interaction: discord.Interaction[Any]) -> bool:
-        return await interaction.client.tree.interaction_check(interaction)
 
 
 @dataclass(frozen=True)
@@ -122,26 +98,47 @@ async def _answer(interaction: discord.Interaction, error: Exception) -> str:
     """Tell the person what is wrong; the outcome."""
     if isinstance(error, discord.HTTPException) and error.code in GONE:
         return "lost"
-    if isinstance(error, BotError):
-        outcome, sentence = "refused", str(error)
-    elif isinstance(error, discord.Forbidden):
-        outcome, sentence = "lost", FORBIDDEN
-    elif isinstance(error, discord.DiscordServerError | aiohttp.ClientError | TimeoutError):
-        outcome, sentence = "lost", NOT_TAKEN
-    else:
-        outcome = "failed"
+    outcome, sentence = _judged(error)
+    if sentence is None:
         sentence = (
             "Something went wrong on my side, not on yours. Try again; if it happens again, tell "
             f"the bot's operator this number: {interaction.id}"
         )
     try:
-        if interaction.response.is_done():
+        if interaction.type is discord.InteractionType.autocomplete:
+            await interaction.response.autocomplete([])  # which has no room for words
+        elif interaction.response.is_done():
             await interaction.followup.send(sentence, ephemeral=True)
         else:
             await interaction.response.send_message(sentence, ephemeral=True)
     except (discord.HTTPException, aiohttp.ClientError, OSError) as failure:
         log.warning("Interaction %d could not be answered: %r", interaction.id, failure)
     return outcome
+
+
+def _judged(error: Exception) -> tuple[str, str | None]:
+    """The outcome, and what the person is told; None where nobody but the operator can mend it."""
+    match error:
+        case discord.Forbidden():
+            return "lost", FORBIDDEN
+        case discord.DiscordServerError() | aiohttp.ClientError() | TimeoutError():
+            return "lost", NOT_TAKEN
+        case BotError():
+            sentence = str(error)
+            return "refused", sentence if len(sentence) <= LONGEST else f"{sentence[:LONGEST]}…"
+        case app_commands.CommandNotFound() | app_commands.CommandSignatureMismatch():
+            return "refused", CHANGED
+        case app_commands.TransformerError():
+            return "refused", NO_SUCH_OPTION
+        case app_commands.MissingPermissions() | app_commands.BotMissingPermissions():
+            whose = "you" if isinstance(error, app_commands.MissingPermissions) else "I"
+            lacking = " and ".join(
+                name.replace("_", " ").title() for name in error.missing_permissions
+            )
+            return "refused", f"That takes the permission {lacking}, which {whose} do not have."
+        case app_commands.CheckFailure():
+            return "refused", "You cannot use this command here."
+    return "failed", None
 
 
 def _log(interaction: discord.Interaction, answered: Answered, error: BaseException | None) -> None:

@@ -11,7 +11,6 @@ from discord.gateway import DiscordWebSocket
 from yarl import URL
 
 from bot import answers, definitions
-from bot.answers import Tree
 from bot.cogs.generate import Generate, ReplyButton
 from bot.cogs.models import ModelButton, Models
 from bot.cogs.privacy import Privacy, PrivacyButton
@@ -27,6 +26,7 @@ from bot.server_models import ServerModels
 from bot.settings import Settings
 from bot.state_folder import StateFolder
 from bot.statuses import Learning, Queued
+from bot.tree import Tree
 from charrnn import store
 
 log = logging.getLogger(__name__)

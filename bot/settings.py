@@ -67,7 +67,7 @@ class Settings:
                     chosen[attribute] = parse(value)
                 except ValueError as error:
                     # A token may have been pasted in the wrong line.
-                    problems.append(_TOKEN.sub("…", f"{name} {error}"))
+                    problems.append(TOKEN_FORM.sub("…", f"{name} {error}"))
         if problems := problems or _shard_problems(chosen):
             raise SettingsError(problems)
         return cls(**chosen)

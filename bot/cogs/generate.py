@@ -9,7 +9,7 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.answers import AnsweredOnce, Answering
+from bot.answers import Answering
 from bot.cogs.choices import model_choices
 from bot.cooldown import Cooldown
 from bot.errors import NotYoursError
@@ -17,6 +17,7 @@ from bot.executor import ModelReference
 from bot.inference import GenerationRequest, Inference
 from bot.replies import Reply, as_shown
 from bot.server_models import ServerModels
+from bot.tree import AnsweredOnce
 from charrnn.generation import Prompt
 from charrnn.sampling import Sampling
 

@@ -8,13 +8,14 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.answers import AnsweredOnce, Answering
+from bot.answers import Answering
 from bot.cogs.choices import admitted, fitting
 from bot.listings import model_details, model_list
 from bot.packages import packed
 from bot.records import StoredModel
 from bot.replies import escape
 from bot.server_models import ServerModels
+from bot.tree import AnsweredOnce
 
 NAME_LIMIT = 32  # characters
 

@@ -14,7 +14,7 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands, tasks
 
-from bot.answers import AnsweredOnce, Answering
+from bot.answers import Answering
 from bot.cogs.models import Action as ModelAction
 from bot.cogs.models import ModelButton
 from bot.cogs.retrain import TrainingButton
@@ -26,6 +26,7 @@ from bot.replies import escape
 from bot.retraining import Retraining
 from bot.screens import NEUTRAL, counted
 from bot.screens import Action as TrainingAction
+from bot.tree import AnsweredOnce
 
 log = logging.getLogger(__name__)
 

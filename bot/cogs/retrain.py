@@ -15,13 +15,14 @@ from discord import app_commands, ui
 from discord.ext import commands, tasks
 
 from bot import history, uploads
-from bot.answers import AnsweredOnce, Answering
+from bot.answers import Answering
 from bot.cogs.choices import admitted, model_choices
 from bot.errors import BotError, NotAllowedError, RegistryError
 from bot.retraining import Read, Retraining
 from bot.screens import PICTURE, Action, Screen, screen
 from bot.server_models import ServerModels
 from bot.statuses import Candidate, Ended, Status
+from bot.tree import AnsweredOnce
 from charrnn.errors import CharRNNError
 
 log = logging.getLogger(__name__)
