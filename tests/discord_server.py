@@ -163,13 +163,18 @@ class DiscordServer:
         return f"http://127.0.0.1:{self._port}/api/v10"
 
     async def slash(
-        self, name: str, options: Mapping[str, object], asker: int = 1, guild: int = GUILD_ID
+        self,
+        name: str,
+        options: Mapping[str, object],
+        asker: int = 1,
+        guild: int = GUILD_ID,
+        kind: int = CHAT_INPUT,
     ) -> Asked:
         """Somebody uses a command in a channel."""
         kinds = {str: 3, int: 4, bool: 5, float: 10}
         given = [{"name": n, "type": kinds[type(v)], "value": v} for n, v in options.items()]
         data = {"id": "1", "name": name, "type": 1, "options": given}
-        return await self._interact(CHAT_INPUT, data, asker, guild)
+        return await self._interact(kind, data, asker, guild)
 
     async def press(
         self, custom_id: str, under: Asked, asker: int = 1, guild: int = GUILD_ID
