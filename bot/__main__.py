@@ -5,6 +5,7 @@ import asyncio
 import logging
 import sys
 import tempfile
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -88,8 +89,23 @@ async def _serve(settings: Settings) -> None:
     else:
         bot = create_bot(settings)
         bot.add_listener(partial(_ready, bot, supervisor), "on_ready")
-        await connect(bot, settings.token, stop)
+        async with _health(bot, settings):
+            await connect(bot, settings.token, stop)
     watching.cancel()
+
+
+def _health(bot: Bot, settings: Settings) -> AbstractAsyncContextManager[object]:
+    if settings.health_port is None:
+        return nullcontext()
+    try:
+        from bot.health import Health
+    except ModuleNotFoundError as error:
+        missing = (
+            f"HEALTH_PORT needs {error.name}, which comes with charrnn's extra `metrics`: "
+            "pip install '.[metrics]' where charrnn was cloned."
+        )
+        raise SettingsError([missing]) from error
+    return Health(bot, settings.health_host, settings.health_port)
 
 
 async def _preview(settings: Settings, stop: asyncio.Event) -> None:

@@ -53,6 +53,7 @@ class Services:
 
     inference: Inference
     state: StateFolder
+    executor: Executor  # what the inference writes by
     registry: Registry
     models: ServerModels
     retraining: Retraining
@@ -87,6 +88,7 @@ def create_bot(settings: Settings) -> "Bot":
     services = Services(
         inference,
         state,
+        executor,
         registry,
         models,
         retraining,
@@ -188,6 +190,21 @@ class Bot(commands.AutoShardedBot):
         shard = shard_id or 0
         await asyncio.sleep(max(0.0 if initial else PAUSE_S, self._pace.wait_s(shard)))
         self._pace.begin(shard)
+
+    @property
+    def services(self) -> Services:
+        return self._services
+
+    def trouble(self) -> str | None:
+        """Why people cannot be answered at the moment, for the operator; None if they can."""
+        if self._services.inference.closed:
+            return "The bot is stopping."
+        if not self.is_ready():
+            return "Discord is not connected yet."
+        lost = [str(shard_id) for shard_id, shard in self.shards.items() if shard.is_closed()]
+        if lost:
+            return f"The connection to Discord is lost: shard {', '.join(lost)}."
+        return self._services.executor.trouble()
 
     def invite_link(self) -> str:
         """Of this bot. Raises RuntimeError before it has logged in."""

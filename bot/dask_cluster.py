@@ -44,6 +44,11 @@ class Cluster:
         self._connection: asyncio.Task[None] | None = None
         self._closed = False
 
+    @property
+    def lost(self) -> bool:
+        """Whether it is looked for and not found; before anybody asks, nobody looks for it."""
+        return self._connection is not None and not self._connected.is_set()
+
     async def submit(
         self, function: Callable[..., Any], *arguments: Any, worker: str | None = None
     ) -> Any:

@@ -34,6 +34,13 @@ class DaskExecutor:
     def workers(self) -> int:
         return max(1, self._cluster.threads)
 
+    @property
+    def models(self) -> int:
+        return 0  # they are in the workers' memory
+
+    def trouble(self) -> str | None:
+        return "Dask cannot be reached." if self._cluster.lost else None
+
     async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
         digest = await asyncio.to_thread(store.sha256, model.folder / store.CARD)
         batch = Batch(digest, tuple(prompts), self._memory_bytes)

@@ -53,6 +53,16 @@ class Executor(Protocol):
         """Batches that are written at the same time."""
         ...
 
+    @property
+    def models(self) -> int:
+        """Models in this process's memory."""
+        ...
+
+    def trouble(self) -> str | None:
+        """Why nothing can be written at the moment, for the operator; None if nothing is known
+        to be amiss."""
+        ...
+
     async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
         """What `model` writes after each prompt. Raises ModelError, and a BotError where the
         executor is at fault."""
@@ -76,6 +86,13 @@ class LocalExecutor:
         self._pool = ThreadPoolExecutor(
             workers, thread_name_prefix="writer", initializer=_give_way_to_the_event_loop
         )
+
+    @property
+    def models(self) -> int:
+        return len(self._models)
+
+    def trouble(self) -> str | None:
+        return None if len(self._models) else "No model is loaded."
 
     async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
         return await asyncio.get_running_loop().run_in_executor(
@@ -155,6 +172,9 @@ class LoadedModels:
             else:
                 return _Loaded(model, size, version)
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def __len__(self) -> int:
+        return len(self._models)
 
     def _bytes(self) -> int:
         return sum(loaded.size for loaded in self._models.values())

@@ -60,14 +60,28 @@ class Inference:
         self._waiting: OrderedDict[int, deque[_Waiting]] = OrderedDict()
         self._batch_s = FIRST_GUESS_S
         self._batches: set[asyncio.Task[None]] = set()
+        self._observers: list[Callable[[int, float], None]] = []
         self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no worker has taken up yet."""
+        return sum(map(len, self._waiting.values()))
+
+    def observe(self, observer: Callable[[int, float], None]) -> None:
+        """From now on, tell `observer` of each batch: its requests, and the seconds it took."""
+        self._observers.append(observer)
 
     def check_room(self, server: int) -> None:
         """Raises StoppingError, or BusyError with the wait to expect when too many are waiting and
         `server` has its share of them."""
         if self._closed:
             raise StoppingError
-        waiting = sum(map(len, self._waiting.values()))
+        waiting = self.waiting
         if waiting < self._queue_limit:
             return
         own = len(self._waiting.get(server, ()))
@@ -152,7 +166,10 @@ class Inference:
         except asyncio.CancelledError:
             _refuse(batch)
             raise
-        self._batch_s += 0.2 * (self._clock() - started - self._batch_s)  # a moving average
+        seconds = self._clock() - started
+        self._batch_s += 0.2 * (seconds - self._batch_s)  # a moving average
+        for observer in self._observers:
+            observer(len(batch), seconds)
         error = written.exception()
         for n, waiting in enumerate(batch):
             if waiting.future.done():

@@ -43,6 +43,8 @@ class Settings:
     discord_api: str | None = None  # another base address of the REST API, for proxies and tests
     log_level: str = "INFO"
     log_format: str = "text"
+    health_host: str = "127.0.0.1"
+    health_port: int | None = None  # None: no endpoint
 
     @classmethod
     def load(cls, environment: Mapping[str, str], env_file: Path = Path(".env")) -> "Settings":
@@ -204,4 +206,6 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "DISCORD_API": ("discord_api", _address),
     "LOG_LEVEL": ("log_level", _level),
     "LOG_FORMAT": ("log_format", _format),
+    "HEALTH_HOST": ("health_host", str),
+    "HEALTH_PORT": ("health_port", _number(1, 65535, int)),
 }

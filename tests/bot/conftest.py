@@ -50,6 +50,7 @@ def services(
     return Services(
         Inference(executor, batch_limit=8, queue_limit=queue_limit),
         folder,
+        executor,
         registry,
         models,
         Retraining(registry, executor, models, folder),

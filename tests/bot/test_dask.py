@@ -215,10 +215,13 @@ async def test_while_the_scheduler_is_gone_people_are_told_and_when_it_is_back_t
                     return
 
     try:
+        assert executor.trouble() is None  # nobody has asked for it yet
         with pytest.raises(ExecutorError, match="cannot be reached"):
             await executor.write(reference, [Prompt("")])
+        assert executor.trouble() == "Dask cannot be reached."
         start()
         await answered()
+        assert executor.trouble() is None
         writing = asyncio.create_task(executor.write(reference, [Prompt("", LONG)]))
         await asyncio.sleep(0.2)
         running[0].kill()

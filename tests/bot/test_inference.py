@@ -63,6 +63,18 @@ async def test_requests_that_come_while_a_batch_is_written_form_the_next_one():
     assert gate.batches == [["a"], ["b", "c", "d", "e"], ["f"]]
 
 
+async def test_who_observes_is_told_of_each_batch_and_sees_what_waits():
+    gate, seen = Gate(), []
+    inference = service(gate, batch_limit=2)
+    inference.observe(lambda requests, seconds: seen.append((requests, seconds)))
+    tasks = await ask(inference, "a", "b", "c", "d")
+    assert inference.waiting == 3
+    gate.open.set()
+    await texts(tasks)
+    assert inference.waiting == 0
+    assert seen == [(1, 0.0), (2, 0.0), (1, 0.0)]
+
+
 async def test_every_idle_worker_takes_a_batch():
     gate = Gate(workers=2)
     inference = service(gate)
