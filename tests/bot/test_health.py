@@ -82,8 +82,10 @@ async def watcher(port: int) -> AsyncIterator[Watcher]:
 
 
 @pytest.fixture
-def bot(stateful: Model, tmp_path: Path) -> Bot:
-    return bot_with(stateful, tmp_path)
+def bot(stateful: Model, tmp_path: Path) -> Iterator[Bot]:
+    bot = bot_with(stateful, tmp_path)
+    yield bot
+    bot.services.registry.close()
 
 
 async def test_a_bot_that_is_not_connected_lives_and_is_not_ready(
