@@ -6,6 +6,7 @@ import re
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from bot.health import Health
 from bot.settings import Settings
 from charrnn.store import Model
 from tests.bot.conftest import bot_with
-from tests.bot.test_process import PATIENCE_S, start
+from tests.bot.processes import PATIENCE_S, Processes, Start
 from tests.discord_server import DiscordServer
 
 READY = (200, "Ready.\n")
@@ -94,7 +95,7 @@ async def test_a_bot_that_is_not_connected_lives_and_is_not_ready(
     async with Health(bot, "127.0.0.1", port):
         assert await watcher.get("/live") == (200, "The event loop turns.\n")
         assert await watcher.get("/ready") == (503, "Discord is not connected yet.\n")
-        await bot.services.inference.close()
+        await bot.services.inference.finish(0.1)
         assert await watcher.get("/ready") == (503, "The bot is stopping.\n")
 
 
@@ -120,16 +121,10 @@ async def test_without_the_extra_it_is_named(bot: Bot, monkeypatch: pytest.Monke
         _health(bot, Settings(health_port=1))
 
 
-@pytest.fixture
-async def discord() -> AsyncIterator[DiscordServer]:
-    async with DiscordServer() as server:
-        yield server
-
-
 async def test_a_running_bot_is_ready_and_counts_what_it_does(
-    discord: DiscordServer, watcher: Watcher, port: int
+    discord: DiscordServer, start: Start, watcher: Watcher, port: int
 ):
-    running = await start(discord, HEALTH_PORT=str(port), COOLDOWN_S="60")
+    running = await start(HEALTH_PORT=str(port), COOLDOWN_S="60")
     await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
     await asyncio.wait_for(watcher.until("/ready", READY), PATIENCE_S)
     for _ in range(2):
@@ -162,25 +157,30 @@ async def test_a_running_bot_is_ready_and_counts_what_it_does(
     assert discord.unknown == []
 
 
-async def test_a_lost_connection_is_told_until_there_is_one_again(watcher: Watcher, port: int):
-    async with DiscordServer() as discord:
-        running = await start(discord, HEALTH_PORT=str(port))
+async def test_a_lost_connection_is_told_until_there_is_one_again(
+    watcher: Watcher, port: int, tmp_path: Path
+):
+    async with AsyncExitStack() as ends:
+        discord = await ends.enter_async_context(DiscordServer())
+        processes = await ends.enter_async_context(Processes(discord.api, tmp_path))
+        running = await processes.start(HEALTH_PORT=str(port))
         await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
         await asyncio.wait_for(watcher.until("/ready", READY), PATIENCE_S)
-        await discord.hang_up()
+        await discord.cut(1000)
         await asyncio.wait_for(watcher.until_counted("gateway_connects", 2), PATIENCE_S)
         assert (await watcher.samples())["charrnn_gateway_connects_total"] == [
             ({"session": "new"}, 1),
             ({"session": "resumed"}, 1),
         ]
         discord_port = int(discord.api.split(":")[2].partition("/")[0])
-    lost = (503, "The connection to Discord is lost: shard 0.\n")
-    await asyncio.wait_for(watcher.until("/ready", lost), PATIENCE_S)
-    async with DiscordServer(discord_port):
-        await asyncio.wait_for(watcher.until("/ready", READY), PATIENCE_S)
-        running.terminate()
-        await asyncio.wait_for(running.communicate(), PATIENCE_S)
-    assert running.returncode == 0
+        await discord.__aexit__()
+        lost = (503, "The connection to Discord is lost: shard 0.\n")
+        await asyncio.wait_for(watcher.until("/ready", lost), PATIENCE_S)
+        async with DiscordServer(discord_port):
+            await asyncio.wait_for(watcher.until("/ready", READY), PATIENCE_S)
+            running.terminate()
+            await asyncio.wait_for(running.communicate(), PATIENCE_S)
+        assert running.returncode == 0
 
 
 def expressions(panel: Any) -> Iterator[str]:
