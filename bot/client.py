@@ -14,7 +14,7 @@ from bot import answers, definitions
 from bot.cogs.generate import Generate, ReplyButton
 from bot.cogs.models import ModelButton, Models
 from bot.cogs.privacy import Privacy, PrivacyButton
-from bot.cogs.retrain import Retrain, TrainingButton
+from bot.cogs.retrain import Retrain
 from bot.cooldown import Cooldown
 from bot.errors import SettingsError
 from bot.executor import Executor, LoadedModels, LocalExecutor, ModelReference
@@ -26,6 +26,7 @@ from bot.server_models import ServerModels
 from bot.settings import Settings
 from bot.state_folder import StateFolder
 from bot.statuses import Learning, Queued
+from bot.training_messages import TrainingButton
 from bot.tree import Tree
 from charrnn import store
 

@@ -17,7 +17,6 @@ from discord.ext import commands, tasks
 from bot.answers import Answering
 from bot.cogs.models import Action as ModelAction
 from bot.cogs.models import ModelButton
-from bot.cogs.retrain import TrainingButton
 from bot.errors import BotError, NotYoursError
 from bot.listings import EMBED_LIMIT, day, kept_file, kept_text
 from bot.records import StoredModel, TrainingJob
@@ -26,6 +25,7 @@ from bot.replies import escape
 from bot.retraining import Retraining
 from bot.screens import NEUTRAL, counted
 from bot.screens import Action as TrainingAction
+from bot.training_messages import TrainingButton
 from bot.tree import AnsweredOnce
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ import pytest
 import simcord
 
 from bot.client import Bot
-from bot.cogs.retrain import EDIT_INTERVAL_S, NEW_MESSAGE_S, NO_CHANNELS
+from bot.sources import NO_CHANNELS
+from bot.training_messages import EDIT_INTERVAL_S, NEW_MESSAGE_S
 from charrnn.store import Model
 from tests.bot.conftest import World, bot_with
 from tests.bot.trainings import EPOCH, PROGRESS, FakeExecutor, FakeRun

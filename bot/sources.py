@@ -1,0 +1,95 @@
+"""What a training may learn from: a channel's messages, or a file."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import discord
+from discord import app_commands
+
+from bot import history, uploads
+from bot.errors import NotAllowedError
+from bot.retraining import Read
+
+NO_CHANNELS = (
+    "This bot does not learn from channels: Discord's Developer Policy forbids it without "
+    "Discord's permission, and the bot's operator has not switched it on. Upload what it is to "
+    "learn from as `file`: a .txt, or a channel as DiscordChatExporter writes it to .json."
+)
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a training is to learn from."""
+
+    name: str  # that the model gets if it gets no other
+    described: dict[str, Any]  # for the registry
+    read: Read
+
+
+def chosen(
+    interaction: discord.Interaction,
+    channel: app_commands.AppCommandChannel | app_commands.AppCommandThread | None,
+    messages: int,
+    days: int | None,
+    file: discord.Attachment | None,
+    channels_allowed: bool,
+) -> Text:
+    """What somebody has chosen in a command's options. Raises NotAllowedError and HistoryError."""
+    if file is not None:
+        if channel is not None:
+            raise NotAllowedError("Name a channel or a file, not both.")
+        read = partial(_read_file, file)
+        stem = file.filename.rpartition(".")[0]
+        return Text(stem, {"source": f"the file {file.filename}"}, read)
+    if channel is None:
+        place, named, theirs = interaction.channel, "this channel", interaction.permissions
+    else:
+        place, named, theirs = channel.resolve(), channel.mention, channel.permissions
+    return of_channel(place, named, theirs, messages, days, channels_allowed)
+
+
+def of_channel(
+    place: object,
+    named: str,
+    theirs: discord.Permissions,
+    messages: int,
+    days: int | None,
+    channels_allowed: bool,
+) -> Text:
+    """The messages of a channel, for somebody who has the permissions `theirs` there. Raises
+    NotAllowedError and HistoryError."""
+    if not channels_allowed:
+        raise NotAllowedError(NO_CHANNELS)
+    if not isinstance(place, history.Channel):
+        raise NotAllowedError(
+            f"I cannot see {named}. Give my role View Channel and Read Message History there, "
+            "or name another channel to /retrain."
+        )
+    if not (theirs.view_channel and theirs.read_message_history):
+        raise NotAllowedError(f"You may not read {place.mention} yourself.")
+    history.check_readable(place)
+    source = f"#{place.name}, the newest {messages:,} messages"
+    described = {
+        "source": source if days is None else f"{source} of {days:,} days",
+        "source_channel_id": place.id,
+        "source_messages": messages,
+        "source_days": days,
+    }
+    after = discord.utils.utcnow() - timedelta(days=days) if days else None
+    return Text(place.name, described, partial(_read_channel, place, messages, after))
+
+
+async def _read_channel(
+    channel: history.Channel, messages: int, after: datetime | None, *to: Any
+) -> Any:
+    destination, opted_out, count = to
+    return await history.read_channel(
+        channel, destination, opted_out=opted_out, limit=messages, after=after, progress=count
+    )
+
+
+async def _read_file(file: discord.Attachment, *to: Any) -> Any:
+    destination, opted_out, _ = to
+    return await uploads.read_file(file, destination, opted_out=opted_out)

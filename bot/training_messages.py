@@ -1,0 +1,159 @@
+"""The message in which a training is shown: posted, edited as it goes on, and its buttons."""
+
+import asyncio
+import logging
+import re
+import time
+from dataclasses import dataclass
+from typing import Any, Self
+
+import aiohttp
+import discord
+from discord import ui
+from discord.ext import commands
+
+from bot.retraining import Retraining
+from bot.screens import PICTURE, Action, Screen, screen
+from bot.server_models import ServerModels
+from bot.statuses import Candidate, Ended, Status
+from bot.tree import AnsweredOnce
+
+log = logging.getLogger(__name__)
+
+EDIT_INTERVAL_S = 5.0
+POST_S = 60.0
+NEW_MESSAGE_S = 55 * 60.0  # Discord lets a message be edited far less once it is an hour old
+COG = "Retrain"  # what does as the buttons say
+
+LABELS = {
+    Action.TRAIN: ("Train", discord.ButtonStyle.success),
+    Action.CANCEL: ("Cancel", discord.ButtonStyle.danger),
+    Action.RESUME: ("Resume", discord.ButtonStyle.success),
+    Action.USE: ("Use it", discord.ButtonStyle.success),
+    Action.DISCARD: ("Discard", discord.ButtonStyle.danger),
+    Action.ROLL_BACK: ("Roll back", discord.ButtonStyle.secondary),
+    Action.AGAIN: ("Retrain without them", discord.ButtonStyle.primary),
+}
+
+
+@dataclass(frozen=True)
+class _Shown:
+    at: float  # time.monotonic
+    screen: Screen | None  # None: that failed
+
+
+class TrainingMessages:
+    """Keeps the messages of trainings up to date, with the bot's own token."""
+
+    def __init__(self, bot: commands.AutoShardedBot, retraining: Retraining, models: ServerModels):
+        self._bot = bot
+        self._retraining = retraining
+        self._models = models
+        self._shown: dict[int, _Shown] = {}  # by training,
+        self._posted_at: dict[int, float] = {}  # and when its message was, by time.monotonic
+
+    async def show_here(self, interaction: discord.Interaction, status: Status) -> None:
+        """Show a training in the answer to `interaction`, from now on."""
+        drawn = screen(status)
+        message = await interaction.edit_original_response(
+            embed=drawn.embed, view=buttons(drawn, status.job.id), attachments=self._files(status)
+        )
+        await self._retraining.show_in(status.job, message.channel.id, message.id)
+        self._posted_at[status.job.id] = time.monotonic()
+        self._shown[status.job.id] = _Shown(time.monotonic(), drawn)
+
+    async def refresh(self, job_id: int, at_once: bool = False) -> None:
+        """Bring a training's message up to date, if need be; and if it is time, or `at_once`."""
+        status = self._retraining.statuses().get(job_id)
+        if status is None or status.job.message_id is None:
+            return
+        drawn, now = screen(status), time.monotonic()
+        shown = self._shown.get(job_id)
+        moving = not isinstance(status, Candidate | Ended)
+        if shown is not None:
+            soon = now - shown.at < EDIT_INTERVAL_S and (moving or shown.screen is None)
+            if shown.screen == drawn or (soon and not at_once):
+                return
+        self._shown[job_id] = _Shown(now, None)
+        try:
+            async with asyncio.timeout(POST_S):  # the other trainings wait meanwhile
+                await self._post(status, drawn)
+        except (discord.NotFound, discord.Forbidden) as error:
+            # /retrain shows it again.
+            log.warning("Training %d cannot be shown: %s", job_id, error)
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+            log.warning("Training %d could not be shown just now: %s", job_id, error)
+            return
+        self._shown[job_id] = _Shown(now, drawn)
+        if not moving and not (isinstance(status, Ended) and status.resumable):
+            self._retraining.forget(job_id)
+            self._shown.pop(job_id, None)
+            self._posted_at.pop(job_id, None)
+
+    async def _post(self, status: Status, drawn: Screen) -> None:
+        job = status.job
+        channel = self._bot.get_partial_messageable(job.channel_id, guild_id=job.guild_id)
+        message = channel.get_partial_message(job.message_id or 0)
+        view, files = buttons(drawn, job.id), self._files(status)
+        now = time.monotonic()
+        if job.id not in self._posted_at:  # not by this process; of the two clocks, one may be off
+            age = discord.utils.utcnow() - message.created_at
+            self._posted_at[job.id] = now - age.total_seconds()
+        if now - self._posted_at[job.id] < NEW_MESSAGE_S:
+            await message.edit(embed=drawn.embed, view=view, attachments=files)
+            return
+        newer = await channel.send(embed=drawn.embed, view=view, files=files)
+        self._posted_at[job.id] = now
+        await self._retraining.show_in(job, job.channel_id, newer.id)
+        await message.delete()
+
+    def _files(self, status: Status) -> list[discord.File]:
+        """The learning curve, where there is one."""
+        if isinstance(status, Candidate) and (curve := self._models.curve(status.model)):
+            return [discord.File(curve, PICTURE)]
+        return []
+
+
+class TrainingButton(
+    AnsweredOnce,
+    ui.DynamicItem[ui.Button[Any]],
+    template=rf"training:(?P<action>{'|'.join(Action)}):(?P<job>\d+)",
+):
+    """A button that says in its id what it does with which training."""
+
+    def __init__(self, action: Action, job_id: int):
+        self._action = action
+        self._job_id = job_id
+        label, style = LABELS[action]
+        button = ui.Button[Any](label=label, style=style, custom_id=f"training:{action}:{job_id}")
+        super().__init__(button)
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str]
+    ) -> Self:
+        del interaction, item  # all that matters is in the id
+        return cls(Action(match["action"]), int(match["job"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        await interaction.client.get_cog(COG).press(interaction, self._action, self._job_id)
+
+
+def buttons(drawn: Screen, job_id: int) -> ui.View:
+    """Those of a screen."""
+    view = ui.View(timeout=None)
+    for action in drawn.actions:
+        view.add_item(TrainingButton(action, job_id))
+    return view
+
+
+async def caption(
+    interaction: discord.Interaction, job_id: int, sentence: str, *actions: Action
+) -> None:
+    """Say under a model what has become of it, and what may be done now."""
+    assert interaction.message is not None  # buttons stand under messages
+    embed = interaction.message.embeds[0].set_footer(text=sentence)
+    if interaction.message.attachments:
+        embed.set_image(url=f"attachment://{PICTURE}")
+    view = buttons(Screen(embed, actions), job_id)
+    await interaction.edit_original_response(embed=embed, view=view)
