@@ -153,6 +153,11 @@ def trainings() -> list[int]:
     return [int(path.parent.name) for path in found if b"charrnn\0train" in _read(path)]
 
 
+def trainings_of(bot: asyncio.subprocess.Process) -> list[int]:
+    children = Path(f"/proc/{bot.pid}/task/{bot.pid}/children").read_text().split()
+    return [pid for pid in map(int, children) if pid in trainings()]
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -191,19 +196,28 @@ async def test_a_stop_keeps_a_training_tells_its_admins_and_it_goes_on_after_the
 async def test_trainings_die_with_a_bot_that_is_signalled_twice(start: Start, tmp_path: Path):
     queue_training(tmp_path / "state")
     bot = await start(SHUTDOWN_GRACE_S="600")
-
-    def its_own() -> list[int]:
-        children = Path(f"/proc/{bot.pid}/task/{bot.pid}/children").read_text().split()
-        return [pid for pid in map(int, children) if pid in trainings()]
-
-    await until(its_own)
-    [training] = its_own()
+    await until(lambda: trainings_of(bot))
+    [training] = trainings_of(bot)
     os.kill(training, signal.SIGSTOP)  # it does not hear that it is to stop
     bot.terminate()
     await asyncio.wait_for(stops(bot), PATIENCE_S)
     bot.terminate()
     assert (await ended(bot))[0] == -signal.SIGTERM
     await until(lambda: training not in trainings())
+
+
+@linux
+async def test_a_bot_that_is_killed_takes_its_training_along_and_the_next_one_goes_on(
+    start: Start, tmp_path: Path
+):
+    queue_training(tmp_path / "state")
+    bot = await start()
+    await until(lambda: trainings_of(bot))
+    [training] = trainings_of(bot)
+    bot.kill()
+    await until(lambda: training not in trainings())
+    again = await start()
+    await until(lambda: trainings_of(again))
 
 
 @pytest.mark.parametrize("abstract", [False, True])
