@@ -22,6 +22,17 @@ from tests.bot.processes import Processes, Start
 from tests.discord_server import DiscordServer
 
 
+_opened: list[Registry] = []
+
+
+@pytest.fixture(autouse=True)
+def closed_in_the_end() -> Iterator[None]:
+    """A simulated Discord leaves its bots without closing them."""
+    yield
+    while _opened:
+        _opened.pop().close()
+
+
 def bot_with(
     model: Model,
     state: Path,
@@ -45,6 +56,7 @@ def services(
     executor = executor or LocalExecutor(1, LoadedModels(0))
     reference = ModelReference.of(model.folder)
     registry = Registry(state / "registry.db", reserved_names=[reference.name])
+    _opened.append(registry)
     folder = StateFolder(state)
     models = ServerModels(registry, folder, {"chat": reference})
     return Services(
