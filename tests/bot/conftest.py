@@ -21,7 +21,6 @@ from tests.bot.guilds import Clock
 from tests.bot.processes import Processes, Start
 from tests.discord_server import DiscordServer
 
-
 _opened: list[Registry] = []
 
 
