@@ -9,7 +9,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot import definitions
-from tests.discord_server import APPLICATION_ID, DiscordServer
+from tests.discord_payloads import APPLICATION_ID, command
 
 
 @app_commands.command(description="Writes on.")
@@ -37,15 +37,15 @@ class RegisteredHttp:
 def bot_with(*defined: app_commands.Command) -> commands.AutoShardedBot:
     bot = commands.AutoShardedBot("!", intents=discord.Intents.none())
     bot._connection.application_id = APPLICATION_ID
-    for command in defined:
-        bot.tree.add_command(command)
+    for one in defined:
+        bot.tree.add_command(one)
     return bot
 
 
 @pytest.fixture
 def registered() -> list[dict[str, Any]]:
     """`write`, as Discord gives it back."""
-    return [DiscordServer()._command(write.to_dict(bot_with().tree))]
+    return [command(1, write.to_dict(bot_with().tree))]
 
 
 async def are_registered(bot: commands.AutoShardedBot, registered: list[dict[str, Any]]) -> bool:
