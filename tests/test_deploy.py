@@ -1,6 +1,7 @@
-"""What is deployed: the systemd unit, and the commands that its page gives."""
+"""What is deployed: the systemd unit, the container, and the commands that the papers give."""
 
 import asyncio
+import json
 import os
 import re
 import shlex
@@ -8,17 +9,20 @@ import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
-from bot.settings import _READERS
+from bot.settings import _READERS, Settings
 from tests.bot.processes import PATIENCE_S
 from tests.discord_server import TOKEN, DiscordServer
 
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "deploy" / "charrnn-bot.service"
+DOCKERFILE = ROOT / "Dockerfile"
 SYSTEMD_254 = ("RestartSteps", "RestartMaxDelaySec")
 WORST_EXPOSURE = 2.0  # of 10, "OK" begins at 4.9
 
@@ -134,6 +138,62 @@ async def test_what_the_unit_starts_says_when_it_is_ready_that_it_lives_and_that
 def test_what_a_restart_does_not_help_is_not_restarted():
     assert unit()["RestartPreventExitStatus"] == ["78"]
     assert unit()["KillMode"] == ["mixed"]  # trainings are the bot's to stop
+
+
+def steps() -> list[list[str]]:
+    """The Dockerfile's instructions, in words."""
+    text = DOCKERFILE.read_text().replace("\\\n", " ")
+    return [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def copied() -> set[str]:
+    """What the image is made of, in the clone."""
+    copies = [words[1:-1] for words in steps() if words[0] == "COPY"]
+    return {source for sources in copies for source in sources if sources[0][:2] != "--"}
+
+
+def test_what_the_image_copies_is_there_and_what_an_installation_needs():
+    assert all((ROOT / source).exists() for source in copied())
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"][
+        "targets"
+    ]
+    assert copied() >= {"pyproject.toml", "constraints.txt", "README.md", "LICENSE"}
+    assert copied() >= {*wheel["wheel"]["packages"], *wheel["wheel"]["force-include"]}
+
+
+def test_only_what_is_copied_reaches_the_builder():
+    kept = (ROOT / ".dockerignore").read_text().split()
+    assert {line[1:] for line in kept if line.startswith("!")} == copied()
+    assert "*" in kept
+
+
+def test_the_image_installs_extras_that_exist_and_starts_what_the_unit_starts():
+    [extras] = [words[1].partition("=")[2] for words in steps() if words[0] == "ARG"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(extras.split(",")) <= set(project["optional-dependencies"])
+    [entry] = [" ".join(words[1:]) for words in steps() if words[0] == "ENTRYPOINT"]
+    assert json.loads(entry) == shlex.split(unit()["ExecStart"][0])
+
+
+def test_the_image_has_a_state_folder_that_is_its_users():
+    [user] = [words[1] for words in steps() if words[0] == "USER"]
+    [volume] = [words[1] for words in steps() if words[0] == "VOLUME"]
+    [made] = [" ".join(words) for words in steps() if "useradd" in words]
+    assert user == "10001:10001" and "--uid 10001 " in made
+    assert made.endswith(f"--owner=charrnn --group=charrnn --mode=700 {volume}")
+    [environment] = [words[1:] for words in steps() if words[0] == "ENV"]
+    assert f"STATE={volume}" in environment
+
+
+def test_compose_builds_this_image_with_its_state():
+    compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
+    bot = compose["services"]["bot"]
+    assert (ROOT / "deploy" / bot["build"]["context"] / "Dockerfile").resolve() == DOCKERFILE
+    [volume] = bot["volumes"]
+    name, _, place = volume.partition(":")
+    assert name in compose["volumes"]
+    assert place == bot["environment"]["STATE"]
+    assert int(bot["stop_grace_period"].rstrip("s")) > Settings().shutdown_grace_s
 
 
 RUNNING = (ROOT / "docs" / "running.md").read_text()

@@ -1,0 +1,24 @@
+# docker build --tag charrnn-bot .
+# docker build --tag charrnn-bot --build-arg EXTRAS=bot .    without what /retrain needs
+
+FROM python:3.11-slim AS installed
+ARG EXTRAS=bot,train
+WORKDIR /source
+RUN python -m venv /opt/charrnn
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY bot bot
+COPY charrnn charrnn
+COPY weights weights
+RUN /opt/charrnn/bin/pip install --no-cache-dir --constraint constraints.txt ".[${EXTRAS}]"
+
+FROM python:3.11-slim
+COPY --from=installed /opt/charrnn /opt/charrnn
+# An empty volume becomes what the folder below it is: the bot's own.
+RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /var/lib/charrnn charrnn \
+    && install --directory --owner=charrnn --group=charrnn --mode=700 /var/lib/charrnn
+USER 10001:10001
+WORKDIR /var/lib/charrnn
+VOLUME /var/lib/charrnn
+ENV STATE=/var/lib/charrnn PYTHONUNBUFFERED=1 \
+    XDG_CACHE_HOME=/tmp KERAS_HOME=/tmp MPLCONFIGDIR=/tmp
+ENTRYPOINT ["/opt/charrnn/bin/python", "-m", "bot"]
