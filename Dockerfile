@@ -1,8 +1,8 @@
 # docker build --tag charrnn-bot .
-# docker build --tag charrnn-bot --build-arg EXTRAS=bot .    without what /retrain needs
+# docker build --tag charrnn-bot --build-arg EXTRAS=bot,metrics .    without what /retrain needs
 
 FROM python:3.11-slim AS installed
-ARG EXTRAS=bot,train
+ARG EXTRAS=bot,metrics,train
 WORKDIR /source
 RUN python -m venv /opt/charrnn
 COPY pyproject.toml constraints.txt README.md LICENSE ./
@@ -19,6 +19,8 @@ RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /var/l
 USER 10001:10001
 WORKDIR /var/lib/charrnn
 VOLUME /var/lib/charrnn
-ENV STATE=/var/lib/charrnn PYTHONUNBUFFERED=1 \
+ENV STATE=/var/lib/charrnn HEALTH_PORT=8080 PYTHONUNBUFFERED=1 \
     XDG_CACHE_HOME=/tmp KERAS_HOME=/tmp MPLCONFIGDIR=/tmp
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["/opt/charrnn/bin/python", "-c", \
+    "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/live', timeout=4)"]
 ENTRYPOINT ["/opt/charrnn/bin/python", "-m", "bot"]

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from bot.settings import _READERS, Settings
 from tests.bot.processes import PATIENCE_S
@@ -183,6 +185,27 @@ def test_the_image_has_a_state_folder_that_is_its_users():
     assert made.endswith(f"--owner=charrnn --group=charrnn --mode=700 {volume}")
     [environment] = [words[1:] for words in steps() if words[0] == "ENV"]
     assert f"STATE={volume}" in environment
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+async def test_the_health_check_believes_what_live_answers(status: int, code: int):
+    [check] = [" ".join(words) for words in steps() if words[0] == "HEALTHCHECK"]
+    _, option, program = json.loads(check.partition(" CMD ")[2])
+    [environment] = [words[1:] for words in steps() if words[0] == "ENV"]
+    port = dict(pair.split("=") for pair in environment)["HEALTH_PORT"]
+
+    async def live(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    app = web.Application()
+    app.router.add_get("/live", live)
+    async with TestServer(app) as server:
+        asked = program.replace(f":{port}/", f":{server.port}/")
+        assert asked != program
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, option, asked), stderr=asyncio.subprocess.DEVNULL
+        )
+        assert await asyncio.wait_for(process.wait(), PATIENCE_S) == code
 
 
 def test_compose_builds_this_image_with_its_state():
