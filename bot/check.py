@@ -24,8 +24,8 @@ from charrnn import store
 from charrnn.errors import ModelError
 
 PORTAL = "https://discord.com/developers/applications"
-# What the bot and one training take, in MB, measured with chat as the base.
-BOT_MEMORY_MB, TRAINING_MEMORY_MB = 150, 1100
+# What the bot in 5,000 servers takes, and a training with chat as its base.
+BOT_MEMORY_MB, TRAINING_MEMORY_MB = 260, 1100
 TRAINING_DISK_MB = 250
 TRAINING_PACKAGES = ("h5py", "keras", "matplotlib", "onnx", "tensorflow")
 CONNECT_TIMEOUT_S = 5.0
@@ -77,6 +77,8 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
         yield _training()
     else:
         yield await _dask(settings.dask_scheduler)
+    if settings.health_port is not None:
+        yield _health()
 
 
 async def _discord(settings: Settings) -> AsyncIterator[Finding]:
@@ -203,6 +205,16 @@ def _training() -> Finding:
         )
         return Finding("training", False, sentence)
     return Finding("training", True, "TensorFlow is installed.")
+
+
+def _health() -> Finding:
+    if importlib.util.find_spec("prometheus_client") is None:
+        sentence = (
+            "HEALTH_PORT needs prometheus_client. Where charrnn was cloned: "
+            "pip install -c constraints.txt '.[metrics]'"
+        )
+        return Finding("health", False, sentence)
+    return Finding("health", True, "What HEALTH_PORT serves is installed.")
 
 
 async def _dask(scheduler: str) -> Finding:

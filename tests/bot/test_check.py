@@ -140,6 +140,12 @@ async def test_a_registry_in_use_is_whole(tmp_path: Path):
     assert state.fine and "is whole" in state.sentence
 
 
+async def test_what_serves_health_is_looked_for_where_it_is_wanted(tmp_path: Path):
+    assert not await found(Settings(state=tmp_path), "health")
+    [health] = await found(Settings(state=tmp_path, health_port=9090), "health")
+    assert health.fine
+
+
 async def test_a_scheduler_out_of_reach_is_wrong(tmp_path: Path):
     [executor] = await found(Settings(state=tmp_path, dask_scheduler="127.0.0.1:9"), "executor")
     assert not executor.fine and "dask scheduler" in executor.sentence
