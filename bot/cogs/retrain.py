@@ -192,8 +192,7 @@ class Retrain(commands.Cog):
     @_watch.error
     async def _watch_failed(self, error: BaseException) -> None:
         log.error("The trainings' progress could not be followed.", exc_info=error)
-        await asyncio.sleep(RETRY_S)
-        self._watch.restart()
+        asyncio.get_running_loop().call_later(RETRY_S, self._watch_on)
 
 
 def _check_permissions(granted: discord.Permissions) -> None:

@@ -8,6 +8,7 @@ import pytest
 import simcord
 
 from bot.client import Bot
+from bot.cogs.retrain import RETRY_S
 from bot.sources import NO_CHANNELS
 from bot.training_messages import EDIT_INTERVAL_S, NEW_MESSAGE_S
 from charrnn.store import Model
@@ -248,6 +249,20 @@ async def test_a_deleted_message_stops_nothing_and_the_command_shows_it_again(
     assert not run.killed
     await retrain(world, admin)
     assert "Epoch 1 of 5" in shown.text
+    run.finish()
+    await world.env.advance_time(SOON_S)
+    assert shown.title == "mine is ready"
+
+
+@pytest.mark.simcord(shard_count=1, check_errors=False)
+async def test_trainings_are_followed_again_after_what_nobody_has_foreseen(
+    world: World, admin: simcord.MemberActor, shown: Shown, executor: FakeExecutor
+):
+    run = await train(world, admin, shown, executor)
+    for _ in range(2):
+        run.told = [{"event": "progress"}]  # without the rest of it
+        await world.env.advance_time(SOON_S)
+        await world.env.advance_time(RETRY_S)
     run.finish()
     await world.env.advance_time(SOON_S)
     assert shown.title == "mine is ready"
