@@ -11,6 +11,8 @@ from charrnn.errors import ModelError
 from charrnn.sampling import LaneSampling
 from charrnn.spec import ModelSpec
 
+ort.disable_telemetry_events()  # some builds of it report to their maker
+
 # What ONNX Runtime raises over a graph it cannot run; its errors share no base class.
 _REFUSALS = (
     MemoryError,
