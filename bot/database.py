@@ -110,6 +110,7 @@ _TROUBLES = {
     sqlite3.SQLITE_BUSY: "is in use by another program. Stop that one; is it a second bot?",
     sqlite3.SQLITE_CANTOPEN: _UNWRITABLE,
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_IOERR: "cannot be read or written. Is the disk full, or broken? Mend it.",
     sqlite3.SQLITE_FULL: "cannot grow: the disk is full. Make room on it.",
     sqlite3.SQLITE_NOTADB: _DAMAGED,
     sqlite3.SQLITE_PERM: _UNWRITABLE,

@@ -15,7 +15,7 @@ ACKNOWLEDGED = 40060  # Discord's: the interaction has been acknowledged already
 PAUSE_S = 0.5  # after a connection that broke
 # For each attempt. An interaction is lost unless it is acknowledged within 3 s; its answer may take
 # 15 minutes, and discord.py tries again by itself while Discord answers with 5xx.
-ACKNOWLEDGING_S, ANSWERING_S = (1.4, 1.4, 20.0), (20.0, 20.0, 20.0)
+ACKNOWLEDGING_S, ANSWERING_S = (1.4, 1.4, 20.0), (10.0, 20.0, 20.0)
 
 
 def install() -> None:

@@ -12,7 +12,7 @@ LONGEST_PAUSE_S = 300.0
 
 class IdentifyPace:
     """Spaces the sessions that each shard begins: a few soon after each other, as a network that
-    comes and goes needs them; more only at growing distances, 300 in a day at most."""
+    comes and goes needs them; more only at growing distances, some 300 in a day."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock

@@ -76,3 +76,30 @@ def test_a_model_that_is_not_there_is_named_and_the_others_go_on(stateful: Model
     with pytest.raises(ModelError, match=r"card\.json cannot be read"):
         models.get(tmp_path)
     assert models.get(stateful.folder).name == "tiny"
+
+
+def test_a_model_put_in_anothers_place_is_loaded_and_a_damaged_one_is_not(
+    model_folder: Path, windowed: Model
+):
+    models = LoadedModels(UNLIMITED)
+    before = models.get(model_folder)
+    store.write_files(model_folder, store.read_files(windowed.folder))
+    after = models.get(model_folder)
+    assert before.card.spec.stateful
+    assert not after.card.spec.stateful
+    (model_folder / store.CARD).write_text("{}")
+    assert models.get(model_folder) is after
+
+
+def test_a_model_that_is_replaced_while_it_is_loaded_is_loaded_again(model_folder: Path):
+    def load(folder: Path) -> Model:
+        if folder.is_dir() and hidden.is_dir():
+            raise AssertionError("there is one model")
+        if hidden.is_dir():
+            hidden.rename(folder)
+            raise ModelError("There is no model.")
+        return store.load(folder)
+
+    hidden = model_folder.with_name("hidden")
+    model_folder.rename(hidden)
+    assert LoadedModels(UNLIMITED, load).get(model_folder).folder == model_folder

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import BusyError, StoppingError
+from bot.errors import BusyError, StoppingError, TooSlowError
 from bot.executor import ModelReference
 from bot.inference import GenerationRequest, Inference
 from charrnn.errors import ModelError
@@ -182,3 +182,23 @@ async def test_who_no_longer_waits_costs_nobody_anything():
     gate.open.set()
     await asyncio.gather(*tasks, patient)
     assert gate.batches == [["a"], ["c"]]
+
+
+async def test_who_waits_for_a_worker_that_hangs_is_told_and_it_works_on_when_it_is_free():
+    gate = Gate()
+    inference = Inference(gate, batch_limit=4, queue_limit=9, patience_s=0.01)
+    for task in await ask(inference, "a", "b"):
+        with pytest.raises(TooSlowError, match="Try again in a minute"):
+            await task
+    gate.open.set()
+    assert await texts(await ask(inference, "c")) == ["c by one"]
+
+
+async def test_a_worker_that_hangs_does_not_keep_the_bot_from_ending():
+    gate = Gate()
+    inference = Inference(gate, batch_limit=4, queue_limit=9, closing_s=0.01)
+    [task] = await ask(inference, "a")
+    await inference.close()
+    assert gate.closed
+    with pytest.raises(StoppingError):
+        await task
