@@ -32,6 +32,6 @@ def shifted_time(clock: Path) -> float:
 
 if __name__ == "__main__":
     executor.generate = generate
-    clock = Path(sys.argv[1])
+    clock = Path(sys.argv.pop())
     time.time = lambda: shifted_time(clock)
     bot.main()

@@ -18,7 +18,7 @@ import pytest_asyncio
 from bot.replies import Reply
 from charrnn import store
 from tests.bot import faulty
-from tests.bot.test_process import PATIENCE_S, ROOT, start
+from tests.bot.processes import PATIENCE_S, Processes
 from tests.discord_server import HANGS, TOKEN, Asked, DiscordServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -65,9 +65,8 @@ async def bot(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running
     state = tmp_path_factory.mktemp("state")
     model = state / "shakespeare"
     shutil.copytree(store.locate("shakespeare"), model)
-    async with DiscordServer() as discord:
-        settings = {"MODEL": str(model), "LOG_LEVEL": "WARNING"}
-        process = await start(discord, state, **settings)
+    async with DiscordServer() as discord, Processes(discord.api, state) as processes:
+        process = await processes.start(MODEL=str(model), LOG_LEVEL="WARNING")
         reading = asyncio.create_task(process.stderr.read())
         await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
         yield Running(discord, process, state)
@@ -278,8 +277,8 @@ async def test_a_registry_that_is_damaged_costs_its_commands_alone(bot: Running)
 
 async def test_a_bot_whose_registry_is_damaged_does_not_start_and_says_why(tmp_path: Path):
     (tmp_path / "registry.db").write_bytes(os.urandom(8192))
-    async with DiscordServer() as discord:
-        bot = await start(discord, tmp_path)
+    async with DiscordServer() as discord, Processes(discord.api, tmp_path) as processes:
+        bot = await processes.start()
         _, log = await asyncio.wait_for(bot.communicate(), PATIENCE_S)
     assert bot.returncode == EXIT_CONFIGURATION
     assert b"is damaged, or no registry at all" in log
@@ -295,21 +294,21 @@ async def test_a_bot_whose_disk_is_full_or_read_only_does_not_start_and_says_why
     if await asyncio.to_thread(subprocess.call, mount, stderr=subprocess.DEVNULL):
         pytest.skip("nothing can be mounted here")
     try:
-        async with DiscordServer() as discord:
-            bot = await start(discord, tmp_path)
+        async with DiscordServer() as discord, Processes(discord.api, tmp_path) as processes:
+            bot = await processes.start()
             _, log = await asyncio.wait_for(bot.communicate(), PATIENCE_S)
     finally:
         await asyncio.to_thread(subprocess.check_call, ["umount", str(tmp_path)])
     assert bot.returncode == EXIT_CONFIGURATION
-    assert b"Is the disk full" in log or b"cannot be written" in log
+    assert b"Is the disk full" in log or b"cannot be used" in log
 
 
 @pytest.mark.parametrize(("code", "why"), [(4004, "DISCORD_TOKEN"), (4011, "SHARD_COUNT")])
 async def test_a_gateway_closed_for_good_ends_the_bot_which_says_why(
     tmp_path: Path, code: int, why: str
 ):
-    async with DiscordServer() as discord:
-        bot = await start(discord, tmp_path)
+    async with DiscordServer() as discord, Processes(discord.api, tmp_path) as processes:
+        bot = await processes.start()
         await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
         await Running(discord, bot, tmp_path).is_well()
         await discord.cut(code)
@@ -321,14 +320,9 @@ async def test_a_gateway_closed_for_good_ends_the_bot_which_says_why(
 async def test_a_writer_that_fails_fails_one_text_and_no_clock_lengthens_a_cooldown(tmp_path: Path):
     clock = tmp_path / "clock"
     clock.write_text("0")
-    async with DiscordServer() as discord:
-        settings = {"DISCORD_TOKEN": TOKEN, "DISCORD_API": discord.api, "STATE": str(tmp_path)}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", faulty.__name__, str(clock)),
-            cwd=ROOT,
-            env=os.environ | settings | {"COOLDOWN_S": "0.1", "LOG_LEVEL": "ERROR"},
-            stderr=asyncio.subprocess.PIPE,
-        )
+    async with DiscordServer() as discord, Processes(discord.api, tmp_path) as processes:
+        program = (sys.executable, "-m", faulty.__name__, str(clock))
+        process = await processes.start(program=program, COOLDOWN_S="0.1", LOG_LEVEL="ERROR")
         await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
         bot = Running(discord, process, tmp_path)
         for seed in (faulty.OUT_OF_MEMORY, faulty.BROKEN):

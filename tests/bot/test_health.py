@@ -78,7 +78,7 @@ def port() -> int:
 
 @pytest.fixture
 async def watcher(port: int) -> AsyncIterator[Watcher]:
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
         yield Watcher(session, port)
 
 

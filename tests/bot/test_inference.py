@@ -192,13 +192,3 @@ async def test_who_waits_for_a_worker_that_hangs_is_told_and_it_works_on_when_it
             await task
     gate.open.set()
     assert await texts(await ask(inference, "c")) == ["c by one"]
-
-
-async def test_a_worker_that_hangs_does_not_keep_the_bot_from_ending():
-    gate = Gate()
-    inference = Inference(gate, batch_limit=4, queue_limit=9, closing_s=0.01)
-    [task] = await ask(inference, "a")
-    await inference.close()
-    assert gate.closed
-    with pytest.raises(StoppingError):
-        await task
