@@ -135,6 +135,10 @@ async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
         if not running.done():
             log.info("Stopping.")
             await bot.close()
+            # Where Discord is out of reach, discord.py would go on trying.
+            running.cancel()
+            await asyncio.wait({running})
+            return
         try:
             await running
         except discord.LoginFailure as error:

@@ -1,5 +1,6 @@
 """What a training has come to: its scores, and what its model writes beside its base."""
 
+import asyncio
 import logging
 
 from bot.errors import BotError
@@ -8,11 +9,13 @@ from bot.records import Scores
 from bot.statuses import Sample
 from bot.training_run import TrainingOrder
 from charrnn import store
-from charrnn.generation import Prompt
+from charrnn.errors import ModelError
+from charrnn.generation import Generated, Prompt
 
 log = logging.getLogger(__name__)
 
 SEEDS = ("hi all", "I think that", "does anyone know")
+PATIENCE_S = 60.0
 SAMPLE_LENGTH = 140  # characters; three of them, escaped, fit a field of an embed
 
 
@@ -31,14 +34,17 @@ def measured(order: TrainingOrder) -> tuple[Scores, int]:
 
 
 async def compare(executor: Executor, order: TrainingOrder) -> tuple[Sample, ...]:
-    """What base and new model write after the same words; nothing where `executor` cannot say.
-    Raises ModelError."""
+    """What base and new model write after the same words; nothing where `executor` cannot say, or
+    not soon, or the base is gone."""
     prompts = [Prompt(seed, SAMPLE_LENGTH, rng_seed=n) for n, seed in enumerate(SEEDS)]
-    before, after = (ModelReference.of(folder) for folder in (order.base, order.output))
+    pairs: list[list[Generated]] = []
     try:
-        pairs = [await executor.write(model, prompts) for model in (before, after)]
-    except BotError as error:
-        log.warning("There are no samples to compare: %s", error)
+        async with asyncio.timeout(PATIENCE_S):
+            for folder in (order.base, order.output):
+                model = await asyncio.to_thread(ModelReference.of, folder)
+                pairs.append(await executor.write(model, prompts))
+    except (BotError, ModelError, TimeoutError) as error:
+        log.warning("There are no samples to compare: %r", error)
         return ()
     return tuple(
         Sample(seed, old.text, new.text) for seed, old, new in zip(SEEDS, *pairs, strict=True)

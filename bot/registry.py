@@ -95,6 +95,12 @@ class Registry:
             )
             return self._move(db, job, JobState.QUEUED)
 
+    def requeue(self, guild_id: int, job_id: int) -> TrainingJob:
+        """It was TRAINING when the bot ended, and goes on in its place. Raises JobStateError."""
+        with self._database.writing() as db:
+            job = self._move(db, rows.find_job(db, guild_id, job_id), JobState.INTERRUPTED)
+            return self._move(db, job, JobState.QUEUED)
+
     def start_next(self, limit: int) -> TrainingJob | None:
         """The job that has waited longest, now TRAINING; None when none waits, or when `limit`
         jobs train already."""

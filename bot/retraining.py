@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from bot.registry import Registry
 from bot.server_models import ServerModels
 from bot.state_folder import StateFolder
 from bot.statuses import Candidate, Ended, Learning, Paused, Queued, Reading, Ready, Status
-from bot.training_run import TrainingEnd, TrainingOrder, TrainingOutcome, TrainingRun
+from bot.training_run import TrainingEnd, TrainingOrder, TrainingRun
 from charrnn import store
 from charrnn.errors import CharRNNError, CorpusError
 from charrnn.messages import Counts
@@ -50,6 +50,13 @@ BROKEN = "Something went wrong on my side while I was reading. Try again."
 DAMAGED = "A model, or the disk, is damaged; my log tells the operator more."
 STOPPED = "The training was stopped from outside."
 REMOVED = "I was removed from the server."
+
+
+@dataclass(frozen=True)
+class _Running:
+    job: TrainingJob
+    order: TrainingOrder
+    run: TrainingRun
 
 
 Count = Callable[[Counts], None]
@@ -82,7 +89,8 @@ class Retraining:
         self._threads = threads
         self._keep_texts = keep_texts
         self._statuses: dict[int, Status] = {}  # by job
-        self._runs: dict[int, tuple[TrainingOrder, TrainingRun]] = {}
+        self._runs: dict[int, _Running] = {}  # by job
+        self._made: dict[int, TrainingOrder] = {}  # models that have no samples yet
         self._speed = FIRST_GUESS  # characters a second
         self._closing = False
         # What is read of the registry must not have changed when it is acted upon.
@@ -130,6 +138,8 @@ class Retraining:
             counts = await read(text, frozenset(map(str, opted_out)), partial(self._count, job.id))
             async with self._turn:
                 self._count(job.id, counts)
+                if _authors(counts) & await self._call(self._registry.opted_out):
+                    raise HistoryError(f"{OPTED_OUT} Use /retrain again.")
                 self._statuses[job.id] = await self._ready(job, counts)
         except (BotError, CharRNNError) as error:
             sentence = _for_people(error)
@@ -178,7 +188,7 @@ class Retraining:
             ready = self._statuses.get(job_id)
             if not isinstance(ready, Ready):
                 raise JobStateError(job.state)
-            authors = {int(author) for author in ready.counts.authors if author.isdecimal()}
+            authors = _authors(ready.counts)
             authors |= await self._call(self._registry.learnt_from, guild_id, job.base)
             if authors & await self._call(self._registry.opted_out):
                 await self._give_up(job, OPTED_OUT)
@@ -220,15 +230,15 @@ class Retraining:
         """Look at what trains, and start what waits. To be called every second. Raises
         RegistryError; what could not be written down is done again the next time."""
         async with self._turn:
-            if self._closing:
-                return
-            for job_id, (order, run) in list(self._runs.items()):
-                over = not run.running()  # asked first, so that no event is missed
-                self._follow(job_id, run.events())
-                if over:
-                    await self._conclude(order, job_id, run.outcome())
-                    del self._runs[job_id]
+            for running in list(self._runs.values()):
+                over = not running.run.running()  # asked first, so that no event is missed
+                self._follow(running.job.id, running.run.events())
+                if over and not self._closing:
+                    await self._conclude(running)
             await self._start_next()
+        # Nobody waits for a text that takes long.
+        for job_id in list(self._made):
+            await self._add_samples(job_id, self._made.pop(job_id))
 
     async def restore(self) -> None:
         """Go on where the bot was when it ended, and delete what is left over. To be called once,
@@ -237,8 +247,7 @@ class Retraining:
             if job.state is JobState.PREPARING:
                 await self._give_up(job, RESTARTED)
             elif job.state is JobState.TRAINING:
-                job = await self._call(self._registry.interrupt, job.guild_id, job.id)
-                await self._enqueue(job)
+                await self._call(self._registry.requeue, job.guild_id, job.id)
             elif job.state is JobState.INTERRUPTED:
                 self._statuses[job.id] = Ended(job, "It was interrupted.")
         await self._number()
@@ -252,8 +261,7 @@ class Retraining:
         async with self._turn:
             for job in await self._call(self._registry.unfinished):
                 if job.state is JobState.PREPARING and now - job.created_at > READY_LIMIT_S:
-                    if isinstance(self._statuses.get(job.id), Ready):
-                        await self._give_up(job, NOT_STARTED)
+                    await self._give_up(job, NOT_STARTED)
                 elif job.ended_at is not None and now - job.ended_at > INTERRUPTED_LIMIT_S:
                     await self._give_up(job, NOT_RESUMED)
 
@@ -272,7 +280,7 @@ class Retraining:
             # Asked again, since one of them may have made its model meanwhile.
             models = (await self._call(self._registry.kept_about, user_id)).models
             for model in models:
-                self._state.text(model).unlink(missing_ok=True)
+                await asyncio.to_thread(self._state.delete_text, model)
             return models
 
     async def leave_guild(self, guild_id: int) -> None:
@@ -285,7 +293,7 @@ class Retraining:
         """Delete a guild's trainings, models and texts."""
         await self.leave_guild(guild_id)
         for model in await self._call(self._registry.models, guild_id):
-            self._state.text(model).unlink(missing_ok=True)
+            await asyncio.to_thread(self._state.delete_text, model)
         folder = await self._call(self._registry.forget_guild, guild_id)
         await asyncio.to_thread(self._state.delete_guild, folder)
 
@@ -293,7 +301,7 @@ class Retraining:
         """Let the trainings write a checkpoint, from which they go on after a restart. What is
         being read is given up at once."""
         self._closing = True
-        runs = [run for _, run in self._runs.values()]
+        runs = [running.run for running in self._runs.values()]
         for run in runs:
             run.stop()
         polls = int(grace_s / POLL_S)
@@ -334,11 +342,10 @@ class Retraining:
             output = self._state.model(job)
             order = TrainingOrder(self._state.text(job), base.folder, output, self._threads)
             if (output / store.CARD).is_file() and not order.checkpoints.is_dir():
-                # It had finished when the bot ended.
-                await self._conclude(order, job.id, TrainingOutcome(TrainingEnd.FINISHED))
-            else:
+                await self._accept(job, order)  # it had finished when the bot ended
+            elif not self._closing:
                 # In this thread: a training ends with the thread that started it.
-                self._runs[job.id] = order, self._executor.train(order)
+                self._runs[job.id] = _Running(job, order, self._executor.train(order))
         except RegistryError:
             raise
         except (BotError, CharRNNError, OSError) as error:
@@ -356,36 +363,41 @@ class Retraining:
                 status = replace(status, epoch=event)
         self._statuses[job_id] = status
 
-    async def _conclude(self, order: TrainingOrder, job_id: int, outcome: TrainingOutcome) -> None:
-        status = self._statuses[job_id]
-        if isinstance(status, Ended):  # it was cancelled
-            await asyncio.to_thread(self._state.delete, status.job)
-            return
-        assert isinstance(status, Learning)
-        job = status.job
-        if outcome.end is TrainingEnd.FINISHED:
-            try:
-                self._statuses[job_id] = await self._candidate(job, order)
-            except (CharRNNError, LookupError) as error:
-                await self._fail(job, _for_people(error))
-        elif await asyncio.to_thread(order.checkpoints.is_dir):
+    async def _conclude(self, running: _Running) -> None:
+        """Do what follows from a run's end. What has failed in it is done again the next time."""
+        job, outcome = running.job, running.run.outcome()
+        if not isinstance(self._statuses.get(job.id), Learning):  # it was cancelled
+            await asyncio.to_thread(self._state.delete, job)
+        elif outcome.end is TrainingEnd.FINISHED:
+            await self._accept(job, running.order)
+        elif await asyncio.to_thread(running.order.checkpoints.is_dir):
             sentence = outcome.sentence or STOPPED
-            log.warning("Training %d of server %d broke off: %s", job_id, job.guild_id, sentence)
-            job = await self._call(self._registry.interrupt, job.guild_id, job_id)
-            self._statuses[job_id] = Ended(job, sentence)
+            log.warning("Training %d of server %d broke off: %s", job.id, job.guild_id, sentence)
+            interrupted = await self._call(self._registry.interrupt, job.guild_id, job.id)
+            self._statuses[job.id] = Ended(interrupted, sentence)
         else:
             await self._fail(job, outcome.sentence or STOPPED)
+        self._runs.pop(job.id, None)
 
-    async def _candidate(self, job: TrainingJob, order: TrainingOrder) -> Candidate:
-        """Give the guild the model that there is now. Raises CharRNNError and LookupError when it
-        is not what a training makes."""
-        scores, size = await asyncio.to_thread(measured, order)
-        samples = await compare(self._executor, order)
+    async def _accept(self, job: TrainingJob, order: TrainingOrder) -> None:
+        """Give the guild the model that there is now, if it is one."""
+        try:
+            scores, size = await asyncio.to_thread(measured, order)
+        except (CharRNNError, LookupError, OSError) as error:
+            await self._fail(job, _for_people(error))
+            return
         model = await self._call(self._registry.finish, job.guild_id, job.id, scores, size)
-        if not self._keep_texts:
-            order.text.unlink(missing_ok=True)
+        self._statuses[job.id] = Candidate(self._statuses[job.id].job, model)
+        self._made[job.id] = order
         log.info("Training %d of server %d has made a model.", job.id, job.guild_id)
-        return Candidate(await self._call(self._registry.job, job.guild_id, job.id), model, samples)
+        if not self._keep_texts:
+            await asyncio.to_thread(self._state.delete_text, job)
+
+    async def _add_samples(self, job_id: int, order: TrainingOrder) -> None:
+        samples = await compare(self._executor, order)
+        status = self._statuses.get(job_id)
+        if isinstance(status, Candidate):
+            self._statuses[job_id] = replace(status, samples=samples)
 
     async def _fail(self, job: TrainingJob, sentence: str) -> None:
         log.warning("Training %d of server %d failed: %s", job.id, job.guild_id, sentence)
@@ -402,13 +414,18 @@ class Retraining:
         cancelled = await self._call(self._registry.cancel, job.guild_id, job.id)
         self._statuses[job.id] = Ended(cancelled, sentence)
         if job.id in self._runs:
-            self._runs[job.id][1].kill()  # and clean up when it is no more
+            self._runs[job.id].run.kill()  # and clean up when it is no more
         else:
             await asyncio.to_thread(self._state.delete, job)
 
     async def _call(self, method: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """A method of the registry, which waits for the disk."""
         return await asyncio.to_thread(method, *arguments, **named)
+
+
+def _authors(counts: Counts) -> set[int]:
+    """Their ids, where they have any: a file may hold names."""
+    return {int(author) for author in counts.authors if author.isdecimal()}
 
 
 def _for_people(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """The folder of what servers have: the texts that trainings read, and the models they make."""
 
+import logging
 import os
 import shutil
 import sys
@@ -13,6 +14,8 @@ from bot.training_run import curve_of
 
 if sys.platform != "win32":
     import fcntl
+
+log = logging.getLogger(__name__)
 
 Kept = TrainingJob | StoredModel  # a training and the model that it makes have one number
 
@@ -72,6 +75,9 @@ class StateFolder:
         model = self.model(kept)
         _delete([self.text(kept), model, *model.parent.glob(f"{model.name}.*")])
 
+    def delete_text(self, kept: Kept) -> None:
+        _delete([self.text(kept)])
+
     def delete_guild(self, folder: str) -> None:
         """Delete a guild's models."""
         _delete([self._path / folder])
@@ -97,8 +103,12 @@ def give(folder: Path) -> str:
 
 
 def _delete(paths: Iterable[Path]) -> None:
+    """What cannot be deleted now is left to the next `sweep`."""
     for path in paths:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        try:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s cannot be deleted: %s", path, error.strerror)

@@ -51,6 +51,7 @@ class TrainingMessages:
         self._models = models
         self._shown: dict[int, _Shown] = {}  # by training,
         self._posted_at: dict[int, float] = {}  # and when its message was, by time.monotonic
+        self._turns: dict[int, asyncio.Lock] = {}  # of two edits, the later is the last
 
     async def show_here(self, interaction: discord.Interaction, status: Status) -> None:
         """Show a training in the answer to `interaction`, from now on."""
@@ -64,6 +65,10 @@ class TrainingMessages:
 
     async def refresh(self, job_id: int, at_once: bool = False) -> None:
         """Bring a training's message up to date, if need be; and if it is time, or `at_once`."""
+        async with self._turns.setdefault(job_id, asyncio.Lock()):
+            await self._bring_up_to_date(job_id, at_once)
+
+    async def _bring_up_to_date(self, job_id: int, at_once: bool) -> None:
         status = self._retraining.statuses().get(job_id)
         if status is None or status.job.message_id is None:
             return
@@ -89,6 +94,7 @@ class TrainingMessages:
             self._retraining.forget(job_id)
             self._shown.pop(job_id, None)
             self._posted_at.pop(job_id, None)
+            self._turns.pop(job_id, None)
 
     async def _post(self, status: Status, drawn: Screen) -> None:
         job = status.job

@@ -223,6 +223,10 @@ async def test_cancelling_ends_it_and_says_who_did(
     assert run.killed
     assert f"Cancelled by <@{admin.id}>." in shown.text
     assert not shown.buttons
+    await world.env.advance_time(SOON_S)
+    assert not run.order.text.exists()
+    await train(world, admin, shown, executor)  # the next one has its turn
+    assert len(executor.runs) == 2
 
 
 async def test_one_that_broke_off_is_resumed_with_a_button(

@@ -1,6 +1,7 @@
 """The servers' trainings, with runs that take no time."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -287,6 +288,34 @@ async def test_what_cannot_be_written_down_is_tried_again(
             await retraining.tick()
     await retraining.tick()
     assert isinstance(retraining.statuses()[job.id], Candidate)
+
+
+async def test_a_base_that_is_deleted_meanwhile_costs_the_samples_and_not_the_model(
+    retraining: Retraining, executor: FakeExecutor, registry: Registry, state: Path
+):
+    _, run = await learning(retraining, executor)
+    run.finish()
+    await retraining.tick()
+    job = (await retraining.create(GLOBE, ADMIN, CHANNEL, name="b", base="mine", source="s")).job
+    await retraining.prepare(job, reading())
+    await retraining.start(GLOBE, job.id)
+    await retraining.tick()
+    executor.runs[-1].finish()
+    shutil.rmtree(state / registry.delete(GLOBE, 1).folder)
+    await retraining.tick()
+    status = retraining.statuses()[job.id]
+    assert isinstance(status, Candidate) and status.samples == ()
+    assert [model.name for model in registry.models(GLOBE)] == ["b"]
+
+
+async def test_whoever_opts_out_while_a_channel_is_read_is_not_learnt_from(
+    retraining: Retraining, registry: Registry, state: Path
+):
+    status = await retraining.create(GLOBE, ADMIN, CHANNEL, name="mine", **ASKED)
+    registry.opt_out(ANN)
+    with pytest.raises(HistoryError, match="opted out"):
+        await retraining.prepare(status.job, reading(1000, ANN))
+    assert not files(state)
 
 
 class TestRestarted:
