@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import discord
 from discord.ext import commands
@@ -61,6 +62,7 @@ class Services:
     cooldown: Cooldown
     shakespeare: ModelReference  # what /shakespeare writes with
     channels_allowed: bool = False  # to be learnt from
+    can_train: bool = True
     shutdown_grace_s: float = 20.0  # for what is under way
     forget_after_days: float = 30  # a server that has removed the bot
 
@@ -96,6 +98,7 @@ def create_bot(settings: Settings) -> "Bot":
         Cooldown(settings.cooldown_s),
         shakespeare,
         settings.train_on_channels,
+        settings.dask_scheduler is not None or find_spec("tensorflow") is not None,
         settings.shutdown_grace_s,
         settings.forget_after_days,
     )
@@ -169,7 +172,11 @@ class Bot(commands.AutoShardedBot):
         has = self._services
         await self.add_cog(Generate(has.inference, has.shakespeare, has.models, has.cooldown))
         self._retrain = Retrain(
-            self, has.retraining, has.models, channels_allowed=has.channels_allowed
+            self,
+            has.retraining,
+            has.models,
+            channels_allowed=has.channels_allowed,
+            can_train=has.can_train,
         )
         await self.add_cog(self._retrain)
         await self.add_cog(Models(has.models))

@@ -213,8 +213,8 @@ def _system(message: discord.Message) -> bool:
 
 def _nothing(channel: Channel, counts: Counts, after: datetime | None) -> str:
     since = f" since {discord.utils.format_dt(after)}" if after else ""
-    found = f"nothing to learn from ({counts})" if counts.total() else "no messages"
-    return f"There are {found} in {_name(channel)}{since}. Choose another channel or upload a file."
+    found = f"is nothing to learn from ({counts})" if counts.total() else "are no messages"
+    return f"There {found} in {_name(channel)}{since}. Choose another channel or upload a file."
 
 
 def _name(channel: Channel) -> str:

@@ -52,9 +52,8 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
             print(f"Open  {preview.url}")
             print("There, type /shakespeare and Enter, then your words and Enter. Ctrl-C ends it.")
             if messages:
-                print(
-                    f"Your messages are in #{LOUNGE}: /retrain channel:#{LOUNGE} learns from them."
-                )
+                print(f"Your messages are in #{LOUNGE}. To learn from them, type /retrain and")
+                print(f"Enter, choose channel, then {LOUNGE}, and click the arrow.")
             sys.stdout.flush()
             ticking = asyncio.create_task(_tick(bot, discord, preview))
             ends = [asyncio.create_task(stop.wait()), asyncio.create_task(preview.wait_closed())]

@@ -12,6 +12,7 @@ from bot.executor import ModelReference
 from bot.records import StoredModel, name_key
 from bot.registry import Registry
 from bot.state_folder import StateFolder
+from charrnn import store
 
 NOT_IN_NAMES = re.compile(r"[^\w-]+")
 STEM_LIMIT = 24  # characters, which leave room for a number
@@ -56,7 +57,7 @@ class ServerModels:
     async def free_name(self, guild_id: int, wish: str) -> str:
         """A name for a new model, made of what somebody called its text."""
         stem = NOT_IN_NAMES.sub("-", wish).strip("-")[:STEM_LIMIT] or "model"
-        taken = {name_key(name) for name in await self.names(guild_id)}
+        taken = {name_key(name) for name in (*await self.names(guild_id), *store.shipped())}
         numbered = (f"{stem}-{n}" for n in itertools.count(2))
         free = (name for name in itertools.chain([stem], numbered) if name_key(name) not in taken)
         return next(free)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -53,15 +54,26 @@ class TrainingMessages:
         self._posted_at: dict[int, float] = {}  # and when its message was, by time.monotonic
         self._turns: dict[int, asyncio.Lock] = {}  # of two edits, the later is the last
 
-    async def show_here(self, interaction: discord.Interaction, status: Status) -> None:
-        """Show a training in the answer to `interaction`, from now on."""
+    async def show_here(
+        self, interaction: discord.Interaction, status: Status, content: str | None = None
+    ) -> None:
+        """Show a training in the answer to `interaction`, from now on, and no longer where it was
+        shown before."""
         drawn = screen(status)
+        before = status.job
         message = await interaction.edit_original_response(
-            embed=drawn.embed, view=buttons(drawn, status.job.id), attachments=self._files(status)
+            content=content,
+            embed=drawn.embed,
+            view=buttons(drawn, status.job.id),
+            attachments=self._files(status),
         )
         await self._retraining.show_in(status.job, message.channel.id, message.id)
         self._posted_at[status.job.id] = time.monotonic()
         self._shown[status.job.id] = _Shown(time.monotonic(), drawn)
+        if before.message_id is not None:
+            channel = self._bot.get_partial_messageable(before.channel_id)
+            with suppress(discord.HTTPException):  # it may be gone already
+                await channel.get_partial_message(before.message_id).delete()
 
     async def refresh(self, job_id: int, at_once: bool = False) -> None:
         """Bring a training's message up to date, if need be; and if it is time, or `at_once`."""

@@ -28,6 +28,13 @@ MAX_DAYS = 3650
 # What the bot needs to show a training.
 NEEDED = ("view_channel", "send_messages", "embed_links", "attach_files")
 
+UNDER_WAY = "This is under way here. Cancel it if you want to begin another."
+NOT_SHOWN = "It could not be shown."
+NO_TRAINING = (
+    "What training needs is not installed where I run. My operator can install it: charrnn's extra "
+    "`train`."
+)
+
 FILE_AGAIN = (
     "It learnt from a file, which is deleted. Upload it again with /retrain: I leave out the "
     "messages of everybody who has opted out."
@@ -44,11 +51,13 @@ class Retrain(commands.Cog):
         models: ServerModels,
         *,
         channels_allowed: bool,  # to be learnt from
+        can_train: bool = True,
     ):
         self._messages = TrainingMessages(bot, retraining, models)
         self._retraining = retraining
         self._models = models
         self._channels_allowed = channels_allowed
+        self._can_train = can_train
 
     async def cog_load(self) -> None:
         self._watch_on()
@@ -85,6 +94,8 @@ class Retrain(commands.Cog):
     ) -> None:
         async with Answering(interaction):
             guild = admitted(interaction)
+            if not self._can_train:
+                raise NotAllowedError(NO_TRAINING)
             _check_permissions(interaction.app_permissions)
             text = chosen(interaction, channel, messages, days, file, self._channels_allowed)
             await interaction.response.defer(thinking=True)
@@ -136,8 +147,8 @@ class Retrain(commands.Cog):
     ) -> None:
         """Get a training ready for Train, and show it in the answer to `interaction`."""
         status = await self._retraining.active(guild.id)
-        if status is not None:  # show what there is
-            await self._messages.show_here(interaction, status)
+        if status is not None:
+            await self._messages.show_here(interaction, status, UNDER_WAY)
             return
         status = await self._retraining.create(
             guild.id,
@@ -147,7 +158,13 @@ class Retrain(commands.Cog):
             base=base or self._models.shared[0],
             **text.described,
         )
-        await self._messages.show_here(interaction, status)
+        shown = False
+        try:
+            await self._messages.show_here(interaction, status)
+            shown = True
+        finally:
+            if not shown:  # nobody could start or cancel it
+                await self._retraining.cancel(guild.id, status.job.id, NOT_SHOWN)
         self._watch_on()
         try:
             await self._retraining.prepare(status.job, text.read)

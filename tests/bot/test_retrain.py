@@ -258,6 +258,26 @@ async def test_a_deleted_message_stops_nothing_and_the_command_shows_it_again(
     assert shown.title == "mine is ready"
 
 
+async def test_the_command_moves_what_is_under_way_to_where_it_was_used(
+    world: World, admin: simcord.MemberActor, shown: Shown
+):
+    await retrain(world, admin)
+    first = shown.message
+    said = await retrain(world, admin, file=("a.txt", b"so be it"))
+    assert said == "This is under way here. Cancel it if you want to begin another."
+    assert shown.title == "Train general?"
+    assert first.id not in {message.id for message in world.channel.history()}
+
+
+async def test_one_that_cannot_be_shown_is_not_begun(
+    world: World, admin: simcord.MemberActor, shown: Shown
+):
+    world.env.inject_error("PATCH", "/webhooks/*/messages/*", status=403, code=50013, times=1)
+    await retrain(world, admin)
+    await retrain(world, admin)
+    assert shown.title == "Train general?"
+
+
 @pytest.mark.simcord(shard_count=1, check_errors=False)
 async def test_trainings_are_followed_again_after_what_nobody_has_foreseen(
     world: World, admin: simcord.MemberActor, shown: Shown, executor: FakeExecutor
@@ -371,6 +391,17 @@ class TestRefused:
         await retrain(world, admin, messages=10)
         assert "too few to learn from" in shown.text
         assert not shown.buttons
+
+
+class TestWithoutTensorFlow:
+    @pytest.fixture
+    def simcord_bot(self, stateful: Model, tmp_path: Path, executor: FakeExecutor) -> Bot:
+        return bot_with(stateful, tmp_path, executor, channels_allowed=True, can_train=False)
+
+    async def test_it_is_said_before_anything_is_read(
+        self, world: World, admin: simcord.MemberActor
+    ):
+        assert "not installed where I run" in await retrain(world, admin)
 
 
 class TestWithoutTheOperatorsSwitch:
