@@ -220,6 +220,7 @@ def _health() -> Finding:
 async def _dask(scheduler: str) -> Finding:
     try:
         from bot.dask_cluster import Cluster
+        from bot.dask_worker import trainings
     except ModuleNotFoundError as error:
         sentence = (
             f"EXECUTOR needs {error.name}. Where charrnn was cloned: "
@@ -236,7 +237,7 @@ async def _dask(scheduler: str) -> Finding:
         return Finding("executor", False, out_of_reach)
     cluster = Cluster(scheduler)
     try:
-        workers = await cluster.run_in_all(_here)
+        workers = await cluster.run_in_all(trainings)
     except BotError:
         return Finding("executor", False, out_of_reach)
     finally:
@@ -246,7 +247,3 @@ async def _dask(scheduler: str) -> Finding:
             "executor", False, f"No worker is connected. Start `dask worker {scheduler}`."
         )
     return Finding("executor", True, f"Dask at {scheduler}, with {len(workers)} workers.")
-
-
-def _here() -> bool:
-    return True
