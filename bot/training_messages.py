@@ -2,11 +2,9 @@
 
 import asyncio
 import logging
-import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self
 
 import aiohttp
 import discord
@@ -17,14 +15,13 @@ from bot.retraining import Retraining
 from bot.screens import PICTURE, Action, Screen, screen
 from bot.server_models import ServerModels
 from bot.statuses import Candidate, Ended, Status
-from bot.tree import AnsweredOnce
+from bot.tree import CogButton
 
 log = logging.getLogger(__name__)
 
 EDIT_INTERVAL_S = 5.0
 POST_S = 60.0
 NEW_MESSAGE_S = 55 * 60.0  # Discord lets a message be edited far less once it is an hour old
-COG = "Retrain"  # what does as the buttons say
 
 LABELS = {
     Action.TRAIN: ("Train", discord.ButtonStyle.success),
@@ -132,29 +129,12 @@ class TrainingMessages:
         return []
 
 
-class TrainingButton(
-    AnsweredOnce,
-    ui.DynamicItem[ui.Button[Any]],
-    template=rf"training:(?P<action>{'|'.join(Action)}):(?P<job>\d+)",
-):
-    """A button that says in its id what it does with which training."""
+class TrainingButton(CogButton, kind="training", actions=Action, cog="Retrain"):
+    """Does something with a training, whose id is its number."""
 
     def __init__(self, action: Action, job_id: int):
-        self._action = action
-        self._job_id = job_id
         label, style = LABELS[action]
-        button = ui.Button[Any](label=label, style=style, custom_id=f"training:{action}:{job_id}")
-        super().__init__(button)
-
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str]
-    ) -> Self:
-        del interaction, item  # all that matters is in the id
-        return cls(Action(match["action"]), int(match["job"]))
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        await interaction.client.get_cog(COG).press(interaction, self._action, self._job_id)
+        super().__init__(action, job_id, label=label, style=style)
 
 
 def buttons(drawn: Screen, job_id: int) -> ui.View:

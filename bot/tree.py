@@ -1,11 +1,13 @@
 """What people send, before a command has it: each interaction once, and only what was offered."""
 
 import logging
+import re
 from collections import OrderedDict
-from typing import Any
+from enum import StrEnum
+from typing import Any, Self
 
 import discord
-from discord import app_commands
+from discord import app_commands, ui
 
 from bot.answers import answer_error
 from bot.errors import NotAllowedError
@@ -53,11 +55,38 @@ class Tree(app_commands.CommandTree[Any]):
         return True
 
 
-class AnsweredOnce:
-    """A button of a bot that has a `Tree`."""
+class CogButton(ui.DynamicItem[ui.Button[Any]], template=r"(?!)"):
+    """A button that says in its id what it does, and with what or for whom, `kind:action:number`;
+    so it outlives the process. What it says, its cog does, once for each time it is pressed."""
+
+    _kind: str
+    _actions: type[StrEnum]
+    _cog: str
+
+    def __init_subclass__(cls, *, kind: str, actions: type[StrEnum], cog: str) -> None:
+        template = rf"{kind}:(?P<action>{'|'.join(actions)}):(?P<number>\d+)"
+        super().__init_subclass__(template=template)
+        cls._kind, cls._actions, cls._cog = kind, actions, cog
+
+    def __init__(self, action: StrEnum, number: int, **look: Any):
+        """`look`: as ui.Button takes it."""
+        self._action = action
+        self._number = number
+        super().__init__(ui.Button(custom_id=f"{self._kind}:{action}:{number}", **look))
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str]
+    ) -> Self:
+        del interaction, item  # all that matters is in the id
+        return cls(cls._actions(match["action"]), int(match["number"]))
 
     async def interaction_check(self, interaction: discord.Interaction[Any]) -> bool:
         return interaction.client.tree.is_new(interaction)
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        cog = interaction.client.get_cog(self._cog)
+        await cog.press(interaction, self._action, self._number)
 
 
 def _fits(kind: int, value: object, parameter: app_commands.Parameter) -> bool:

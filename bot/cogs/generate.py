@@ -3,7 +3,6 @@
 import re
 import secrets
 from enum import StrEnum
-from typing import Any, Self
 
 import discord
 from discord import app_commands, ui
@@ -17,7 +16,7 @@ from bot.executor import ModelReference
 from bot.inference import GenerationRequest, Inference
 from bot.replies import Reply, as_shown
 from bot.server_models import ServerModels
-from bot.tree import AnsweredOnce
+from bot.tree import CogButton
 from charrnn.generation import Prompt
 from charrnn.sampling import Sampling
 
@@ -164,36 +163,12 @@ class Generate(commands.Cog):
         await interaction.edit_original_response(content=reply.render(), view=view)
 
 
-class ReplyButton(
-    AnsweredOnce,
-    ui.DynamicItem[ui.Button[Any]],
-    template=r"reply:(?P<action>reroll|continue|hotter|colder):(?P<owner>\d+)",
-):
-    """A button that says in its id what it does and for whom, and so outlives the process."""
+class ReplyButton(CogButton, kind="reply", actions=Action, cog=Generate.__cog_name__):
+    """For whoever asked, whose id is its number."""
 
     def __init__(self, action: Action, owner: int, disabled: bool = False):
-        self._action = action
-        self._owner = owner
-        super().__init__(
-            ui.Button(
-                label=action.title(),
-                emoji=EMOJI[action],
-                custom_id=f"reply:{action}:{owner}",
-                disabled=disabled,
-            )
-        )
-
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str]
-    ) -> Self:
-        del interaction, item  # all that matters is in the id
-        return cls(Action(match["action"]), int(match["owner"]))
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        await interaction.client.get_cog(Generate.__cog_name__).press(
-            interaction, self._action, self._owner
-        )
+        look = {"label": action.title(), "emoji": EMOJI[action], "disabled": disabled}
+        super().__init__(action, owner, **look)
 
 
 def _end(text: str, window: int) -> str:

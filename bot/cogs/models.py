@@ -1,8 +1,7 @@
 """/models: which models a server has, and what can be done with each."""
 
-import re
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
 import discord
 from discord import app_commands, ui
@@ -15,7 +14,7 @@ from bot.packages import packed
 from bot.records import StoredModel
 from bot.replies import escape
 from bot.server_models import ServerModels
-from bot.tree import AnsweredOnce
+from bot.tree import CogButton
 
 NAME_LIMIT = 32  # characters
 
@@ -126,32 +125,12 @@ class Models(commands.Cog):
             await interaction.edit_original_response(content=sentence, attachments=[file])
 
 
-class ModelButton(
-    AnsweredOnce,
-    ui.DynamicItem[ui.Button[Any]],
-    template=rf"model:(?P<action>{'|'.join(Action)}):(?P<model>\d+)",
-):
-    """A button that says in its id what it does with which model."""
+class ModelButton(CogButton, kind="model", actions=Action, cog=Models.__cog_name__):
+    """Does something with a model, whose id is its number."""
 
     def __init__(self, action: Action, model_id: int):
-        self._action = action
-        self._model_id = model_id
         label, style = LABELS[action]
-        super().__init__(
-            ui.Button(label=label, style=style, custom_id=f"model:{action}:{model_id}")
-        )
-
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str]
-    ) -> Self:
-        del interaction, item  # all that matters is in the id
-        return cls(Action(match["action"]), int(match["model"]))
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        await interaction.client.get_cog(Models.__cog_name__).press(
-            interaction, self._action, self._model_id
-        )
+        super().__init__(action, model_id, label=label, style=style)
 
 
 class _NewName(ui.Modal, title="Rename"):

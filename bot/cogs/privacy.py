@@ -2,12 +2,10 @@
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from io import BytesIO
-from typing import Any, Self
 
 import aiohttp
 import discord
@@ -26,7 +24,7 @@ from bot.retraining import Retraining
 from bot.screens import NEUTRAL, counted
 from bot.screens import Action as TrainingAction
 from bot.training_messages import TrainingButton
-from bot.tree import AnsweredOnce
+from bot.tree import CogButton
 
 log = logging.getLogger(__name__)
 
@@ -220,30 +218,12 @@ class Privacy(commands.Cog):
         return ids is None or (guild_id >> 22) % (self._bot.shard_count or 1) in ids
 
 
-class PrivacyButton(
-    AnsweredOnce,
-    ui.DynamicItem[ui.Button[Any]],
-    template=rf"privacy:(?P<action>{'|'.join(Action)}):(?P<owner>\d+)",
-):
-    """A button that says in its id what it does and for whom."""
+class PrivacyButton(CogButton, kind="privacy", actions=Action, cog=Privacy.__cog_name__):
+    """For one person, whose id is its number."""
 
     def __init__(self, action: Action, owner: int):
-        self._action = action
-        self._owner = owner
         label, style = LABELS[action]
-        super().__init__(ui.Button(label=label, style=style, custom_id=f"privacy:{action}:{owner}"))
-
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str]
-    ) -> Self:
-        del interaction, item  # all that matters is in the id
-        return cls(Action(match["action"]), int(match["owner"]))
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        await interaction.client.get_cog(Privacy.__cog_name__).press(
-            interaction, self._action, self._owner
-        )
+        super().__init__(action, owner, label=label, style=style)
 
 
 def _admin_buttons(job: TrainingJob) -> ui.View:
