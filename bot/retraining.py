@@ -7,8 +7,7 @@ puts another in its place.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Container, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -276,18 +275,19 @@ class Retraining:
         """Somebody has opted out: end the trainings that hold their texts, delete texts kept of
         theirs, and return the models that have learnt from them."""
         async with self._turn:
-            await self._end((await self.kept_about(user_id)).learning, OPTED_OUT)
-            # Asked again, since one of them may have made its model meanwhile.
-            models = (await self._call(self._registry.kept_about, user_id)).models
-            for model in models:
+            kept = await self.kept_about(user_id)
+            for job in kept.learning:
+                await self._give_up(job, OPTED_OUT)
+            for model in kept.models:
                 await asyncio.to_thread(self._state.delete_text, model)
-            return models
+            return kept.models
 
     async def leave_guild(self, guild_id: int) -> None:
         """The bot was removed from a guild: end its training."""
         async with self._turn:
-            unfinished = await self._call(self._registry.unfinished)
-            await self._end((job for job in unfinished if job.guild_id == guild_id), REMOVED)
+            for job in await self._call(self._registry.unfinished):
+                if job.guild_id == guild_id:
+                    await self._give_up(job, REMOVED)
 
     async def forget_guild(self, guild_id: int) -> None:
         """Delete a guild's trainings, models and texts."""
@@ -404,11 +404,6 @@ class Retraining:
         failed = await self._call(self._registry.fail, job.guild_id, job.id, sentence)
         self._statuses[job.id] = Ended(failed, sentence)
         await asyncio.to_thread(self._state.delete, job)
-
-    async def _end(self, jobs: Iterable[TrainingJob], sentence: str) -> None:
-        for job in jobs:
-            with suppress(JobStateError):  # it has ended meanwhile
-                await self._give_up(job, sentence)
 
     async def _give_up(self, job: TrainingJob, sentence: str) -> None:
         cancelled = await self._call(self._registry.cancel, job.guild_id, job.id)
