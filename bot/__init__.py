@@ -8,8 +8,7 @@ def main() -> None:
     try:
         from bot.__main__ import main as serve
     except ModuleNotFoundError as error:
-        sys.exit(
-            f"The bot needs {error.name}, which comes with charrnn's extra `bot`: "
-            "pip install '.[bot]' where charrnn was cloned."
-        )
+        from charrnn.errors import needs_extra
+
+        sys.exit(needs_extra("The bot", error, "bot"))
     serve()

@@ -20,7 +20,7 @@ from bot.client import Bot, create_bot
 from bot.errors import RegistryError, SettingsError
 from bot.service import Supervisor, at_signals
 from bot.settings import Settings, Supervision
-from charrnn.errors import ModelError
+from charrnn.errors import ModelError, needs_extra
 
 log = logging.getLogger("bot")
 
@@ -100,11 +100,7 @@ def _health(bot: Bot, settings: Settings) -> AbstractAsyncContextManager[object]
     try:
         from bot.health import Health
     except ModuleNotFoundError as error:
-        missing = (
-            f"HEALTH_PORT needs {error.name}, which comes with charrnn's extra `metrics`: "
-            "pip install '.[metrics]' where charrnn was cloned."
-        )
-        raise SettingsError([missing]) from error
+        raise SettingsError([needs_extra("HEALTH_PORT", error, "metrics")]) from error
     return Health(bot, settings.health_host, settings.health_port)
 
 

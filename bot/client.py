@@ -30,6 +30,7 @@ from bot.statuses import Learning, Queued
 from bot.training_messages import TrainingButton
 from bot.tree import Tree
 from charrnn import store
+from charrnn.errors import needs_extra
 
 log = logging.getLogger(__name__)
 
@@ -115,11 +116,7 @@ def _create_executor(settings: Settings, model: ModelReference) -> Executor:
         from bot.dask_cluster import Cluster
         from bot.dask_executor import DaskExecutor
     except ModuleNotFoundError as error:
-        missing = (
-            f"EXECUTOR needs {error.name}, which comes with charrnn's extra `dask`: "
-            "pip install '.[dask]' where charrnn was cloned."
-        )
-        raise SettingsError([missing]) from error
+        raise SettingsError([needs_extra("EXECUTOR", error, "dask")]) from error
     return DaskExecutor(Cluster(settings.dask_scheduler), memory_bytes)
 
 

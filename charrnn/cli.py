@@ -25,7 +25,7 @@ from rich.text import Text
 from charrnn import benchmark as contest
 from charrnn import corpus, evaluation, store, tables
 from charrnn.corpus import Document
-from charrnn.errors import CharRNNError, CorpusError, OptionError, Stopped
+from charrnn.errors import CharRNNError, CorpusError, OptionError, Stopped, needs_extra
 from charrnn.generation import Prompt
 from charrnn.generation import generate as generate_texts
 from charrnn.progress import ProgressFormat, Reporter
@@ -394,10 +394,7 @@ def _with_keras(module: str, threads: int = 0) -> Any:
             config.list_logical_devices()
             return importlib.import_module(f"charrnn.{module}")
     except ModuleNotFoundError as error:
-        raise OptionError(
-            f"This needs {error.name}, which comes with charrnn's extra `train`: "
-            "pip install '.[train]' where charrnn was cloned."
-        ) from error
+        raise OptionError(needs_extra("This", error, "train")) from error
 
 
 @contextmanager

@@ -9,6 +9,14 @@ CharRNNError
 """
 
 
+def needs_extra(what: str, error: ModuleNotFoundError, extra: str) -> str:
+    """The sentence about a package that is not installed, and how to install it."""
+    return (
+        f"{what} needs {error.name}, which comes with charrnn's extra `{extra}`: "
+        f"pip install '.[{extra}]' where charrnn was cloned."
+    )
+
+
 class CharRNNError(Exception):
     """Base class; the message is a sentence for a person."""
 
