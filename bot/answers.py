@@ -5,7 +5,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -132,13 +132,16 @@ def _judged(error: Exception) -> tuple[str, str | None]:
             return "refused", NO_SUCH_OPTION
         case app_commands.MissingPermissions() | app_commands.BotMissingPermissions():
             whose = "you" if isinstance(error, app_commands.MissingPermissions) else "I"
-            lacking = " and ".join(
-                name.replace("_", " ").title() for name in error.missing_permissions
-            )
+            lacking = permission_names(error.missing_permissions)
             return "refused", f"That takes the permission {lacking}, which {whose} do not have."
         case app_commands.CheckFailure():
             return "refused", "You cannot use this command here."
     return "failed", None
+
+
+def permission_names(names: Iterable[str]) -> str:
+    """discord.py's names of permissions, as people read them in Discord."""
+    return " and ".join(name.replace("_", " ").title() for name in names)
 
 
 def _log(interaction: discord.Interaction, answered: Answered, error: BaseException | None) -> None:

@@ -8,7 +8,7 @@ from discord import app_commands
 from discord.ext import commands, tasks
 
 from bot import history
-from bot.answers import Answering
+from bot.answers import Answering, permission_names
 from bot.cogs.choices import admitted, model_choices
 from bot.errors import BotError, NotAllowedError, RegistryError
 from bot.retraining import Retraining
@@ -94,9 +94,7 @@ class Retrain(commands.Cog):
     ) -> None:
         async with Answering(interaction):
             guild = admitted(interaction)
-            if not self._can_train:
-                raise NotAllowedError(NO_TRAINING)
-            _check_permissions(interaction.app_permissions)
+            self._check_ready(interaction.app_permissions)
             text = chosen(interaction, channel, messages, days, file, self._channels_allowed)
             await interaction.response.defer(thinking=True)
             await self._prepare(interaction, guild, text, base, name)
@@ -137,6 +135,16 @@ class Retrain(commands.Cog):
                     await caption(interaction, job_id, "Discarded.")
             await self._messages.refresh(job_id, at_once=True)
 
+    def _check_ready(self, granted: discord.Permissions) -> None:
+        """Raises NotAllowedError where no training can be begun, or shown."""
+        if not self._can_train:
+            raise NotAllowedError(NO_TRAINING)
+        if lacking := [name for name in NEEDED if not getattr(granted, name)]:
+            raise NotAllowedError(
+                f"To show a training here I need {permission_names(lacking)}. Grant that to my "
+                "role."
+            )
+
     async def _prepare(
         self,
         interaction: discord.Interaction,
@@ -176,7 +184,7 @@ class Retrain(commands.Cog):
         self, interaction: discord.Interaction, guild: discord.Guild, job_id: int
     ) -> None:
         """Begin anew what a model came of, now without those who have opted out."""
-        _check_permissions(interaction.app_permissions)
+        self._check_ready(interaction.app_permissions)
         await interaction.response.defer(thinking=True)
         job = await self._retraining.job(guild.id, job_id)
         if job.source_channel_id is None:
@@ -210,11 +218,3 @@ class Retrain(commands.Cog):
     async def _watch_failed(self, error: BaseException) -> None:
         log.error("The trainings' progress could not be followed.", exc_info=error)
         asyncio.get_running_loop().call_later(RETRY_S, self._watch_on)
-
-
-def _check_permissions(granted: discord.Permissions) -> None:
-    """Raises NotAllowedError."""
-    lacking = [name for name in NEEDED if not getattr(granted, name)]
-    if lacking:
-        named = " and ".join(name.replace("_", " ").title() for name in lacking)
-        raise NotAllowedError(f"To show a training here I need {named}. Grant that to my role.")
