@@ -9,7 +9,7 @@ import discord
 from bot.packages import megabytes
 from bot.records import KeptAbout, StoredModel
 from bot.replies import escape, unescape
-from bot.screens import NEUTRAL, bits
+from bot.screens import NEUTRAL, losses
 
 LISTED = 12  # models in one embed, whose text may have
 EMBED_LIMIT = 4096  # characters
@@ -48,7 +48,7 @@ def model_details(model: StoredModel) -> discord.Embed:
     embed.add_field(name="Made", value=day(model.created_at))
     embed.add_field(name="Size", value=megabytes(model.size_bytes))
     embed.add_field(name="Characters learnt from", value=f"{model.scores.characters:,}")
-    return embed.add_field(name="Loss on text held out", value=_losses(model), inline=False)
+    return embed.add_field(name="Loss on text held out", value=losses(model.scores), inline=False)
 
 
 def kept_text(
@@ -104,11 +104,6 @@ def _line(model: StoredModel) -> str:
     in_use = " · **in use**" if model.in_use else ""
     return (
         f"**{escape(model.name)}** · {day(model.created_at)}{in_use}\n"
-        f"-# {_losses(model)} · {model.scores.characters:,} characters learnt from · "
+        f"-# {losses(model.scores)} · {model.scores.characters:,} characters learnt from · "
         f"from {escape(model.base)} · {megabytes(model.size_bytes)}"
     )
-
-
-def _losses(model: StoredModel) -> str:
-    before, after = bits(model.scores.nats_before), bits(model.scores.nats_after)
-    return f"{before} → {after} bits per character"

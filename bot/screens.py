@@ -8,7 +8,7 @@ from typing import Any
 
 import discord
 
-from bot.records import StoredModel, TrainingJob
+from bot.records import Scores, StoredModel, TrainingJob
 from bot.replies import escape
 from bot.statuses import (
     Candidate,
@@ -79,6 +79,11 @@ def bits(nats: float) -> str:
     return f"{nats / log(2):.2f}"
 
 
+def losses(scores: Scores) -> str:
+    """What a training has come to."""
+    return f"{bits(scores.nats_before)} → {bits(scores.nats_after)} bits per character"
+
+
 def duration(seconds: float) -> str:
     """About how long something takes."""
     if seconds < 90:
@@ -144,14 +149,13 @@ def _bar(done: float) -> str:
 
 def _candidate(job: TrainingJob, model: StoredModel, samples: tuple[Sample, ...]) -> Screen:
     scores, base = model.scores, escape(model.base)
-    losses = f"{bits(scores.nats_before)} → {bits(scores.nats_after)} bits per character"
     better = scores.nats_after < scores.nats_before
     if better:
         text = f"It guesses what is written here better than {base} does, which it started from."
     else:
         text = f"**Not recommended:** it guesses what is written here no better than {base} does."
     embed = _embed(f"{model.name} is ready", f"{_from(job)}\n{text}", GOOD if better else BAD)
-    embed.add_field(name="Loss on text held out", value=losses, inline=False)
+    embed.add_field(name="Loss on text held out", value=losses(scores), inline=False)
     copied = f"{counted(scores.longest_copied, 'character')}, of {scores.characters:,} learnt from"
     embed.add_field(name="Longest run copied", value=copied, inline=False)
     if samples:

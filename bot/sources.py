@@ -1,8 +1,10 @@
 """What a training may learn from: a channel's messages, or a file."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import discord
@@ -10,7 +12,8 @@ from discord import app_commands
 
 from bot import history, uploads
 from bot.errors import NotAllowedError
-from bot.retraining import Read
+from bot.retraining import Count, Read
+from charrnn.messages import Counts
 
 NO_CHANNELS = (
     "This bot does not learn from channels: Discord's Developer Policy forbids it without "
@@ -82,14 +85,19 @@ def of_channel(
 
 
 async def _read_channel(
-    channel: history.Channel, messages: int, after: datetime | None, *to: Any
-) -> Any:
-    destination, opted_out, count = to
+    channel: history.Channel,
+    messages: int,
+    after: datetime | None,
+    destination: Path,
+    opted_out: Container[str],
+    count: Count,
+) -> Counts:
     return await history.read_channel(
         channel, destination, opted_out=opted_out, limit=messages, after=after, progress=count
     )
 
 
-async def _read_file(file: discord.Attachment, *to: Any) -> Any:
-    destination, opted_out, _ = to
+async def _read_file(
+    file: discord.Attachment, destination: Path, opted_out: Container[str], _: Count
+) -> Counts:
     return await uploads.read_file(file, destination, opted_out=opted_out)

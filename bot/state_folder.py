@@ -87,8 +87,9 @@ class StateFolder:
         for path in (self._path / "models").glob("*/*"):
             if f"models/{path.parent.name}/{path.name.partition('.')[0]}" not in folders:
                 _delete([path])
+        kept = {f"{number}.txt" for number in texts}
         for path in (self._path / "texts").glob("*"):
-            if path.name not in {f"{number}.txt" for number in texts}:
+            if path.name not in kept:
                 _delete([path])
 
 
