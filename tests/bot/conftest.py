@@ -19,6 +19,7 @@ from bot.state_folder import StateFolder
 from charrnn.store import Model
 from tests.bot.guilds import Clock
 from tests.bot.processes import Processes, Start
+from tests.bot.theatres import Theatre, open_theatre
 from tests.discord_server import DiscordServer
 
 _opened: list[Registry] = []
@@ -92,6 +93,17 @@ def world(simcord_env: simcord.Env) -> World:
     guild = simcord_env.create_guild("The Globe")
     alice, bob = (guild.add_member(simcord_env.create_user(name)) for name in ("alice", "bob"))
     return World(simcord_env, guild, guild.create_text_channel("general"), alice, bob)
+
+
+@pytest.fixture
+def globe(simcord_env: simcord.Env, has: Services, tmp_path: Path) -> Theatre:
+    """A server of a bot whose services a test gives, as `has`."""
+    return open_theatre(simcord_env, "The Globe", has, tmp_path)
+
+
+@pytest.fixture
+def rose(simcord_env: simcord.Env, has: Services, tmp_path: Path) -> Theatre:
+    return open_theatre(simcord_env, "The Rose", has, tmp_path)
 
 
 @pytest.fixture

@@ -67,3 +67,16 @@ async def until(happened: Callable[[], object], patience_s: float = PATIENCE_S) 
     while not happened():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
+
+
+def trainings() -> dict[int, list[bytes]]:
+    """The trainings on this machine: process ids, and the words of their command lines."""
+    lines = {int(path.parent.name): _read(path) for path in Path("/proc").glob("[0-9]*/cmdline")}
+    return {pid: line.split(b"\0") for pid, line in lines.items() if b"charrnn\0train" in line}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""  # it has ended

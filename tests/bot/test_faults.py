@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pytest_asyncio
 from bot.replies import Reply
 from charrnn import store
 from tests.bot import faulty
-from tests.bot.processes import PATIENCE_S, Processes
+from tests.bot.processes import PATIENCE_S, Processes, until
 from tests.discord_server import HANGS, TOKEN, Asked, DiscordServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -76,12 +76,6 @@ async def bot(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running
         assert process.returncode == 0
         assert TOKEN not in log
         assert "Task exception was never retrieved" not in log
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - another process changes it
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("code", [None, 1000, 1001, 4000])

@@ -13,7 +13,7 @@ from bot.packages import packed
 from charrnn import store
 from charrnn.store import Model
 from tests.bot.conftest import bot_with, services
-from tests.bot.theatres import Theatre, labels, open_theatre, press, told
+from tests.bot.theatres import Theatre, labels, press, told
 
 pytestmark = pytest.mark.simcord(shard_count=1)
 
@@ -29,16 +29,6 @@ def has(stateful: Model, tmp_path: Path) -> Services:
 @pytest.fixture
 def simcord_bot(has: Services) -> Bot:
     return Bot(has)
-
-
-@pytest.fixture
-def globe(simcord_env: simcord.Env, has: Services, tmp_path: Path) -> Theatre:
-    return open_theatre(simcord_env, "The Globe", has, tmp_path)
-
-
-@pytest.fixture
-def rose(simcord_env: simcord.Env, has: Services, tmp_path: Path) -> Theatre:
-    return open_theatre(simcord_env, "The Rose", has, tmp_path)
 
 
 async def model(theatre: Theatre, name: str) -> simcord.ResponseMessage:

@@ -17,7 +17,7 @@ from bot.service import Supervisor
 from bot.settings import Supervision
 from bot.state_folder import StateFolder
 from tests.bot.guilds import prepare
-from tests.bot.processes import BOT, PATIENCE_S, Start, ended, stops, until
+from tests.bot.processes import BOT, PATIENCE_S, Start, ended, stops, trainings, until
 from tests.discord_server import GUILD_ID, TOKEN, DiscordServer
 
 linux = pytest.mark.skipif(
@@ -147,22 +147,9 @@ def queue_training(state: Path) -> int:
     return job.id
 
 
-def trainings() -> list[int]:
-    """The process ids of the trainings on this machine that were begun by this user."""
-    found = (path for path in Path("/proc").glob("[0-9]*/cmdline"))
-    return [int(path.parent.name) for path in found if b"charrnn\0train" in _read(path)]
-
-
 def trainings_of(bot: asyncio.subprocess.Process) -> list[int]:
     children = Path(f"/proc/{bot.pid}/task/{bot.pid}/children").read_text().split()
     return [pid for pid in map(int, children) if pid in trainings()]
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""  # it has ended
 
 
 def told(discord: DiscordServer, words: str) -> bool:

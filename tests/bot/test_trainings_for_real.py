@@ -25,6 +25,7 @@ from charrnn.messages import Counts
 from charrnn.store import Model
 from charrnn.verbatim import longest_copy
 from tests.bot.guilds import ADMIN, CHANNEL, GLOBE
+from tests.bot.processes import trainings
 from tests.bot.trainings import reference
 from tests.conftest import CHARACTERS
 
@@ -63,10 +64,9 @@ async def until(retraining: Retraining, done: Callable[[], bool]) -> None:
 
 def kill_process_of(output: Path) -> None:
     """Kill the training that writes to `output`, as the system does when memory runs out."""
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        words = entry.read_bytes().split(b"\0")
-        if b"train" in words and os.fsencode(output) in words:
-            os.kill(int(entry.parent.name), signal.SIGKILL)
+    for pid, words in trainings().items():
+        if os.fsencode(output) in words:
+            os.kill(pid, signal.SIGKILL)
 
 
 @linux
