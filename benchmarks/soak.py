@@ -113,6 +113,9 @@ class Soak:
         if not asked.answered.done():
             spared = any(start <= asked.at <= end for start, end in self._impossible)
             self._counts["silent, as no answer was possible" if spared else "silent"] += 1
+            if not spared:
+                acknowledged = "acknowledged" if asked.acknowledged.done() else "never taken"
+                print(f"silent: interaction {asked.event['id']}, {acknowledged}", flush=True)
         elif asked.told:
             self._counts["refused"] += 1
         else:

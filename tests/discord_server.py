@@ -54,6 +54,7 @@ __all__ = [
 HELLO, HEARTBEAT_ACK, DISPATCH, HEARTBEAT, IDENTIFY = 10, 11, 0, 1, 2
 RESUME, INVALID_SESSION = 6, 9
 HEARTBEAT_INTERVAL_MS = 20_000
+TRAVEL_S = 0.01  # an acknowledgement that comes at once is before discord.py has noted its heartbeat
 REMEMBERED = 2000  # events that a resumed session gets again, and people's commands
 UNKNOWN_WEBHOOK, UNKNOWN_INTERACTION, ACKNOWLEDGED, INVALID_BODY = 10015, 10062, 40060, 50035
 HANGS = 0  # instead of a status: no answer at all
@@ -245,6 +246,7 @@ class DiscordServer:
                 continue
             payload = json.loads(received.data)
             if payload["op"] == HEARTBEAT:
+                await asyncio.sleep(TRAVEL_S)
                 await _send(socket, {"op": HEARTBEAT_ACK})
             elif payload["op"] == IDENTIFY and self.close_code is not None:
                 await socket.close(code=self.close_code)
