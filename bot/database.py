@@ -97,6 +97,11 @@ MIGRATIONS = (
         removed_at INTEGER NOT NULL
     ) STRICT;
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN base_id INTEGER; -- a model of the guild's, even one deleted since
+    UPDATE jobs SET base_id = (SELECT id FROM models
+                               WHERE models.guild_id = jobs.guild_id AND name = jobs.base);
+    """,
 )
 
 _DAMAGED = (

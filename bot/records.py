@@ -61,7 +61,7 @@ class TrainingJob:
     channel_id: int  # where progress is shown,
     message_id: int | None  # and in which message, once there is one
     name: str  # of the model to be
-    base: str
+    base: str  # the name that its base had when it was asked for
     source: str  # which texts, for people
     source_channel_id: int | None  # None: a file that was uploaded
     source_messages: int | None  # no more of them, the newest first
@@ -72,6 +72,7 @@ class TrainingJob:
     started_at: int | None  # for the last time
     ended_at: int | None  # None while active
     failure: str | None  # why it failed, for people
+    base_id: int | None  # of a base that is the guild's own; None: one that came along
 
     @property
     def folder(self) -> str:

@@ -14,7 +14,7 @@ from sqlite3 import Connection
 
 from bot import rows
 from bot.database import Database
-from bot.errors import ModelNameError, NotFoundError
+from bot.errors import ModelNameError, NotFoundError, NotInUseError
 from bot.records import (
     GIVEN_UP,
     JobState,
@@ -64,6 +64,7 @@ class Registry:
         *,
         name: str,
         base: str,
+        base_id: int | None = None,
         source: str,
         source_channel_id: int | None = None,
         source_messages: int | None = None,
@@ -74,12 +75,12 @@ class Registry:
             rows.check_alone(db, guild_id)
             name = self._free_name(db, guild_id, name)
             insert = (
-                "INSERT INTO jobs (guild_id, admin_id, channel_id, name, base, source,"
+                "INSERT INTO jobs (guild_id, admin_id, channel_id, name, base, base_id, source,"
                 " source_channel_id, source_messages, source_days, created_at, state)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'preparing') RETURNING *"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'preparing') RETURNING *"
             )
             texts = source, source_channel_id, source_messages, source_days
-            values = guild_id, admin_id, channel_id, name, base, *texts, self._now()
+            values = guild_id, admin_id, channel_id, name, base, base_id, *texts, self._now()
             return rows.jobs(db, insert, *values)[0]
 
     def enqueue(self, guild_id: int, job_id: int, authors: Collection[int] = ()) -> TrainingJob:
@@ -175,16 +176,11 @@ class Registry:
                 return model
         raise NotFoundError("model")
 
-    def learnt_from(self, guild_id: int, name: str) -> frozenset[int]:
-        """The ids of those whose texts the guild's model of a name has learnt from; none where it
-        has no such model, as of those that it came with."""
-        try:
-            model = self.model_named(guild_id, name)
-        except NotFoundError:
-            return frozenset()
+    def learnt_from(self, model_id: int) -> frozenset[int]:
+        """The ids of those whose texts a model has learnt from; none where it is gone."""
         with self._database.reading() as db:
             query = "SELECT user_id FROM authors WHERE id = ?"
-            return frozenset(row[0] for row in db.execute(query, (model.id,)))
+            return frozenset(row[0] for row in db.execute(query, (model_id,)))
 
     def model_in_use(self, guild_id: int) -> StoredModel | None:
         """None stands for the default."""
@@ -198,17 +194,19 @@ class Registry:
             db.execute(put, (guild_id, model_id))
             return rows.find_model(db, guild_id, model_id)
 
-    def roll_back(self, guild_id: int) -> StoredModel | None:
-        """Use again what was in use before, and return it; None when that was the default. The
-        model that was in use stays, as a candidate."""
+    def roll_back(self, guild_id: int, model_id: int) -> StoredModel | None:
+        """Use again what was in use before this model, and return it; None when that was the
+        default. The model stays, as a candidate. Raises NotInUseError."""
         with self._database.writing() as db:
+            model = rows.find_model(db, guild_id, model_id)
+            if not model.in_use:
+                raise NotInUseError(model.name)
             # The same one may be there twice in a row: used twice, or the one between deleted.
             db.execute(
                 "DELETE FROM activations WHERE guild_id = :guild AND id > ("
                 " SELECT coalesce(max(id), 0) FROM activations"
-                " WHERE guild_id = :guild AND model_id != ("
-                "  SELECT id FROM stored_models WHERE guild_id = :guild AND in_use))",
-                {"guild": guild_id},
+                " WHERE guild_id = :guild AND model_id != :model)",
+                {"guild": guild_id, "model": model_id},
             )
             return rows.model_in_use(db, guild_id)
 
@@ -284,12 +282,14 @@ class Registry:
             query = "SELECT guild_id FROM removals WHERE removed_at <= ?"
             return tuple(row[0] for row in db.execute(query, (self._now() - grace_s,)))
 
-    def forget_guild(self, guild_id: int) -> str:
-        """Forget all that is kept of a guild. Returns the folder to delete, with all that is in
-        it."""
+    def forget_guild(self, guild_id: int) -> str | None:
+        """Forget all that is kept of a guild that has removed the bot. Returns the folder to
+        delete, with all that is in it; None, and forgets nothing, when the bot is there again."""
         with self._database.writing() as db:
+            removed = db.execute("DELETE FROM removals WHERE guild_id = ?", (guild_id,))
+            if not removed.rowcount:
+                return None
             db.execute("DELETE FROM jobs WHERE guild_id = ?", (guild_id,))
-            db.execute("DELETE FROM removals WHERE guild_id = ?", (guild_id,))
             return folder_of(guild_id)
 
     def _now(self) -> int:

@@ -115,12 +115,12 @@ class Retraining:
         if self._closing:
             raise StoppingError
         async with self._turn:
-            await self._models.find(guild_id, asked["base"])
-            learnt_from = await self._call(self._registry.learnt_from, guild_id, asked["base"])
-            if learnt_from & await self._call(self._registry.opted_out):
+            base = await self._models.own(guild_id, asked["base"])
+            base_id = base and base.id
+            if await self._taught(base_id) & await self._call(self._registry.opted_out):
                 raise HistoryError(BASE_OPTED_OUT)
             where = guild_id, admin_id, channel_id
-            job = await self._call(self._registry.create_job, *where, **asked)
+            job = await self._call(self._registry.create_job, *where, base_id=base_id, **asked)
             status = Reading(job, Counts())
             self._statuses[job.id] = status
             return status
@@ -174,7 +174,7 @@ class Retraining:
                 f"{FROM_A_BASE.refused / (1 - HELD_OUT_SHARE):,.0f}. Let me read more, or another "
                 f"channel. What I have read: {counts}."
             )
-        base = await self._models.find(job.guild_id, job.base)
+        base = await self._models.base(job)
         card, _ = await asyncio.to_thread(store.read_card, base.folder)
         seconds = fine_tuning(card.spec, learnt).epochs * learnt / self._speed
         warning = FROM_A_BASE.warning if learnt < FROM_A_BASE.warned else ""
@@ -187,8 +187,7 @@ class Retraining:
             ready = self._statuses.get(job_id)
             if not isinstance(ready, Ready):
                 raise JobStateError(job.state)
-            authors = _authors(ready.counts)
-            authors |= await self._call(self._registry.learnt_from, guild_id, job.base)
+            authors = _authors(ready.counts) | await self._taught(job.base_id)
             if authors & await self._call(self._registry.opted_out):
                 await self._give_up(job, OPTED_OUT)
                 raise HistoryError(f"{OPTED_OUT} Use /retrain again.")
@@ -285,17 +284,23 @@ class Retraining:
     async def leave_guild(self, guild_id: int) -> None:
         """The bot was removed from a guild: end its training."""
         async with self._turn:
-            for job in await self._call(self._registry.unfinished):
-                if job.guild_id == guild_id:
-                    await self._give_up(job, REMOVED)
+            await self._leave(guild_id)
 
     async def forget_guild(self, guild_id: int) -> None:
-        """Delete a guild's trainings, models and texts."""
-        await self.leave_guild(guild_id)
-        for model in await self._call(self._registry.models, guild_id):
-            await asyncio.to_thread(self._state.delete_text, model)
-        folder = await self._call(self._registry.forget_guild, guild_id)
-        await asyncio.to_thread(self._state.delete_guild, folder)
+        """Delete the trainings, models and texts of a guild that has removed the bot, unless it
+        is there again."""
+        async with self._turn:
+            await self._leave(guild_id)
+            models = await self._call(self._registry.models, guild_id)
+            folder = await self._call(self._registry.forget_guild, guild_id)
+            if folder is not None:
+                log.info("Server %d has removed me; what I kept of it is deleted.", guild_id)
+                await asyncio.to_thread(self._state.delete_guild, folder, models)
+
+    async def _leave(self, guild_id: int) -> None:
+        for job in await self._call(self._registry.unfinished):
+            if job.guild_id == guild_id:
+                await self._give_up(job, REMOVED)
 
     async def close(self, grace_s: float) -> None:
         """Let the trainings write a checkpoint, from which they go on after a restart. What is
@@ -338,7 +343,7 @@ class Retraining:
 
     async def _begin(self, job: TrainingJob) -> None:
         try:
-            base = await self._models.find(job.guild_id, job.base)
+            base = await self._models.base(job)
             output = self._state.model(job)
             order = TrainingOrder(self._state.text(job), base.folder, output, self._threads)
             if (output / store.CARD).is_file() and not order.checkpoints.is_dir():
@@ -366,7 +371,7 @@ class Retraining:
     async def _conclude(self, running: _Running) -> None:
         """Do what follows from a run's end. What has failed in it is done again the next time."""
         job, outcome = running.job, running.run.outcome()
-        if not isinstance(self._statuses.get(job.id), Learning):  # it was cancelled
+        if isinstance(self._statuses.get(job.id), Ended | None):  # it was cancelled
             await asyncio.to_thread(self._state.delete, job)
         elif outcome.end is TrainingEnd.FINISHED:
             await self._accept(job, running.order)
@@ -412,6 +417,11 @@ class Retraining:
             self._runs[job.id].run.kill()  # and clean up when it is no more
         else:
             await asyncio.to_thread(self._state.delete, job)
+
+    async def _taught(self, base_id: int | None) -> frozenset[int]:
+        """The ids of those who taught a base; nobody whom the registry knows, where it came
+        along."""
+        return await self._call(self._registry.learnt_from, base_id) if base_id else frozenset()
 
     async def _call(self, method: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """A method of the registry, which waits for the disk."""

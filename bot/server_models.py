@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from bot.errors import NotFoundError, NotInUseError
+from bot.errors import NotFoundError
 from bot.executor import ModelReference
-from bot.records import StoredModel, name_key
+from bot.records import StoredModel, TrainingJob, name_key
 from bot.registry import Registry
 from bot.state_folder import StateFolder
 from charrnn import store
@@ -49,6 +49,13 @@ class ServerModels:
             raise NotFoundError("model")
         return await self._reference(await self.stored(guild_id, name))
 
+    async def base(self, job: TrainingJob) -> ModelReference:
+        """What a training starts from, however it is called by now. Raises NotFoundError when it
+        was deleted, and ModelError when it is damaged."""
+        if job.base_id is None:
+            return await self.find(job.guild_id, job.base)
+        return await self._reference(await self.get(job.guild_id, job.base_id))
+
     async def names(self, guild_id: int | None) -> list[str]:
         """Of all the models that the server has, those that came along first."""
         own = await self.all(guild_id) if guild_id else ()
@@ -66,6 +73,11 @@ class ServerModels:
         """The server's own, the oldest first."""
         return await asyncio.to_thread(self._registry.models, guild_id)
 
+    async def own(self, guild_id: int, name: str) -> StoredModel | None:
+        """The server's own of a name; None where it is one that came along. Raises
+        NotFoundError."""
+        return None if name in self._shared else await self.stored(guild_id, name)
+
     async def stored(self, guild_id: int, name: str) -> StoredModel:
         """One of the server's own. Raises NotFoundError."""
         return await asyncio.to_thread(self._registry.model_named, guild_id, name)
@@ -82,10 +94,7 @@ class ServerModels:
     async def roll_back(self, guild_id: int, model_id: int) -> ModelReference:
         """Write with what was in use before this model, and return that. Raises NotFoundError,
         and NotInUseError when the model is not in use."""
-        model = await self.get(guild_id, model_id)
-        if not model.in_use:
-            raise NotInUseError(model.name)
-        await asyncio.to_thread(self._registry.roll_back, guild_id)
+        await asyncio.to_thread(self._registry.roll_back, guild_id, model_id)
         return await self.in_use(guild_id)
 
     async def rename(self, guild_id: int, model_id: int, name: str) -> StoredModel:

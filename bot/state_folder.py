@@ -78,9 +78,9 @@ class StateFolder:
     def delete_text(self, kept: Kept) -> None:
         _delete([self.text(kept)])
 
-    def delete_guild(self, folder: str) -> None:
-        """Delete a guild's models."""
-        _delete([self._path / folder])
+    def delete_guild(self, folder: str, models: Iterable[StoredModel]) -> None:
+        """Delete a guild's folder, and the texts of its models."""
+        _delete([*map(self.text, models), self._path / folder])
 
     def sweep(self, folders: Collection[str], texts: Collection[int]) -> None:
         """Delete all but the models in `folders`, and the texts of these numbers."""

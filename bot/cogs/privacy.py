@@ -194,7 +194,6 @@ class Privacy(commands.Cog):
             grace_s = self._forget_after_s
             for guild_id in await asyncio.to_thread(self._registry.guilds_to_forget, grace_s):
                 if self._serves(guild_id):
-                    log.info("Server %d has removed me; what I kept of it is deleted.", guild_id)
                     await self._retraining.forget_guild(guild_id)
             await self._retraining.expire(self._clock())
         except (BotError, OSError) as error:

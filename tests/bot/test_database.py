@@ -139,6 +139,18 @@ def test_a_migration_keeps_what_was_there(database: Database, path: Path):
             assert setting(migrated, "user_version") == len(MIGRATIONS) + 1
 
 
+def test_trainings_of_a_first_version_find_their_bases_by_their_ids(path: Path):
+    with closing(Database(path, MIGRATIONS[:1])) as database, database.writing() as db:
+        job = (
+            "INSERT INTO jobs (guild_id, admin_id, channel_id, name, base, source, state,"
+            " created_at) VALUES (10, 1, 5, ?, ?, '#general', ?, 0)"
+        )
+        db.executemany(job, [("first", "chat", "finished"), ("second", "First", "queued")])
+        db.execute("INSERT INTO models VALUES (1, 10, 'first', 0, 1, 1.5, 1.25, 9000, 30)")
+    with Registry(path) as registry:
+        assert [registry.job(10, n).base_id for n in (1, 2)] == [None, 1]
+
+
 def test_a_migration_that_fails_changes_nothing(path: Path):
     broken = "CREATE TABLE extra (id);\nINSERT INTO nowhere VALUES (1);\n"
     with pytest.raises(RegistryError, match=f"{path} failed: no such table: nowhere"):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import ModelNameError, NotFoundError, RegistryError
+from bot.errors import ModelNameError, NotFoundError, NotInUseError, RegistryError
 from bot.records import StoredModel
 from bot.registry import Registry
 from tests.bot.guilds import (
@@ -62,8 +62,7 @@ def use(registry: Registry, names: str) -> None:
 @pytest.mark.parametrize(
     ("used", "rolled_back"),
     [
-        ("", [None]),
-        ("a", [None, None]),
+        ("a", [None]),
         ("ab", ["a", None]),
         ("abc", ["b", "a", None]),
         ("aba", ["b", "a", None]),
@@ -77,17 +76,25 @@ def test_rolling_back_goes_back_step_by_step(
         make(registry, name=name)
     use(registry, used)
     for expected in rolled_back:
-        model = registry.roll_back(GLOBE)
+        model = registry.roll_back(GLOBE, registry.model_in_use(GLOBE).id)
         assert (model and model.name) == expected == in_use(registry)
 
 
+def test_rolling_back_twice_from_one_model_goes_back_once(registry: Registry):
+    models = [make(registry, name=name) for name in "abc"]
+    use(registry, "abc")
+    registry.roll_back(GLOBE, models[2].id)
+    with pytest.raises(NotInUseError, match="c is not in use"):
+        registry.roll_back(GLOBE, models[2].id)
+    assert in_use(registry) == "b"
+
+
 def test_what_is_used_after_rolling_back_rolls_back_to_where_that_led(registry: Registry):
-    for name in "abc":
-        make(registry, name=name)
+    _, b, c = (make(registry, name=name) for name in "abc")
     use(registry, "ab")
-    registry.roll_back(GLOBE)
+    registry.roll_back(GLOBE, b.id)
     use(registry, "c")
-    assert registry.roll_back(GLOBE).name == "a"
+    assert registry.roll_back(GLOBE, c.id).name == "a"
 
 
 @pytest.mark.parametrize(
@@ -95,20 +102,25 @@ def test_what_is_used_after_rolling_back_rolls_back_to_where_that_led(registry: 
     [
         ("abc", "c", "b", "a"),
         ("abc", "b", "c", "a"),
-        ("a", "a", None, None),
+        ("ba", "b", "a", None),
         ("cabab", "b", "a", "c"),  # not from a to a
     ],
 )
 def test_deleting_a_model_falls_back_to_the_one_before(
-    registry: Registry, used: str, deleted: str, now: str | None, rolled_back: str | None
+    registry: Registry, used: str, deleted: str, now: str, rolled_back: str | None
 ):
     for name in "abc":
         make(registry, name=name)
     use(registry, used)
     registry.delete(GLOBE, registry.model_named(GLOBE, deleted).id)
     assert in_use(registry) == now
-    registry.roll_back(GLOBE)
+    registry.roll_back(GLOBE, registry.model_named(GLOBE, now).id)
     assert in_use(registry) == rolled_back
+
+
+def test_deleting_the_only_one_that_was_used_falls_back_to_the_default(registry: Registry):
+    registry.delete(GLOBE, registry.use(GLOBE, make(registry).id).id)
+    assert in_use(registry) is None
 
 
 def test_a_deleted_model_is_gone_and_names_its_folder(registry: Registry):
@@ -162,7 +174,7 @@ def test_a_guild_finds_nothing_of_another_guild(registry: Registry):
     job = train(registry, name="job")
     assert registry.models(ROSE) == ()
     assert registry.model_in_use(ROSE) is None
-    for question in (registry.model, registry.use, registry.delete):
+    for question in (registry.model, registry.use, registry.roll_back, registry.delete):
         with pytest.raises(NotFoundError):
             question(ROSE, model.id)
     with pytest.raises(NotFoundError):
@@ -174,7 +186,6 @@ def test_a_guild_finds_nothing_of_another_guild(registry: Registry):
             question(ROSE, job.id)
     with pytest.raises(NotFoundError):
         registry.finish(ROSE, job.id, SCORES, 1)
-    registry.roll_back(ROSE)
     assert registry.model_in_use(GLOBE).id == model.id
 
 
@@ -261,3 +272,11 @@ def test_of_a_forgotten_guild_nothing_is_left_and_others_are_untouched(registry:
             " (SELECT count(*) FROM removals), (SELECT count(*) FROM opt_outs)"
         ).fetchone()
     assert tuple(counts) == (1, 1, 1, 1, 0, 1)
+
+
+def test_a_guild_that_invites_the_bot_again_is_not_forgotten(registry: Registry):
+    model = make(registry)
+    registry.mark_removed(GLOBE)
+    registry.mark_present(GLOBE)
+    assert registry.forget_guild(GLOBE) is None
+    assert registry.models(GLOBE) == (model,)

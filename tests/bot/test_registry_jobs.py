@@ -61,6 +61,7 @@ def test_a_job_is_kept_as_it_was_asked_for(registry: Registry, clock: Clock):
         started_at=None,
         ended_at=None,
         failure=None,
+        base_id=None,
     )
     assert registry.job(GLOBE, job.id) == job
     assert job.folder == f"models/{GLOBE}/1"

@@ -229,6 +229,20 @@ async def test_a_model_that_is_no_good_is_not_given_to_the_server(
     assert not registry.models(GLOBE)
 
 
+async def test_a_base_that_is_renamed_meanwhile_is_still_the_base(
+    retraining: Retraining, executor: FakeExecutor, registry: Registry, state: Path
+):
+    _, run = await learning(retraining, executor)
+    run.finish()
+    await retraining.tick()
+    job = (await retraining.create(GLOBE, ADMIN, CHANNEL, name="b", base="mine", source="s")).job
+    await retraining.prepare(job, reading())
+    model = registry.rename(GLOBE, 1, "other")
+    await retraining.start(GLOBE, job.id)
+    await retraining.tick()
+    assert executor.runs[-1].order.base == state / model.folder
+
+
 async def test_a_base_that_was_deleted_meanwhile_is_named_as_the_reason(
     retraining: Retraining, executor: FakeExecutor, registry: Registry
 ):
@@ -435,6 +449,7 @@ async def test_a_server_is_forgotten_with_all_that_it_had(
     run.finish()
     await retraining.tick()
     await ready(retraining, name="second")
+    registry.mark_removed(GLOBE)
     await retraining.forget_guild(GLOBE)
     assert not files(state)
     assert not registry.guilds()
