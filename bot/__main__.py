@@ -18,13 +18,14 @@ from discord.http import Route
 from bot import check, delivery, logs
 from bot.client import Bot, create_bot
 from bot.errors import RegistryError, SettingsError
-from bot.service import Supervisor, at_signals
+from bot.service import Supervisor, at_signals, leave
 from bot.settings import Settings, Supervision
 from charrnn.errors import ModelError, needs_extra
 
 log = logging.getLogger("bot")
 
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h: restarting does not help
+NETWORK = "Look at the network and at https://discordstatus.com."
 
 # With these Discord ends a connection that would fare no better the next time.
 CLOSED_FOR_GOOD = {
@@ -126,17 +127,27 @@ async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
         bot.add_listener(partial(_announce, bot), "on_ready")
         running = asyncio.create_task(bot.start(token))
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        hanging = asyncio.create_task(bot.services.inference.hang())
+        await asyncio.wait({running, stopping, hanging}, return_when=asyncio.FIRST_COMPLETED)
+        hung = hanging.done()
         stopping.cancel()
+        hanging.cancel()
         if not running.done():
-            log.info("Stopping.")
+            if hung:
+                log.critical("All who write hang, so nobody gets a text. Start me again.")
+            else:
+                log.info("Stopping.")
             await bot.close()
             # Where Discord is out of reach, discord.py would go on trying.
             running.cancel()
             await asyncio.wait({running})
+            if bot.services.inference.hanging:
+                leave(1 if hung else 0)
             return
         try:
             await running
+        except RegistryError as error:  # it could be opened: another time it may be read, too
+            _give_up(str(error))
         except discord.LoginFailure as error:
             raise SettingsError([CLOSED_FOR_GOOD[4004]]) from error
         except discord.PrivilegedIntentsRequired as error:
@@ -144,20 +155,20 @@ async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
         except discord.ConnectionClosed as error:
             if error.code in CLOSED_FOR_GOOD:
                 raise SettingsError([CLOSED_FOR_GOOD[error.code]]) from error
-            _give_up(f"Discord has ended the connection, with code {error.code}")
+            _give_up(f"Discord has ended the connection, with code {error.code}. {NETWORK}")
         except (
             aiohttp.ClientError,
             OSError,
             discord.HTTPException,
             discord.GatewayNotFound,
         ) as error:
-            _give_up(f"Discord cannot be reached: {error}")
+            _give_up(f"Discord cannot be reached: {error}. {NETWORK}")
         if not stop.is_set():
-            _give_up("Discord has ended the connection")
+            _give_up(f"Discord has ended the connection. {NETWORK}")
 
 
 def _give_up(what: str) -> NoReturn:
-    log.critical("%s. Look at the network and at https://discordstatus.com; start me again.", what)
+    log.critical("%s Start me again.", what)
     sys.exit(1)
 
 

@@ -15,8 +15,9 @@ from charrnn.generation import Generated, Prompt
 log = logging.getLogger(__name__)
 
 FIRST_GUESS_S = 0.2  # how long a batch takes, before one has been seen
-# For a text: longer than a full queue takes, and than a cluster tries. Then whoever waits is told.
-# The worker is not given up, since a thread cannot be: it works on when what it hangs on is over.
+# For a text and for a batch: longer than a full queue takes, and than a cluster tries. Then whoever
+# waits is told. The worker is not given up, since a thread cannot be: it works on when what it
+# hangs on is over.
 PATIENCE_S = 180.0
 
 
@@ -62,10 +63,21 @@ class Inference:
         self._batches: set[asyncio.Task[None]] = set()
         self._observers: list[Callable[[int, float], None]] = []
         self._closed = False
+        self._hanging = 0
+        self._all_hang = asyncio.Event()
 
     @property
     def closed(self) -> bool:
         return self._closed
+
+    @property
+    def hanging(self) -> int:
+        """Workers that have not come back from a batch, for so long that nobody waits for it."""
+        return self._hanging
+
+    async def hang(self) -> None:
+        """Return when all workers hang, so that nobody gets a text any more."""
+        await self._all_hang.wait()
 
     @property
     def waiting(self) -> int:
@@ -103,12 +115,11 @@ class Inference:
         except TimeoutError as error:
             if not future.cancelled():
                 raise  # the executor's own
-            log.error("A text was not written in %.0f s: does a worker hang?", self._patience_s)
             raise TooSlowError from error
 
     async def finish(self, grace_s: float) -> None:
         """Take no more requests, and finish those there are; turn away what is left of them after
-        `grace_s` seconds."""
+        `grace_s` seconds, and count who is not done by then as hanging."""
         self._closed = True
         try:
             async with asyncio.timeout(grace_s):
@@ -118,6 +129,7 @@ class Inference:
             left = [waiting for queue in self._waiting.values() for waiting in queue]
             self._waiting.clear()
             _refuse(left)
+            self._hanging = len(self._batches)
             for batch in self._batches:
                 batch.cancel()
             await asyncio.gather(*self._batches, return_exceptions=True)
@@ -162,7 +174,7 @@ class Inference:
         started = self._clock()
         written = asyncio.ensure_future(self._executor.write(model, prompts))
         try:
-            await asyncio.wait([written])
+            await self._come_back(written)
         except asyncio.CancelledError:
             _refuse(batch)
             raise
@@ -178,6 +190,17 @@ class Inference:
                 waiting.future.set_exception(error)
             else:
                 waiting.future.set_result(written.result()[n])
+
+    async def _come_back(self, written: asyncio.Future[list[Generated]]) -> None:
+        back, _ = await asyncio.wait([written], timeout=self._patience_s)
+        if not back:
+            log.error("A batch is not written after %.0f s: a worker hangs.", self._patience_s)
+            self._hanging += 1
+            if self._hanging >= self._executor.workers:
+                self._all_hang.set()
+            await asyncio.wait([written])
+            self._hanging -= 1
+            self._all_hang.clear()
 
 
 def _refuse(waiting: Iterable[_Waiting]) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable
+from typing import NoReturn
 
 from bot.settings import Supervision
 
@@ -45,6 +47,12 @@ class Supervisor:
     def stopping(self, grace_s: float) -> None:
         """It stops, and takes so long over what is under way."""
         self.tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={(grace_s + CLOSING_S) * 1e6:.0f}")
+
+
+def leave(code: int) -> NoReturn:
+    """End the process, all done, though a thread of it hangs: Python would wait for that."""
+    logging.shutdown()
+    os._exit(code)
 
 
 def at_signals(stop: Callable[[], None]) -> None:

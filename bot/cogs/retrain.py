@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from datetime import timedelta
 
 import discord
 from discord import app_commands
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 RETRY_S = 30.0  # after the registry has failed
+CLOCK_SET_BACK = timedelta(seconds=10 * TICK_S)
 DEFAULT_MESSAGES = 10_000
 MAX_DAYS = 3650
 
@@ -213,6 +215,9 @@ class Retrain(commands.Cog):
                 await self._messages.refresh(job_id)
         except RegistryError:
             await asyncio.sleep(RETRY_S)  # the log says why
+        due = self._watch.next_iteration
+        if due is not None and due - discord.utils.utcnow() > CLOCK_SET_BACK:
+            self._watch.restart()  # or it would stand still for as long
 
     @_watch.error
     async def _watch_failed(self, error: BaseException) -> None:

@@ -1,6 +1,8 @@
-"""The bot as a process in which the machine fails: seeds say how, and a file what time it is."""
+"""The bot as a process in which the machine fails: seeds say how, and a file what time it is. Who
+hangs for two seconds, hangs."""
 
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +11,12 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 import bot
 from bot import executor
+from bot.inference import Inference
 from charrnn.generation import Generated, Prompt
 from charrnn.generation import generate as write
 from charrnn.store import Model
 
-OUT_OF_MEMORY, BROKEN = "out of memory", "broken"
+OUT_OF_MEMORY, BROKEN, HANGING = "out of memory", "broken", "hanging"
 real_time = time.time
 
 
@@ -23,6 +26,8 @@ def generate(model: Model, prompts: Sequence[Prompt]) -> list[Generated]:
         raise MemoryError
     if BROKEN in seeds:
         raise Fail("Non-zero status code returned while running Gemm node.")
+    if HANGING in seeds:
+        threading.Event().wait()
     return write(model, prompts)
 
 
@@ -32,6 +37,7 @@ def shifted_time(clock: Path) -> float:
 
 if __name__ == "__main__":
     executor.generate = generate
+    Inference.__init__.__kwdefaults__["patience_s"] = 2.0
     clock = Path(sys.argv.pop())
     time.time = lambda: shifted_time(clock)
     bot.main()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -333,6 +333,37 @@ async def test_a_writer_that_fails_fails_one_text_and_no_clock_lengthens_a_coold
         process.terminate()
         await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode == 0
+
+
+async def test_a_bot_whose_writers_all_hang_says_so_and_ends_to_be_started_again(tmp_path: Path):
+    async with hangable(tmp_path) as bot:
+        for n in range(2):
+            await bot.is_well()
+            asked = await bot.answer(await bot.ask(seed=faulty.HANGING))
+            assert "given it up" in asked.told[0], n
+        _, log = await asyncio.wait_for(bot.process.communicate(), PATIENCE_S)
+    assert bot.process.returncode == 1
+    assert b"All who write hang" in log
+
+
+async def test_a_bot_with_a_writer_that_hangs_can_be_stopped(tmp_path: Path):
+    async with hangable(tmp_path) as bot:
+        await bot.answer(await bot.ask(seed=faulty.HANGING))
+        bot.process.terminate()
+        await asyncio.wait_for(bot.process.communicate(), PATIENCE_S)
+    assert bot.process.returncode == 0
+
+
+@asynccontextmanager
+async def hangable(state: Path) -> AsyncIterator[Running]:
+    """A bot with two writers that can be made to hang."""
+    clock = state / "clock"
+    clock.write_text("0")
+    async with DiscordServer() as discord, Processes(discord.api, state) as processes:
+        program = (sys.executable, "-m", faulty.__name__, str(clock))
+        process = await processes.start(program=program, THREADS="2", SHUTDOWN_GRACE_S="1")
+        await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
+        yield Running(discord, process, state)
 
 
 async def _opt_out(bot: Running, shown: Asked) -> Asked:

@@ -190,5 +190,8 @@ async def test_who_waits_for_a_worker_that_hangs_is_told_and_it_works_on_when_it
     for task in await ask(inference, "a", "b"):
         with pytest.raises(TooSlowError, match="Try again in a minute"):
             await task
+    await inference.hang()
+    assert inference.hanging == 1
     gate.open.set()
     assert await texts(await ask(inference, "c")) == ["c by one"]
+    assert inference.hanging == 0

@@ -1,5 +1,6 @@
 """/retrain as an admin meets it, in a simulated Discord, with trainings that take no time."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,16 @@ async def test_it_is_edited_every_five_seconds_at_most(
         await world.env.advance_time(1)
     edits = [r for r in world.env.http_requests[before:] if r.method == "PATCH"]
     assert 3 <= len(edits) <= 4
+
+
+async def test_it_goes_on_when_the_clock_is_set_back_by_an_hour(
+    world: World, admin: simcord.MemberActor, shown: Shown, executor: FakeExecutor
+):
+    run = await train(world, admin, shown, executor)
+    world.env.backend.clock._epoch -= timedelta(hours=1)
+    run.told = [PROGRESS]
+    await world.env.advance_time(2 * EDIT_INTERVAL_S)
+    assert "Epoch 1 of 5" in shown.text
 
 
 async def test_after_an_hour_it_goes_on_in_a_new_message(
