@@ -10,5 +10,5 @@ def main() -> None:
     except ModuleNotFoundError as error:
         from charrnn.errors import needs_extra
 
-        sys.exit(needs_extra("The bot", error, "bot"))
+        sys.exit(needs_extra("The bot", error.name, "bot"))
     serve()

@@ -20,7 +20,7 @@ from bot.client import Bot, create_bot
 from bot.errors import RegistryError, SettingsError
 from bot.service import Supervisor, at_signals, leave
 from bot.settings import Settings, Supervision
-from charrnn.errors import ModelError, needs_extra
+from charrnn.errors import ModelError, install, needs_extra
 
 log = logging.getLogger("bot")
 
@@ -101,7 +101,7 @@ def _health(bot: Bot, settings: Settings) -> AbstractAsyncContextManager[object]
     try:
         from bot.health import Health
     except ModuleNotFoundError as error:
-        raise SettingsError([needs_extra("HEALTH_PORT", error, "metrics")]) from error
+        raise SettingsError([needs_extra("HEALTH_PORT", error.name, "metrics")]) from error
     return Health(bot, settings.health_host, settings.health_port)
 
 
@@ -112,8 +112,7 @@ async def _preview(settings: Settings, stop: asyncio.Event) -> None:
     except ModuleNotFoundError as error:
         missing = (
             "DISCORD_TOKEN is not set. Set it, in the environment or in .env; or install the "
-            "preview, which needs none: pip install '.[preview]' where charrnn was cloned "
-            f"({error})."
+            f"preview, which needs none. Where charrnn was cloned: {install('preview')} ({error})"
         )
         raise SettingsError([missing]) from error
     await preview.serve(create_bot(settings), settings, stop)

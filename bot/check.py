@@ -21,7 +21,7 @@ from bot.errors import BotError, RegistryError, SettingsError
 from bot.settings import Settings
 from bot.state_folder import StateFolder, give, writable
 from charrnn import store
-from charrnn.errors import ModelError
+from charrnn.errors import ModelError, needs_extra
 
 PORTAL = "https://discord.com/developers/applications"
 # What the bot in 5,000 servers takes, and a training with chat as its base.
@@ -199,20 +199,14 @@ def _memory(settings: Settings) -> Finding:
 def _training() -> Finding:
     missing = [name for name in TRAINING_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        sentence = (
-            f"/retrain cannot train without {', '.join(missing)}. Where charrnn was cloned: "
-            "pip install -c constraints.txt '.[train]'"
-        )
-        return Finding("training", False, sentence)
+        sentence = f"Off, so /retrain is refused. {needs_extra('It', ', '.join(missing), 'train')}"
+        return Finding("training", True, sentence)
     return Finding("training", True, "TensorFlow is installed.")
 
 
 def _health() -> Finding:
     if importlib.util.find_spec("prometheus_client") is None:
-        sentence = (
-            "HEALTH_PORT needs prometheus_client. Where charrnn was cloned: "
-            "pip install -c constraints.txt '.[metrics]'"
-        )
+        sentence = needs_extra("HEALTH_PORT", "prometheus_client", "metrics")
         return Finding("health", False, sentence)
     return Finding("health", True, "What HEALTH_PORT serves is installed.")
 
@@ -222,11 +216,7 @@ async def _dask(scheduler: str) -> Finding:
         from bot.dask_cluster import Cluster
         from bot.dask_worker import trainings
     except ModuleNotFoundError as error:
-        sentence = (
-            f"EXECUTOR needs {error.name}. Where charrnn was cloned: "
-            "pip install -c constraints.txt '.[dask]'"
-        )
-        return Finding("executor", False, sentence)
+        return Finding("executor", False, needs_extra("EXECUTOR", error.name, "dask"))
     out_of_reach = f"Dask cannot be reached at {scheduler}. Start `dask scheduler` there."
     host, _, port = scheduler.rpartition(":")
     try:

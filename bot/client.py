@@ -116,7 +116,7 @@ def _create_executor(settings: Settings, model: ModelReference) -> Executor:
         from bot.dask_cluster import Cluster
         from bot.dask_executor import DaskExecutor
     except ModuleNotFoundError as error:
-        raise SettingsError([needs_extra("EXECUTOR", error, "dask")]) from error
+        raise SettingsError([needs_extra("EXECUTOR", error.name, "dask")]) from error
     return DaskExecutor(Cluster(settings.dask_scheduler), memory_bytes)
 
 

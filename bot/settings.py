@@ -3,8 +3,9 @@
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from bot.errors import SettingsError
 
 # Three parts in URL-safe base64: the bot's id, a timestamp, a signature.
 TOKEN_FORM = re.compile(r"[\w-]{18,}\.[\w-]{4,}\.[\w-]{20,}")
+
+LIKENESS = 0.8  # as difflib counts it: one or two letters of ten may differ
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,9 @@ class Settings:
             raise SettingsError([f"{env_file} is not UTF-8 text. Save it as UTF-8."]) from error
         except OSError as error:
             raise SettingsError([f"{env_file} cannot be read: {error.strerror}."]) from error
+        problems = _mistyped(values, env_file)
         values.update({name: value for name, value in environment.items() if value.strip()})
         chosen: dict[str, Any] = {}
-        problems: list[str] = []
         for name, (attribute, parse) in _READERS.items():
             value = (values.get(name) or "").strip()
             if "\0" in value:
@@ -98,6 +101,16 @@ class Supervision:
     @classmethod
     def from_environment(cls) -> "Supervision":
         return cls.load(os.environ)
+
+
+def _mistyped(names: Iterable[str], env_file: Path) -> list[str]:
+    """Names in the file that are nearly those of settings. Others may be for other programs."""
+    likely = {name: get_close_matches(name.upper(), _READERS, 1, LIKENESS) for name in names}
+    return [
+        f"{name} in {env_file} is no setting. Did you mean {meant[0]}?"
+        for name, meant in likely.items()
+        if meant and name not in _READERS
+    ]
 
 
 def _token(value: str) -> str:

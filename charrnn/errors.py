@@ -8,13 +8,21 @@ CharRNNError
 └── TrainingError    a training run that cannot start or go on
 """
 
+import shlex
+import sys
 
-def needs_extra(what: str, error: ModuleNotFoundError, extra: str) -> str:
+
+def needs_extra(what: str, package: str | None, extra: str) -> str:
     """The sentence about a package that is not installed, and how to install it."""
     return (
-        f"{what} needs {error.name}, which comes with charrnn's extra `{extra}`: "
-        f"pip install '.[{extra}]' where charrnn was cloned."
+        f"{what} needs {package}, which comes with charrnn's extra `{extra}`. Where charrnn was "
+        f"cloned: {install(extra)}"
     )
+
+
+def install(extra: str) -> str:
+    """The command that installs one of charrnn's extras beside this very Python."""
+    return f"{shlex.quote(sys.executable)} -m pip install -c constraints.txt '.[{extra}]'"
 
 
 class CharRNNError(Exception):

@@ -40,6 +40,28 @@ def test_an_empty_variable_does_not_hide_the_file(tmp_path: Path):
     assert Settings.load({"MODEL": ""}, file).model == "othello"
 
 
+@pytest.mark.parametrize(
+    ("mistyped", "meant"),
+    [
+        ("DISCORD_TOKN", "DISCORD_TOKEN"),
+        ("TRAIN_ON_CHANELS", "TRAIN_ON_CHANNELS"),
+        ("THREAD", "THREADS"),
+        ("discord_token", "DISCORD_TOKEN"),
+    ],
+)
+def test_a_mistyped_name_is_not_passed_over(tmp_path: Path, mistyped: str, meant: str):
+    file = tmp_path / ".env"
+    file.write_text(f"{mistyped}=\n")
+    with pytest.raises(SettingsError, match=f"{mistyped} in .* is no setting. .* {meant}?"):
+        Settings.load({}, file)
+
+
+def test_what_other_programs_keep_in_the_file_is_theirs(tmp_path: Path):
+    file = tmp_path / ".env"
+    file.write_text("POSTGRES_PASSWORD=x\nCOMPOSE_PROJECT_NAME=bots\nDISCORD_GUILD_ID=5\n")
+    assert Settings.load({}, file) == Settings()
+
+
 def test_a_file_in_another_encoding_is_named(tmp_path: Path):
     file = tmp_path / ".env"
     file.write_text("MODEL=othello", encoding="utf-16")

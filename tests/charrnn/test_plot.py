@@ -1,4 +1,7 @@
+import math
+
 import numpy as np
+import pytest
 
 from charrnn.plot import learning_curve
 
@@ -24,3 +27,12 @@ def test_a_base_before_training_stands_at_epoch_zero():
     drawn = points([{"validation_loss": 1.8}, {"loss": 1.5, "validation_loss": 1.6}])
     assert drawn["held out"] == [(0, 1.8), (1, 1.6)]
     assert drawn["training"][1] == (1, 1.5)
+
+
+def test_bits_stand_beside_the_nats():
+    figure = learning_curve([{"loss": 2.0, "validation_loss": 1.0}])
+    [axes] = figure.axes
+    [in_bits] = axes.child_axes
+    figure.draw_without_rendering()
+    assert np.divide(axes.get_ylim(), math.log(2)) == pytest.approx(in_bits.get_ylim())
+    assert in_bits.get_ylabel() == "bits per character"
