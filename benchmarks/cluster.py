@@ -14,8 +14,8 @@ import time
 
 from distributed import LocalCluster
 
-from bot.dask_cluster import Cluster
-from bot.dask_executor import DaskExecutor
+from bot.dask.cluster import Cluster
+from bot.dask.executor import DaskExecutor
 from bot.executor import Executor, LoadedModels, LocalExecutor, ModelReference
 from charrnn.generation import Prompt
 

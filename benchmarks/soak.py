@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.answers import resident_mb
-from tests.discord_server import HANGS, TOKEN, Asked, DiscordServer
+from tests.discord_server import HANGS, TOKEN, Asked, DiscordServer, Failure
 
 PATIENCE_S = 60
 AROUND_S = 5  # before and after a fault: what was under way, and what the bot needs to recover
@@ -190,12 +190,15 @@ class Soak:
 
     async def _forget(self) -> None:
         code = self._random.choice((10008, 10062))
-        self._discord.fail(*EDITS, 404, code)
-        await asyncio.sleep(3)
+        await self._met(self._discord.fail(*EDITS, 404, code))
 
     async def _hang_at_first(self) -> None:
-        self._discord.fail(*CALLBACKS, HANGS)
-        await asyncio.sleep(3)
+        await self._met(self._discord.fail(*CALLBACKS, HANGS))
+
+    async def _met(self, failure: Failure) -> None:
+        """Wait until somebody has met a failure: just now, perhaps nobody is asking."""
+        while failure.times and self._alive():  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
 
     async def _repeat(self) -> None:
         asked = await self._ask(100)

@@ -213,8 +213,8 @@ def _health() -> Finding:
 
 async def _dask(scheduler: str) -> Finding:
     try:
-        from bot.dask_cluster import Cluster
-        from bot.dask_worker import trainings
+        from bot.dask.cluster import Cluster
+        from bot.dask.worker import trainings
     except ModuleNotFoundError as error:
         return Finding("executor", False, needs_extra("EXECUTOR", error.name, "dask"))
     out_of_reach = f"Dask cannot be reached at {scheduler}. Start `dask scheduler` there."

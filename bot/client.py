@@ -113,8 +113,8 @@ def _create_executor(settings: Settings, model: ModelReference) -> Executor:
         models.get(model.folder)
         return LocalExecutor(settings.threads, models)
     try:
-        from bot.dask_cluster import Cluster
-        from bot.dask_executor import DaskExecutor
+        from bot.dask.cluster import Cluster
+        from bot.dask.executor import DaskExecutor
     except ModuleNotFoundError as error:
         raise SettingsError([needs_extra("EXECUTOR", error.name, "dask")]) from error
     return DaskExecutor(Cluster(settings.dask_scheduler), memory_bytes)

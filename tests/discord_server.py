@@ -104,7 +104,7 @@ class Failure:
     pattern: str  # of the path, as of fnmatch
     status: int
     code: int = 0  # Discord's
-    times: int = 1
+    times: int = 1  # that are left
     lands: bool = False  # it is done all the same
 
     def fits(self, request: Request) -> bool:
@@ -193,10 +193,11 @@ class DiscordServer:
 
     def fail(
         self, method: str, pattern: str, status: int, code: int = 0, times: int = 1, **more: bool
-    ) -> None:
+    ) -> "Failure":
         """Answer the next requests to paths such as `webhooks/*` with a status, or with HANGS."""
         self._failures = [failure for failure in self._failures if failure.times > 0]
         self._failures.append(Failure(method, pattern, status, code, times, **more))
+        return self._failures[-1]
 
     async def cut(self, code: int | None = None, shard: int = 0) -> None:
         """Close the gateway; without a code, as when a line breaks."""

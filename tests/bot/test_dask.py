@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from distributed import LocalCluster, Scheduler
 
-from bot.dask_cluster import Cluster
-from bot.dask_executor import DaskExecutor
-from bot.dask_run import LOST, DaskRun
-from bot.dask_worker import Start, attend, begin, keep, receive, trainings
+from bot.dask.cluster import Cluster, WorkLostError
+from bot.dask.executor import DaskExecutor
+from bot.dask.run import LOST, DaskRun
+from bot.dask.worker import Start, attend, begin, fetch, keep, receive, trainings
 from bot.errors import ExecutorError
 from bot.executor import ModelReference
 from bot.replies import Reply
@@ -46,15 +46,20 @@ checkpoints = option("--output").with_name(option("--output").name + ".training"
 
 
 class Listening(Cluster):
-    """A cluster that notes what it has been asked to run, and where."""
+    """A cluster that notes what it has been asked to run, and where; and loses answers."""
 
     def __init__(self, scheduler: str):
         super().__init__(scheduler)
         self.ran: list[tuple[str, str]] = []
+        self.loses: list[str] = []  # the next answers of these functions
 
     async def run(self, worker: str, function: Callable[..., Any], *arguments: Any) -> Any:
         self.ran.append((worker, function.__name__))
-        return await super().run(worker, function, *arguments)
+        answer = await super().run(worker, function, *arguments)
+        if function.__name__ in self.loses:
+            self.loses.remove(function.__name__)
+            raise WorkLostError
+        return answer
 
     def sent(self) -> list[str]:
         """The workers that a model was sent to."""
@@ -273,6 +278,24 @@ report("finished")
     assert order.curve.read_bytes() == b"a picture"
     assert not order.checkpoints.exists()
     assert set((await cluster.run_in_all(trainings)).values()) == {0}
+
+
+async def test_an_answer_that_is_lost_is_asked_for_again(cluster: Listening, order: TrainingOrder):
+    cluster.loses = [begin.__name__, attend.__name__, fetch.__name__]
+    program = "shutil.copytree(option('--base'), option('--output')); report('finished')"
+    run = train(cluster, order, program, lease_s=5.0)
+    assert await ended(run) == TrainingOutcome(TrainingEnd.FINISHED)
+    assert run.events() == [{"event": "finished"}]
+    assert store.load(order.output)
+    assert cluster.loses == []
+
+
+async def test_a_worker_that_cannot_write_says_so(cluster: Listening, stateful: Model):
+    [worker, *_] = await cluster.run_in_all(os.getpid)
+    base = store.read_files(stateful.folder)
+    start = Start("x" * 300, ("text.txt", b""), ("base", base), "1", {}, threads=1, lease_s=1.0)
+    with pytest.raises(ModelError, match="cannot write its files: File name too long"):
+        await cluster.run(worker, begin, start)
 
 
 async def test_one_that_is_stopped_goes_on_from_its_checkpoints_wherever_it_runs_next(

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from bot.dask_cluster import Cluster, WorkLostError
-from bot.dask_run import DaskRun
-from bot.dask_worker import Batch, Missing, lacks, receive, write
+from bot.dask.cluster import Cluster, WorkLostError
+from bot.dask.run import DaskRun
+from bot.dask.worker import Batch, Missing, lacks, receive, write
 from bot.errors import ExecutorError
 from bot.executor import ModelReference
 from bot.training_run import TrainingOrder
@@ -17,7 +17,7 @@ from charrnn.generation import Generated, Prompt
 log = logging.getLogger(__name__)
 
 # For one batch: a worker may lack the model, and connections may be lost.
-ATTEMPTS = 5
+ATTEMPTS, PATIENCE_S = 5, 150.0
 
 
 class DaskExecutor:
@@ -44,6 +44,13 @@ class DaskExecutor:
     async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
         digest = await asyncio.to_thread(store.sha256, model.folder / store.CARD)
         batch = Batch(digest, tuple(prompts), self._memory_bytes)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await self._write(model.folder, batch)
+        except TimeoutError as error:
+            raise ExecutorError from error
+
+    async def _write(self, folder: Path, batch: Batch) -> list[Generated]:
         worker: str | None = None
         for _ in range(ATTEMPTS):
             try:
@@ -51,7 +58,7 @@ class DaskExecutor:
                 if not isinstance(written, Missing):
                     return written
                 worker = written.worker
-                await self._send(model.folder, digest, worker)
+                await self._send(folder, batch.digest, worker)
             except WorkLostError as error:
                 log.warning("A batch was lost on its way: %r", error.__cause__ or error)
                 worker = None

@@ -9,7 +9,8 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, partial
@@ -66,8 +67,10 @@ def lacks(digest: str, dask_worker: Worker) -> bool:
 
 
 async def receive(digest: str, files: Files, dask_worker: Worker) -> None:
-    """Keep the files of a model. Raises ModelError when they are not what `digest` says."""
-    await asyncio.to_thread(keep, _models(dask_worker), digest, files)
+    """Keep the files of a model. Raises ModelError when they are not what `digest` says, or there
+    is no room for them."""
+    with _writing(dask_worker):
+        await asyncio.to_thread(keep, _models(dask_worker), digest, files)
 
 
 def keep(models: Path, digest: str, files: Files, limit_bytes: int = STORED_LIMIT_BYTES) -> None:
@@ -82,6 +85,15 @@ def keep(models: Path, digest: str, files: Files, limit_bytes: int = STORED_LIMI
             kept_bytes += sum(file.stat().st_size for file in folder.iterdir())
             if kept_bytes > limit_bytes and folder.name != digest:
                 shutil.rmtree(folder)
+
+
+@contextmanager
+def _writing(worker: Worker) -> Iterator[None]:
+    """To the bot, an OSError would mean that the connection is lost."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(f"{worker.address} cannot write its files: {error.strerror}.") from error
 
 
 def _models(worker: Worker) -> Path:
@@ -152,9 +164,10 @@ def trainings() -> int:
 
 async def begin(start: Start, dask_worker: Worker) -> None:
     """Start a training. In the event loop's thread, which lasts as long as the worker does: on
-    Linux, a training ends with the thread that started it. Raises ModelError, OSError."""
+    Linux, a training ends with the thread that started it. Raises ModelError."""
     folder = Path(dask_worker.local_directory) / "trainings" / start.run
-    order = await asyncio.to_thread(_lay_out, folder, start)
+    with _writing(dask_worker):
+        order = await asyncio.to_thread(_lay_out, folder, start)
     run = _runs[start.run] = _Run(folder, order, start.program or CHARRNN)
     run.lease = asyncio.create_task(_expire(start.run, run, start.lease_s))
 

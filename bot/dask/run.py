@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import logging
 import uuid
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from bot.dask_cluster import Cluster, WorkerGoneError, WorkLostError
-from bot.dask_worker import (
+from bot.dask.cluster import Cluster, WorkerGoneError, WorkLostError
+from bot.dask.worker import (
     Made,
     Report,
     Start,
@@ -55,7 +57,7 @@ class DaskRun:
         self._order = order
         self._lease_s = lease_s
         self._program = program
-        self._run = uuid.uuid4().hex
+        self._run = ""  # its name in the worker
         self._events: list[dict[str, Any]] = []  # not yet asked for
         self._told = 0  # events received
         self._drawn_ns = 0
@@ -88,10 +90,7 @@ class DaskRun:
         try:
             worker = await self._begin()
             outcome = await self._ended(worker)
-            made: Made | None = await self._cluster.run(worker, fetch, self._run)
-            if made is None:
-                raise WorkerGoneError
-            await asyncio.to_thread(self._keep, made)
+            await asyncio.to_thread(self._keep, await self._ask(worker, fetch))
         except ExecutorError as error:
             log.warning("The training of %s was lost: %r", self._order.output.name, error)
             if self._wish is not None:
@@ -108,49 +107,58 @@ class DaskRun:
         """The worker in which it has begun. Raises ExecutorError, and what `begin` raises."""
         start = await asyncio.to_thread(self._start)
         for _ in range(ATTEMPTS):
+            # Anew each time: what seemed lost may have begun. It ends when nobody asks after it.
+            self._run = uuid.uuid4().hex
             with contextlib.suppress(WorkLostError):
                 counts: dict[str, int] = await self._cluster.run_in_all(trainings)
                 if not counts:
                     break
                 worker = min(counts, key=counts.__getitem__)
-                await self._cluster.run(worker, begin, start)
+                await self._cluster.run(worker, begin, replace(start, run=self._run))
                 return worker
         raise ExecutorError
 
     async def _ended(self, worker: str) -> TrainingOutcome:
         """How it has ended, once it has. Raises ExecutorError."""
-        loop = asyncio.get_running_loop()
-        heard_at = loop.time()
         while True:
             self._wished.clear()
-            asked = attend, self._run, self._told, self._drawn_ns, self._wish
-            try:
-                report: Report | None = await self._cluster.run(worker, *asked)
-            except WorkerGoneError:
-                raise
-            except ExecutorError:
-                if loop.time() > heard_at + self._lease_s:
-                    raise
-            else:
-                if report is None:
-                    raise WorkerGoneError
-                heard_at = loop.time()
-                self._events += report.events
-                self._told += len(report.events)
-                self._drawn_ns = report.drawn_ns
-                if report.curve is not None:
-                    await asyncio.to_thread(self._draw, report.curve)
-                if report.outcome is not None:
-                    return report.outcome
+            asked = self._told, self._drawn_ns, self._wish
+            report: Report = await self._ask(worker, attend, *asked)
+            self._events += report.events
+            self._told += len(report.events)
+            self._drawn_ns = report.drawn_ns
+            if report.curve is not None:
+                await asyncio.to_thread(self._draw, report.curve)
+            if report.outcome is not None:
+                return report.outcome
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ASK_INTERVAL_S):
                     await self._wished.wait()
+
+    async def _ask(self, worker: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a worker says of the run, asked again while the connection is lost. Raises
+        ExecutorError when it has lost the run, or is lost itself."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._lease_s
+        while True:
+            try:
+                answer = await self._cluster.run(worker, function, self._run, *arguments)
+            except WorkerGoneError:
+                raise
+            except ExecutorError:
+                if loop.time() > deadline:
+                    raise
+                await asyncio.sleep(ASK_INTERVAL_S)
+            else:
+                if answer is None:
+                    raise WorkerGoneError
+                return answer
 
     def _start(self) -> Start:
         order = self._order
         base = order.base.resolve()
         return Start(
-            run=self._run,
+            run="",
             text=(order.text.name, order.text.read_bytes()),
             base=(base.name, store.read_files(base)),
             output=order.output.name,

@@ -1,0 +1,1 @@
+"""Writing and training on the machines of a Dask cluster: the only importer of Dask."""
