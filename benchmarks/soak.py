@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.answers import resident_mb
-from tests.discord_server import HANGS, TOKEN, Asked, DiscordServer, Failure
+from tests.discord_server import HANGS, TOKEN, Asked, DiscordServer
 
 PATIENCE_S = 60
 AROUND_S = 5  # before and after a fault: what was under way, and what the bot needs to recover
@@ -139,13 +139,14 @@ class Soak:
             self._break,
             self._break_but_do,
             self._hang,
+            self._hang_at_first,
             self._forbid,
             self._repeat,
             self._burst,
             self._lock,
             self._stop,
         )
-        impossible = (self._invalidate, self._hang_at_first, self._forget)
+        impossible = (self._invalidate, self._forget)
         faults = (*possible * 3, *impossible)
         while time.monotonic() < end and self._alive():
             fault: Callable[[], Awaitable[None]] = self._random.choice(faults)
@@ -184,20 +185,17 @@ class Soak:
     async def _hang(self) -> None:
         self._discord.fail(*EDITS, HANGS)
 
+    async def _hang_at_first(self) -> None:
+        self._discord.fail(*CALLBACKS, HANGS)
+
     async def _forbid(self) -> None:
         code = self._random.choice((50001, 50013))
         self._discord.fail(*EDITS, 403, code)
 
     async def _forget(self) -> None:
         code = self._random.choice((10008, 10062))
-        await self._met(self._discord.fail(*EDITS, 404, code))
-
-    async def _hang_at_first(self) -> None:
-        await self._met(self._discord.fail(*CALLBACKS, HANGS))
-
-    async def _met(self, failure: Failure) -> None:
-        """Wait until somebody has met a failure: just now, perhaps nobody is asking."""
-        while failure.times and self._alive():  # noqa: ASYNC110
+        failure = self._discord.fail(*EDITS, 404, code)
+        while failure.times and self._alive():  # noqa: ASYNC110 - just now, perhaps nobody asks
             await asyncio.sleep(0.1)
 
     async def _repeat(self) -> None:
