@@ -1,5 +1,6 @@
 """What README and docs tell people to type."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -46,13 +47,40 @@ def test_the_command_line_takes_what_is_written(line: str):
             pass
 
 
-@pytest.mark.parametrize("line", [line for line in typed("charrnn") if " generate" in line])
-def test_what_writes_is_run_as_written(line: str, tmp_path: Path):
-    if "--model mine" in line:
-        line = line.replace("--model mine", "--model chat")  # which mine is made of
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where somebody types, with a channel and a text of their own."""
+    sentences = [f"so be it, said the {n}th king to his queen" for n in range(200)]
+    messages = [json.dumps({"content": sentence, "bot": False}) for sentence in sentences]
+    (tmp_path / "channel.jsonl").write_text("\n".join(messages))
+    (tmp_path / "tinyshakespeare.txt").write_text("\n".join(sentences))
+    return tmp_path
+
+
+def run(line: str, folder: Path) -> None:
     program = [sys.executable, "-m", *shlex.split(line)]
-    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(program, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        line
+        for line in typed("charrnn")
+        if re.match(r"charrnn (generate|evaluate (channel|tiny))", line) and " mine" not in line
+    ],
+)
+def test_what_writes_and_what_measures_is_run_as_written(line: str, folder: Path):
+    run(line, folder)
+
+
+def test_a_model_of_ones_own_is_made_and_used_as_written_but_for_an_epoch(folder: Path):
+    [block] = [block for _, block in BLOCKS if "--output mine" in block]
+    train, generate = block.splitlines()
+    run(f"{train} --epochs 1", folder)
+    run(generate, folder)
+    assert (folder / "curve.png").is_file()
 
 
 @pytest.mark.parametrize("code", [block for kind, block in BLOCKS if kind == "python"])
