@@ -7,34 +7,30 @@ puts another in its place.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Container, Sequence
+from collections.abc import Awaitable, Callable, Container
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from bot.candidates import compare, measured
-from bot.errors import BotError, HistoryError, JobStateError, RegistryError, StoppingError
+from bot.errors import BotError, HistoryError, JobStateError, StoppingError
 from bot.executor import Executor
+from bot.ledger import Ledger
 from bot.records import JobState, KeptAbout, StoredModel, TrainingJob
 from bot.registry import Registry
+from bot.runs import Runs, for_people
 from bot.server_models import ServerModels
 from bot.state_folder import StateFolder
-from bot.statuses import Candidate, Ended, Learning, Paused, Queued, Reading, Ready, Status
-from bot.training_run import TrainingEnd, TrainingOrder, TrainingRun
+from bot.statuses import Ended, Reading, Ready, Status
 from charrnn import store
-from charrnn.errors import CharRNNError, CorpusError
+from charrnn.errors import CharRNNError
 from charrnn.messages import Counts
 from charrnn.spec import FROM_A_BASE, fine_tuning
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 HELD_OUT_SHARE = 0.1  # of a text, as `charrnn train` holds it out
-FIRST_GUESS = 8000.0  # characters a second that a training reads, before one has been seen
-POLL_S = 0.1  # how often a training that is to stop is looked at
 READY_LIMIT_S = 86_400  # how long a text waits for Train,
 INTERRUPTED_LIMIT_S = 7 * 86_400  # and an interrupted training for Resume
 
@@ -46,17 +42,7 @@ BASE_OPTED_OUT = (
     "That base has learnt from somebody who has opted out. Choose another one, such as chat."
 )
 BROKEN = "Something went wrong on my side while I was reading. Try again."
-DAMAGED = "A model, or the disk, is damaged; my log tells the operator more."
-STOPPED = "The training was stopped from outside."
 REMOVED = "I was removed from the server."
-
-
-@dataclass(frozen=True)
-class _Running:
-    job: TrainingJob
-    order: TrainingOrder
-    run: TrainingRun
-
 
 Count = Callable[[Counts], None]
 # Writes a text to a path, without the authors of those ids, telling of its counts as it goes.
@@ -81,16 +67,22 @@ class Retraining:
         keep_texts: bool = False,
     ):
         self._registry = registry
-        self._executor = executor
         self._models = models
         self._state = state
-        self._limit = limit
-        self._threads = threads
         self._keep_texts = keep_texts
-        self._statuses: dict[int, Status] = {}  # by job
-        self._runs: dict[int, _Running] = {}  # by job
-        self._made: dict[int, TrainingOrder] = {}  # models that have no samples yet
-        self._speed = FIRST_GUESS  # characters a second
+        self._ledger = Ledger(registry, state)
+        self._statuses = self._ledger.statuses
+        self._call = self._ledger.call
+        self._runs = Runs(
+            self._ledger,
+            registry,
+            executor,
+            models,
+            state,
+            limit=limit,
+            threads=threads,
+            keep_texts=keep_texts,
+        )
         self._closing = False
         # What is read of the registry must not have changed when it is acted upon.
         self._turn = asyncio.Lock()
@@ -141,7 +133,7 @@ class Retraining:
                     raise HistoryError(f"{OPTED_OUT} Use /retrain again.")
                 self._statuses[job.id] = await self._ready(job, counts)
         except (BotError, CharRNNError) as error:
-            sentence = _for_people(error)
+            sentence = for_people(error)
             raise
         finally:
             async with self._turn:
@@ -151,7 +143,7 @@ class Retraining:
         """Fail a job that is still being read for."""
         status = self._statuses.get(job.id)
         if isinstance(status, Reading):
-            await self._fail(status.job, sentence)
+            await self._ledger.fail(status.job, sentence)
         elif isinstance(status, Ended):
             # It was cancelled; what was written since then goes too.
             await asyncio.to_thread(self._state.delete, job)
@@ -176,7 +168,7 @@ class Retraining:
             )
         base = await self._models.base(job)
         card, _ = await asyncio.to_thread(store.read_card, base.folder)
-        seconds = fine_tuning(card.spec, learnt).epochs * learnt / self._speed
+        seconds = fine_tuning(card.spec, learnt).epochs * learnt / self._runs.speed
         warning = FROM_A_BASE.warning if learnt < FROM_A_BASE.warned else ""
         return Ready(self._statuses[job.id].job, counts, seconds, warning)
 
@@ -191,7 +183,7 @@ class Retraining:
             if authors & await self._call(self._registry.opted_out):
                 await self._give_up(job, OPTED_OUT)
                 raise HistoryError(f"{OPTED_OUT} Use /retrain again.")
-            await self._enqueue(job, authors)
+            await self._ledger.enqueue(job, authors)
 
     async def resume(self, guild_id: int, job_id: int) -> None:
         """Resume was pressed. Raises JobExistsError when another has begun since."""
@@ -199,7 +191,7 @@ class Retraining:
             job = await self._call(self._registry.job, guild_id, job_id)
             if job.state is not JobState.INTERRUPTED:
                 raise JobStateError(job.state)
-            await self._enqueue(job)
+            await self._ledger.enqueue(job)
 
     async def cancel(self, guild_id: int, job_id: int, sentence: str) -> None:
         """Cancel was pressed, or what `sentence` says has happened."""
@@ -228,15 +220,9 @@ class Retraining:
         """Look at what trains, and start what waits. To be called every second. Raises
         RegistryError; what could not be written down is done again the next time."""
         async with self._turn:
-            for running in list(self._runs.values()):
-                over = not running.run.running()  # asked first, so that no event is missed
-                self._follow(running.job.id, running.run.events())
-                if over and not self._closing:
-                    await self._conclude(running)
-            await self._start_next()
-        # Nobody waits for a text that takes long.
-        for job_id in list(self._made):
-            await self._add_samples(job_id, self._made.pop(job_id))
+            await self._runs.look()
+            await self._runs.start_next()
+        await self._runs.add_samples()  # nobody waits for a text that takes long
 
     async def restore(self) -> None:
         """Go on where the bot was when it ended, and delete what is left over. To be called once,
@@ -248,7 +234,7 @@ class Retraining:
                 await self._call(self._registry.requeue, job.guild_id, job.id)
             elif job.state is JobState.INTERRUPTED:
                 self._statuses[job.id] = Ended(job, "It was interrupted.")
-        await self._number()
+        await self._ledger.number()
         folders = await self._call(self._registry.folders)
         unfinished = {job.id for job in await self._call(self._registry.unfinished)}
         models = {int(Path(folder).name) for folder in folders} if self._keep_texts else set()
@@ -306,116 +292,11 @@ class Retraining:
         """Let the trainings write a checkpoint, from which they go on after a restart. What is
         being read is given up at once."""
         self._closing = True
-        runs = [running.run for running in self._runs.values()]
-        for run in runs:
-            run.stop()
-        polls = int(grace_s / POLL_S)
-        while polls and any(run.running() for run in runs):
-            await asyncio.sleep(POLL_S)
-            polls -= 1
-        for run in runs:
-            if run.running():
-                log.warning("A training did not stop in time; it goes on from its last checkpoint.")
-                run.kill()
-        for job_id, status in self._statuses.items():
-            if isinstance(status, Learning):
-                self._statuses[job_id] = Paused(status.job)
-
-    async def _enqueue(self, job: TrainingJob, authors: Collection[int] = ()) -> None:
-        await self._call(self._registry.enqueue, job.guild_id, job.id, authors)
-        await self._number()
-
-    async def _number(self) -> None:
-        """Give those that wait their places."""
-        for place, job in enumerate(await self._call(self._registry.queue), start=1):
-            self._statuses[job.id] = Queued(job, place)
-
-    async def _start_next(self) -> None:
-        while not self._closing and len(self._runs) < self._limit:
-            if not any(isinstance(status, Queued) for status in self._statuses.values()):
-                return
-            job = await self._call(self._registry.start_next, self._limit)
-            if job is None:
-                return
-            self._statuses[job.id] = Learning(job)
-            await self._number()
-            await self._begin(job)
-
-    async def _begin(self, job: TrainingJob) -> None:
-        try:
-            base = await self._models.base(job)
-            output = self._state.model(job)
-            order = TrainingOrder(self._state.text(job), base.folder, output, self._threads)
-            if (output / store.CARD).is_file() and not order.checkpoints.is_dir():
-                await self._accept(job, order)  # it had finished when the bot ended
-            elif not self._closing:
-                # In this thread: a training ends with the thread that started it.
-                self._runs[job.id] = _Running(job, order, self._executor.train(order))
-        except RegistryError:
-            raise
-        except (BotError, CharRNNError, OSError) as error:
-            await self._fail(job, _for_people(error))
-
-    def _follow(self, job_id: int, events: Sequence[dict[str, Any]]) -> None:
-        status = self._statuses.get(job_id)
-        if not isinstance(status, Learning):
-            return  # it was cancelled
-        for event in events:
-            if event["event"] == "progress":
-                self._speed = event["characters_per_second"]
-                status = replace(status, progress=event)
-            elif event["event"] == "epoch":
-                status = replace(status, epoch=event)
-        self._statuses[job_id] = status
-
-    async def _conclude(self, running: _Running) -> None:
-        """Do what follows from a run's end. What has failed in it is done again the next time."""
-        job, outcome = running.job, running.run.outcome()
-        if isinstance(self._statuses.get(job.id), Ended | None):  # it was cancelled
-            await asyncio.to_thread(self._state.delete, job)
-        elif outcome.end is TrainingEnd.FINISHED:
-            await self._accept(job, running.order)
-        elif await asyncio.to_thread(running.order.checkpoints.is_dir):
-            sentence = outcome.sentence or STOPPED
-            log.warning("Training %d of server %d broke off: %s", job.id, job.guild_id, sentence)
-            interrupted = await self._call(self._registry.interrupt, job.guild_id, job.id)
-            self._statuses[job.id] = Ended(interrupted, sentence)
-        else:
-            await self._fail(job, outcome.sentence or STOPPED)
-        self._runs.pop(job.id, None)
-
-    async def _accept(self, job: TrainingJob, order: TrainingOrder) -> None:
-        """Give the guild the model that there is now, if it is one."""
-        try:
-            scores, size = await asyncio.to_thread(measured, order)
-        except (CharRNNError, LookupError, OSError) as error:
-            await self._fail(job, _for_people(error))
-            return
-        model = await self._call(self._registry.finish, job.guild_id, job.id, scores, size)
-        self._statuses[job.id] = Candidate(self._statuses[job.id].job, model)
-        self._made[job.id] = order
-        log.info("Training %d of server %d has made a model.", job.id, job.guild_id)
-        if not self._keep_texts:
-            await asyncio.to_thread(self._state.delete_text, job)
-
-    async def _add_samples(self, job_id: int, order: TrainingOrder) -> None:
-        samples = await compare(self._executor, order)
-        status = self._statuses.get(job_id)
-        if isinstance(status, Candidate):
-            self._statuses[job_id] = replace(status, samples=samples)
-
-    async def _fail(self, job: TrainingJob, sentence: str) -> None:
-        log.warning("Training %d of server %d failed: %s", job.id, job.guild_id, sentence)
-        failed = await self._call(self._registry.fail, job.guild_id, job.id, sentence)
-        self._statuses[job.id] = Ended(failed, sentence)
-        await asyncio.to_thread(self._state.delete, job)
+        await self._runs.close(grace_s)
 
     async def _give_up(self, job: TrainingJob, sentence: str) -> None:
-        cancelled = await self._call(self._registry.cancel, job.guild_id, job.id)
-        self._statuses[job.id] = Ended(cancelled, sentence)
-        if job.id in self._runs:
-            self._runs[job.id].run.kill()  # and clean up when it is no more
-        else:
+        await self._ledger.cancel(job, sentence)
+        if not self._runs.kill(job.id):
             await asyncio.to_thread(self._state.delete, job)
 
     async def _taught(self, base_id: int | None) -> frozenset[int]:
@@ -423,20 +304,7 @@ class Retraining:
         along."""
         return await self._call(self._registry.learnt_from, base_id) if base_id else frozenset()
 
-    async def _call(self, method: Callable[..., T], *arguments: Any, **named: Any) -> T:
-        """A method of the registry, which waits for the disk."""
-        return await asyncio.to_thread(method, *arguments, **named)
-
 
 def _authors(counts: Counts) -> set[int]:
     """Their ids, where they have any: a file may hold names."""
     return {int(author) for author in counts.authors if author.isdecimal()}
-
-
-def _for_people(error: Exception) -> str:
-    """What is said of `error` to people; where it speaks of the machine's files, they are in the
-    log."""
-    if isinstance(error, BotError | CorpusError):
-        return str(error)
-    log.error("A training could not go on: %s", error, exc_info=error)
-    return DAMAGED

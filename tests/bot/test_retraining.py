@@ -9,7 +9,8 @@ import pytest
 from bot.errors import HistoryError, JobExistsError, JobStateError, NotFoundError, RegistryError
 from bot.records import JobState, TrainingJob
 from bot.registry import Registry
-from bot.retraining import DAMAGED, OPTED_OUT, RESTARTED, Retraining
+from bot.retraining import OPTED_OUT, RESTARTED, Retraining
+from bot.runs import DAMAGED
 from bot.server_models import ServerModels
 from bot.state_folder import StateFolder
 from bot.statuses import Candidate, Ended, Learning, Queued, Ready, Sample

@@ -1,0 +1,54 @@
+"""The trainings as they stand: in the registry first, and then as whoever shows them is told."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
+
+from bot.records import TrainingJob
+from bot.registry import Registry
+from bot.state_folder import StateFolder
+from bot.statuses import Ended, Queued, Status
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Ledger:
+    """The status of each training that is under way, or has ended since the start. Methods raise
+    RegistryError; what could not be written down has not happened."""
+
+    def __init__(self, registry: Registry, state: StateFolder):
+        self.statuses: dict[int, Status] = {}  # by job
+        self._registry = registry
+        self._state = state
+
+    async def call(self, method: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """A method of the registry, which waits for the disk."""
+        return await asyncio.to_thread(method, *arguments, **named)
+
+    async def enqueue(self, job: TrainingJob, authors: Collection[int] = ()) -> None:
+        await self.call(self._registry.enqueue, job.guild_id, job.id, authors)
+        await self.number()
+
+    async def number(self) -> None:
+        """Give those that wait their places."""
+        for place, job in enumerate(await self.call(self._registry.queue), start=1):
+            self.statuses[job.id] = Queued(job, place)
+
+    async def interrupt(self, job: TrainingJob, sentence: str) -> None:
+        log.warning("Training %d of server %d broke off: %s", job.id, job.guild_id, sentence)
+        interrupted = await self.call(self._registry.interrupt, job.guild_id, job.id)
+        self.statuses[job.id] = Ended(interrupted, sentence)
+
+    async def fail(self, job: TrainingJob, sentence: str) -> None:
+        log.warning("Training %d of server %d failed: %s", job.id, job.guild_id, sentence)
+        failed = await self.call(self._registry.fail, job.guild_id, job.id, sentence)
+        self.statuses[job.id] = Ended(failed, sentence)
+        await asyncio.to_thread(self._state.delete, job)
+
+    async def cancel(self, job: TrainingJob, sentence: str) -> None:
+        """Its files are left to the caller: it may be running."""
+        cancelled = await self.call(self._registry.cancel, job.guild_id, job.id)
+        self.statuses[job.id] = Ended(cancelled, sentence)
