@@ -69,7 +69,7 @@ def main() -> None:
         sys.exit(EXIT_CONFIGURATION)
     except RegistryError as error:
         log.critical("STATE: %s", error)
-        sys.exit(EXIT_CONFIGURATION)
+        sys.exit(1 if error.passing else EXIT_CONFIGURATION)
 
 
 async def _serve(settings: Settings) -> None:
@@ -145,8 +145,6 @@ async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
             return
         try:
             await running
-        except RegistryError as error:  # it could be opened: another time it may be read, too
-            _give_up(str(error))
         except discord.LoginFailure as error:
             raise SettingsError([CLOSED_FOR_GOOD[4004]]) from error
         except discord.PrivilegedIntentsRequired as error:

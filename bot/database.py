@@ -111,6 +111,7 @@ _DAMAGED = (
 _UNWRITABLE = (
     "cannot be written. Make its folder if there is none, and let the bot's user write to both."
 )
+_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _TROUBLES = {
     sqlite3.SQLITE_BUSY: "is in use by another program. Stop that one; is it a second bot?",
     sqlite3.SQLITE_CANTOPEN: _UNWRITABLE,
@@ -148,7 +149,7 @@ class Database:
                 self._connection.row_factory = sqlite3.Row
                 self._prepare(migrations)
             except sqlite3.Error as error:
-                raise RegistryError(_explain(path, error)) from error
+                raise RegistryError(_explain(path, error), _code(error) in _PASSING) from error
             undo.pop_all()
 
     def close(self) -> None:
@@ -180,7 +181,8 @@ class Database:
                 log.error("%s", _explain(self._path, error))
                 raise RegistryError(
                     "I cannot get at my records just now; my log tells the operator why. "
-                    "Try again later."
+                    "Try again later.",
+                    passing=True,
                 ) from error
 
     def _prepare(self, migrations: Sequence[str]) -> None:
@@ -230,8 +232,11 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _explain(path: Path, error: sqlite3.Error) -> str:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without its extension
-    return f"The registry {path} {_TROUBLES.get(code, f'failed: {error}.')}"
+    return f"The registry {path} {_TROUBLES.get(_code(error), f'failed: {error}.')}"
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # without its extension
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -102,7 +102,11 @@ class DiskFullError(BotError):
 class RegistryError(BotError):
     """The registry's file is damaged, locked, cannot be written, or is too new. Raised when it is
     opened, the message is for the operator and names the file; later, it is for whoever asked, and
-    the operator's is in the log."""
+    the operator's is in the log. `passing`: whether it may pass by itself."""
+
+    def __init__(self, message: str, passing: bool = False):
+        super().__init__(message)
+        self.passing = passing
 
 
 class NotFoundError(BotError):

@@ -1,5 +1,6 @@
 """The folder of what servers have: the texts that trainings read, and the models they make."""
 
+import errno
 import logging
 import os
 import shutil
@@ -49,7 +50,8 @@ class StateFolder:
             raise RegistryError(
                 f"The state folder {self._path} cannot be used: {error.strerror}. Make it and give "
                 f"it to the bot's user ({give(self._path)}; in a container, the folder that is "
-                "mounted there), or set STATE to another."
+                "mounted there), or set STATE to another.",
+                passing=error.errno == errno.ENOSPC,
             ) from error
 
     def release(self) -> None:
