@@ -14,13 +14,15 @@ RUN /opt/charrnn/bin/pip install --no-cache-dir --constraint constraints.txt ".[
 FROM python:3.11-slim
 COPY --from=installed /opt/charrnn /opt/charrnn
 # An empty volume becomes what the folder below it is: the bot's own.
-RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /var/lib/charrnn charrnn \
+RUN groupadd --gid 10001 charrnn \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/charrnn charrnn \
     && install --directory --owner=charrnn --group=charrnn --mode=700 /var/lib/charrnn
 USER 10001:10001
 WORKDIR /var/lib/charrnn
 VOLUME /var/lib/charrnn
 ENV STATE=/var/lib/charrnn HEALTH_PORT=8080 PYTHONUNBUFFERED=1 \
     XDG_CACHE_HOME=/tmp KERAS_HOME=/tmp MPLCONFIGDIR=/tmp
+# HEALTH_PORT may come from .env, which other ways to start the bot share.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["/opt/charrnn/bin/python", "-c", \
-    "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/live', timeout=4)"]
+    "import os, urllib.request as r; r.urlopen('http://127.0.0.1:%(HEALTH_PORT)s/live' % os.environ, timeout=4)"]
 ENTRYPOINT ["/opt/charrnn/bin/python", "-m", "bot"]
