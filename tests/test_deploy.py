@@ -18,6 +18,7 @@ import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from bot.service import CLOSING_S
 from bot.settings import _READERS, Settings
 from tests.bot.processes import PATIENCE_S
 from tests.discord_server import TOKEN, DiscordServer
@@ -213,9 +214,9 @@ def test_compose_builds_this_image_with_its_state():
     assert (ROOT / "deploy" / bot["build"]["context"] / "Dockerfile").resolve() == DOCKERFILE
     [volume] = bot["volumes"]
     name, _, place = volume.partition(":")
-    assert name in compose["volumes"]
+    assert name in compose["volumes"] and f"`{compose['name']}_{name}`" in RUNNING
     assert place == bot["environment"]["STATE"]
-    assert int(bot["stop_grace_period"].rstrip("s")) > Settings().shutdown_grace_s
+    assert int(bot["stop_grace_period"].rstrip("s")) >= (Settings().shutdown_grace_s + CLOSING_S)
 
 
 RUNNING = (ROOT / "docs" / "running.md").read_text()
