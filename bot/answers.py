@@ -33,13 +33,15 @@ CHANGED = "That command is not what it was. Restart Discord, then use it again."
 NO_SUCH_OPTION = "An option is not what this command takes. Choose from what Discord offers."
 NOT_TAKEN = "Discord did not take what I had to say. Try again."
 
+OUTCOMES = ("ok", "refused", "failed", "lost")  # lost: Discord took no answer any more
+
 
 @dataclass(frozen=True)
 class Answered:
     """How a command or a button went, as the event `answered` tells it."""
 
     command: str  # /write, or of a button the part of its id that says what it does
-    outcome: str  # ok, refused, failed, or lost: Discord took no answer any more
+    outcome: str  # of OUTCOMES
     seconds: float
     error: str | None  # the exception's class
 

@@ -46,6 +46,7 @@ PERMISSIONS = discord.Permissions(
 )
 SCOPES = ("bot", "applications.commands")
 
+BUTTONS = (ReplyButton, TrainingButton, ModelButton, PrivacyButton)
 BASES = ("chat", "shakespeare")  # that every server may write with and train from
 LAST_ANSWERS_S = 5.0  # for what has been written at the last moment to reach Discord
 
@@ -181,7 +182,13 @@ class Bot(commands.AutoShardedBot):
             self, has.registry, has.retraining, forget_after_days=has.forget_after_days
         )
         await self.add_cog(privacy)
-        self.add_dynamic_items(ReplyButton, TrainingButton, ModelButton, PrivacyButton)
+        self.add_dynamic_items(*BUTTONS)
+
+    def offered(self) -> list[str]:
+        """The commands and buttons that people can use, as `Answered` names them; no command
+        before the cogs are there."""
+        commands = [f"/{command.qualified_name}" for command in self.tree.walk_commands()]
+        return commands + [name for button in BUTTONS for name in button.names()]
 
     async def launch_shards(self) -> None:
         # discord.py asks for the gateway only where it asks for the number of shards, and does not

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections import Counter as Tally
 from collections.abc import Iterator
+from itertools import product
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,7 +17,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from bot.answers import Answered
+from bot.answers import OUTCOMES, Answered
 from bot.client import Bot
 from bot.statuses import Candidate, Ended, Learning, Queued, Reading, Ready
 
@@ -41,6 +42,7 @@ class Metrics:
     the numbers of shards: never from people."""
 
     def __init__(self, bot: Bot):
+        self._bot = bot
         disable_created_metrics()  # a series each, of when counting began, that nobody looks at
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
@@ -89,6 +91,8 @@ class Metrics:
             ["session"],
             registry=registry,
         )
+        for session in ("new", "resumed"):
+            self._connects.labels(session)
         bot.services.inference.observe(self._written)
         bot.add_listener(self._answered, "on_answered")
         bot.add_listener(self._connected, "on_shard_connect")
@@ -120,6 +124,10 @@ class Metrics:
     async def _connected(self, shard_id: int) -> None:
         del shard_id  # bots with many shards have many series enough
         self._connects.labels("new").inc()
+        # Prometheus sees no growth in a series that begins with 1, so all begin with 0: here, where
+        # the commands are known and nobody can have used one yet.
+        for command, outcome in product(self._bot.offered(), OUTCOMES):
+            self._commands.labels(command, outcome)
 
     async def _resumed(self, shard_id: int) -> None:
         del shard_id

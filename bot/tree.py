@@ -75,6 +75,11 @@ class CogButton(ui.DynamicItem[ui.Button[Any]], template=r"(?!)"):
         super().__init__(ui.Button(custom_id=f"{self._kind}:{action}:{number}", **look))
 
     @classmethod
+    def names(cls) -> list[str]:
+        """Of the buttons there are of this kind, as the log and the metrics call them."""
+        return [f"{cls._kind}:{action}" for action in cls._actions]
+
+    @classmethod
     async def from_custom_id(
         cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str]
     ) -> Self:
