@@ -165,7 +165,10 @@ def _state(state: Path) -> Iterator[Finding]:
         folder for folder in (state.absolute(), *state.absolute().parents) if folder.is_dir()
     )
     if not writable(there):
-        sentence = f"{there} cannot be written. Give it to the bot's user: {give(there)}"
+        sentence = (
+            f"{there} cannot be written. Give it to the bot's user ({give(there)}; in a container, "
+            "the folder that is mounted there)."
+        )
         yield Finding("state", False, sentence)
     elif not registry.exists():
         yield Finding("state", True, f"{registry} will be made.")
