@@ -30,6 +30,7 @@ TRAINING_DISK_MB = 250
 TRAINING_PACKAGES = ("h5py", "keras", "matplotlib", "onnx", "tensorflow")
 CONNECT_TIMEOUT_S = 5.0
 MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")  # in a container, its own
 
 
 @dataclass(frozen=True)
@@ -186,10 +187,10 @@ def _state(state: Path) -> Iterator[Finding]:
 
 
 def _memory(settings: Settings) -> Finding:
-    found = MEMINFO.is_file() and re.search(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.M)
-    if not found:
+    left_mb = [mb for mb in (_available_mb(), _granted_mb()) if mb is not None]
+    if not left_mb:
         return Finding("memory", True, "This system does not say how much there is.")
-    available_mb = int(found[1]) >> 10
+    available_mb = min(left_mb)
     trainings = 0 if settings.dask_scheduler else settings.max_trainings
     needed_mb = BOT_MEMORY_MB + settings.model_memory_mb + trainings * TRAINING_MEMORY_MB
     sentence = f"{available_mb:,} MB are available, {needed_mb:,} are needed at most."
@@ -197,6 +198,20 @@ def _memory(settings: Settings) -> Finding:
         advice = " Lower MODEL_MEMORY_MB or MAX_TRAININGS, or train elsewhere with EXECUTOR."
         return Finding("memory", False, sentence + advice)
     return Finding("memory", True, sentence)
+
+
+def _available_mb() -> int | None:
+    """What the machine has left."""
+    found = MEMINFO.is_file() and re.search(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.M)
+    return int(found[1]) >> 10 if found else None
+
+
+def _granted_mb() -> int | None:
+    """What a container, or a service, may still take; None where nothing limits it."""
+    limit, used = CGROUP / "memory.max", CGROUP / "memory.current"
+    if not limit.is_file() or not (most := limit.read_text().strip()).isdecimal():
+        return None
+    return max(0, int(most) - int(used.read_text())) >> 20
 
 
 def _training() -> Finding:

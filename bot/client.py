@@ -48,6 +48,8 @@ SCOPES = ("bot", "applications.commands")
 
 BUTTONS = (ReplyButton, TrainingButton, ModelButton, PrivacyButton)
 BASES = ("chat", "shakespeare")  # that every server may write with and train from
+# Within one process, bot.identifying sees to that; not where it is started again and again.
+TOO_OFTEN = "I have been started so often today that Discord would take my token back for it."
 LAST_ANSWERS_S = 5.0  # for what has been written at the last moment to reach Discord
 
 
@@ -193,8 +195,13 @@ class Bot(commands.AutoShardedBot):
     async def launch_shards(self) -> None:
         # discord.py asks for the gateway only where it asks for the number of shards, and does not
         # remember it for when it connects anew.
-        _, gateway, _ = await self.http.get_bot_gateway()
+        shards, gateway, starts = await self.http.get_bot_gateway()
         DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway)
+        needed = len(self.shard_ids) if self.shard_ids else shards
+        if starts["remaining"] < needed:
+            rest_s = starts["reset_after"] / 1000
+            log.critical("%s I wait for %.1f hours.", TOO_OFTEN, rest_s / 3600)
+            await asyncio.sleep(rest_s)
         await super().launch_shards()
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:

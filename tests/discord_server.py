@@ -134,6 +134,7 @@ class DiscordServer:
         self.refuses_token = False
         self.close_code: int | None = None  # what a bot that identifies itself is told
         self.application: dict[str, Any] = {}  # what is different about it
+        self.starts_left = {"remaining": 999, "reset_after": 0}  # of sessions; in milliseconds
         self.commands: list[dict[str, Any]] = []  # that are registered
         self.delivers = asyncio.Event()  # answers; until it is cleared
         self.delivers.set()
@@ -330,7 +331,7 @@ class DiscordServer:
             case "GET", ["oauth2", "applications", "@me"]:
                 return _json(application() | self.application)
             case "GET", ["gateway", "bot"]:
-                limit = {"total": 1000, "remaining": 999, "reset_after": 0, "max_concurrency": 1}
+                limit = {"total": 1000, "max_concurrency": 1} | self.starts_left
                 gateway = {"url": self._gateway_url, "shards": 1, "session_start_limit": limit}
                 return _json(gateway)
             case "PUT", ["applications", _, "commands"] if isinstance(body, list):

@@ -160,3 +160,17 @@ async def test_a_full_disk_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 async def test_too_little_memory_is_wrong(tmp_path: Path):
     [memory] = await found(Settings(state=tmp_path, max_trainings=10**6), "memory")
     assert not memory.fine and "MAX_TRAININGS" in memory.sentence
+
+
+@pytest.mark.parametrize(("most", "fine"), [("max", True), (str(512 << 20), False)])
+async def test_what_a_container_may_take_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str, fine: bool
+):
+    monkeypatch.setattr(check, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(check, "CGROUP", tmp_path)
+    (tmp_path / "meminfo").write_text("MemAvailable: 99999999 kB\n")
+    (tmp_path / "memory.max").write_text(f"{most}\n")
+    (tmp_path / "memory.current").write_text(f"{100 << 20}\n")
+    [memory] = await found(Settings(state=tmp_path), "memory")
+    assert memory.fine is fine
+    assert fine or memory.sentence.startswith("412 MB are available")

@@ -83,6 +83,20 @@ async def test_a_state_folder_of_another_user_ends_with_78_and_the_command_that_
     assert re.search(r"sudo chown -R \d+:\d+ /usr", line)
 
 
+async def test_who_was_started_too_often_waits_until_discord_lets_it_begin_a_session(
+    discord: DiscordServer, start: Start
+):
+    discord.starts_left = {"remaining": 0, "reset_after": 1500}
+    bot = await start()
+    await until(lambda: "gateway/bot" in {request.path for request in discord.requests})
+    assert not discord.identified.is_set()
+    await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
+    bot.terminate()
+    code, log = await ended(bot)
+    assert code == 0
+    assert ["started so often" in line for line in logged(log, "CRITICAL")] == [True]
+
+
 async def test_a_discord_out_of_reach_ends_with_1_and_a_line(start: Start):
     code, log = await ended(await start(DISCORD_API="http://127.0.0.1:9/api/v10"))
     assert code == 1
