@@ -75,8 +75,8 @@ async def test_a_state_folder_of_another_user_ends_with_78_and_the_command_that_
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     program = [*(nobody if os.getuid() == 0 else ()), *BOT]
     code, log = await ended(await start(program=program, STATE="/usr"))
-    if "No module named" in log:
-        pytest.skip("nobody may read this clone")
+    if code in (126, 127) or "No module named" in log:
+        pytest.skip("nobody may run this Python, or read this clone")
     assert code == 78
     [line] = logged(log, "CRITICAL")
     assert line.startswith("STATE: The state folder /usr cannot be used: Permission denied. Make")
