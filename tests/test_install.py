@@ -4,9 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,6 +30,48 @@ def test_a_second_make_installs_nothing(tmp_path: Path, target: str, does: str):
     for name in ("bin/pip", f"{target}.installed"):
         (environment / name).touch()
     assert subprocess.check_output(plan, cwd=tmp_path, encoding="utf-8") == does + "\n"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make is installed")
+@pytest.mark.parametrize(
+    ("printed", "code", "passes", "said"),
+    [
+        ("No known vulnerabilities found", 0, True, "No known vulnerabilities found\n"),
+        ("Found 1 known vulnerability in 1 package\nrich 1 not found on PyPI", 1, False, "Found 1"),
+        ("rich 15.0.0 not found on PyPI and could not be audited", 0, True, "Not all is audited"),
+        ("requests.exceptions.ConnectionError: pypi.org", 1, True, "Not all is audited"),
+        ("error: unrecognized arguments", 2, False, "error: unrecognized arguments\n"),
+    ],
+)
+def test_an_audit_fails_but_not_for_want_of_a_network(
+    tmp_path: Path, printed: str, code: int, passes: bool, said: str
+):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "pip").touch()
+    (programs / "pip-audit").write_text(f"#!/bin/sh\necho '{printed}' >&2\nexit {code}\n")
+    (programs / "pip-audit").chmod(0o755)
+    (tmp_path / ".venv" / "test.installed").touch()
+    audit = ["make", "--silent", "audit"]
+    done = subprocess.run(audit, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == (0 if passes else 2)
+    assert done.stdout.startswith(said)
+
+
+def test_the_oldest_versions_are_those_that_pyproject_names():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    named = [
+        *project["dependencies"],
+        *(line for extra in extras.keys() - {"benchmark", "test"} for line in extras[extra]),
+    ]
+    lines = (ROOT / "constraints-oldest.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for needed in map(Requirement, named):
+        oldest = next(bound.version for bound in needed.specifier if bound.operator == ">=")
+        assert f"{pins[canonicalize_name(needed.name)]}.0".startswith(f"{oldest}."), needed
 
 
 def test_the_installed_command_works_from_any_folder(tmp_path: Path):
