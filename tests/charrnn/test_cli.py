@@ -100,7 +100,7 @@ def test_info_lists_the_shipped_models_and_describes_one(stateful: Model):
 def test_train_reports_json_lines_and_writes_a_model_that_generates(tmp_path: Path):
     text, output = tmp_path / "text.txt", tmp_path / "model"
     text.write_text("So be it, HERO.\n" * 750)
-    options = ("--preset", "othello", "--epochs", "1", "--batch-size", "512")
+    options = ("--epochs", "1", "--batch-size", "16")
     printed = charrnn("train", text, "--output", output, *options, "--progress", "json")
     events = [json.loads(line) for line in printed.splitlines()]
     assert [event["event"] for event in events if event["event"] != "progress"] == [
@@ -130,8 +130,8 @@ def test_train_says_what_it_made_of_a_channel(tmp_path: Path):
 
 def test_training_survives_ctrl_c_and_kill_9(tmp_path: Path):
     text, output = tmp_path / "text.txt", tmp_path / "model"
-    text.write_text("So be it, HERO. And one for thee.\n" * 350)
-    options = ["--epochs", "4", "--batch-size", "16", "--plot", tmp_path / "curve.png"]
+    text.write_text("So be it, HERO. And one for thee.\n" * 330)
+    options = ["--epochs", "3", "--batch-size", "16", "--plot", tmp_path / "curve.png"]
     command = [*COMMAND, "train", text, "--output", output, *options, "--progress", "json"]
 
     def run_until(event: str, number: int, *resume: str) -> tuple[int, str]:

@@ -10,6 +10,8 @@ import pytest
 from keras.layers import LSTM, Dense, Dropout
 from keras.models import Sequential
 
+from charrnn.conversion import convert
+from charrnn.errors import ModelError
 from tests.charrnn.test_cli import charrnn
 
 TEXT = "Tush! never tell me; I take it much unkindly\nThat thou, Iago, who hast had my purse\n" * 8
@@ -59,7 +61,7 @@ def test_a_converted_model_writes_the_tutorials_characters(
         model.save_weights(file)
     else:
         model.save(file)
-    charrnn("convert", file, destination, "--text", folder / "text.txt")
+    convert(file, folder / "text.txt", destination)
     opening = TEXT.lower()
     opening = opening[: opening.index("\n", SEQUENCE_LENGTH - 1) + 1][-SEQUENCE_LENGTH:]
     hundred = TEXT.lower()[40:140]
@@ -98,16 +100,14 @@ def test_a_network_that_only_looks_like_the_tutorials_is_refused(tmp_path: Path)
     model.add(keras.layers.Softmax())
     model.save(tmp_path / "m.keras")
     (tmp_path / "text.txt").write_text(TEXT)
-    arguments = (tmp_path / "m.keras", tmp_path / "m", "--text", tmp_path / "text.txt")
-    assert "not a plain stack of LSTMs" in charrnn("convert", *arguments, fails=True)
+    with pytest.raises(ModelError, match="not a plain stack of LSTMs"):
+        convert(tmp_path / "m.keras", tmp_path / "text.txt", tmp_path / "m")
 
 
 def test_a_text_of_another_alphabet_is_refused(tutorial: tuple[Sequential, Path], tmp_path: Path):
     model, _ = tutorial
     model.save(tmp_path / "m.keras")
     (tmp_path / "text.txt").write_text("abc" * 100)
-    message = charrnn(
-        "convert", tmp_path / "m.keras", tmp_path / "m", "--text", tmp_path / "text.txt", fails=True
-    )
-    assert "Give the very text the model was trained on" in message
+    with pytest.raises(ModelError, match="Give the very text the model was trained on"):
+        convert(tmp_path / "m.keras", tmp_path / "text.txt", tmp_path / "m")
     assert not (tmp_path / "m").exists()
