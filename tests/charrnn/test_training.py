@@ -54,6 +54,19 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> store.Model:
     return train(job(tmp_path_factory.mktemp("run") / "m"), ignore)
 
 
+@pytest.fixture(scope="module")
+def uninterrupted_windows(tmp_path_factory: pytest.TempPathFactory) -> store.Model:
+    """What all runs of `job` must come to that are given windows."""
+    return train(job(tmp_path_factory.mktemp("run") / "m", WINDOWED), ignore)
+
+
+BOTH = pytest.mark.parametrize(
+    ("preset", "whole"),
+    [(SMALL, "uninterrupted"), (WINDOWED, "uninterrupted_windows")],
+    ids=["carried state", "windows"],
+)
+
+
 class Killed(BaseException):
     """The process ends here."""
 
@@ -78,15 +91,15 @@ def test_training_teaches_and_keeps_the_best_epoch(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-@pytest.mark.parametrize("preset", [SMALL, WINDOWED])
-def test_a_resumed_run_ends_at_the_weights_of_an_uninterrupted_one(tmp_path: Path, preset: Preset):
-    straight, resumed = job(tmp_path / "a", preset), job(tmp_path / "b", preset)
-    whole = train(straight, ignore)
+@BOTH
+def test_a_resumed_run_ends_at_the_weights_of_an_uninterrupted_one(
+    tmp_path: Path, request: pytest.FixtureRequest, preset: Preset, whole: str
+):
+    resumed = job(tmp_path / "m", preset)
     with pytest.raises(Killed):
         train(resumed, kill_after(2))
     assert not resumed.output.exists()
-    halves = train(resumed, ignore, resume=True)
-    assert_same(halves, whole)
+    assert_same(train(resumed, ignore, resume=True), request.getfixturevalue(whole))
 
 
 def assert_same(model: store.Model, other: store.Model) -> None:
@@ -163,15 +176,15 @@ def stop_after(batches: int) -> Callable[[], bool]:
     return lambda: next(asked) >= batches
 
 
-@pytest.mark.parametrize("preset", [SMALL, WINDOWED], ids=["carried state", "windows"])
+@BOTH
 def test_a_stopped_run_writes_its_best_epoch_and_goes_on_from_the_very_batch(
-    tmp_path: Path, preset: Preset
+    tmp_path: Path, request: pytest.FixtureRequest, preset: Preset, whole: str
 ):
-    whole = train(job(tmp_path / "a", preset), ignore)
+    stopped = job(tmp_path / "m", preset)
     with pytest.raises(Stopped, match=r"epoch 2\. The best so far, of epoch 1, is in"):
-        train(job(tmp_path / "b", preset), ignore, stopping=stop_after(BATCHES + 3))
-    assert store.load(tmp_path / "b").card.training["epochs"] == 1
-    assert_same(train(job(tmp_path / "b", preset), ignore, resume=True), whole)
+        train(stopped, ignore, stopping=stop_after(BATCHES + 3))
+    assert store.load(stopped.output).card.training["epochs"] == 1
+    assert_same(train(stopped, ignore, resume=True), request.getfixturevalue(whole))
 
 
 def test_a_run_that_is_asked_to_stop_when_an_epoch_ends_stops_in_the_next(
