@@ -7,6 +7,7 @@ puts another in its place.
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Container
 from copy import copy
 from dataclasses import replace
@@ -19,7 +20,7 @@ from bot.executor import Executor
 from bot.ledger import Ledger
 from bot.records import JobState, KeptAbout, StoredModel, TrainingJob
 from bot.registry import Registry
-from bot.runs import Runs, for_people
+from bot.runs import OPTED_OUT, Runs, for_people
 from bot.server_models import ServerModels
 from bot.state_folder import StateFolder
 from bot.statuses import Ended, Reading, Ready, Status
@@ -37,12 +38,13 @@ INTERRUPTED_LIMIT_S = 7 * 86_400  # and an interrupted training for Resume
 RESTARTED = "I was restarted before Train was pressed, so the text is gone. Use /retrain again."
 NOT_STARTED = "Train was not pressed for a day, so the text is deleted. Use /retrain again."
 NOT_RESUMED = "It was not resumed within a week, so its text is deleted. Use /retrain again."
-OPTED_OUT = "Somebody whose messages it learnt from has opted out, so its text is deleted."
 BASE_OPTED_OUT = (
     "That base has learnt from somebody who has opted out. Choose another one, such as chat."
 )
 BROKEN = "Something went wrong on my side while I was reading. Try again."
 REMOVED = "I was removed from the server."
+
+_ID = re.compile(r"[0-9]{1,19}")
 
 Count = Callable[[Counts], None]
 # Writes a text to a path, without the authors of those ids, telling of its counts as it goes.
@@ -83,6 +85,7 @@ class Retraining:
             threads=threads,
             keep_texts=keep_texts,
         )
+        self._read_for: set[int] = set()  # jobs, until they are prepared
         self._closing = False
         # What is read of the registry must not have changed when it is acted upon.
         self._turn = asyncio.Lock()
@@ -115,17 +118,18 @@ class Retraining:
             job = await self._call(self._registry.create_job, *where, base_id=base_id, **asked)
             status = Reading(job, Counts())
             self._statuses[job.id] = status
+            self._read_for.add(job.id)
             return status
 
     async def prepare(self, job: TrainingJob, read: Read) -> None:
         """Let `read` gather the job's text; then it waits for Train. Raises HistoryError when
         that is too little, JobStateError when the job was cancelled meanwhile, and what `read`
         raises; then the job has ended."""
-        opted_out = await self._call(self._registry.opted_out)
-        text = self._state.text(job)
-        text.parent.mkdir(parents=True, exist_ok=True)
         sentence = BROKEN
         try:
+            opted_out = await self._call(self._registry.opted_out)
+            text = self._state.text(job)
+            text.parent.mkdir(parents=True, exist_ok=True)
             counts = await read(text, frozenset(map(str, opted_out)), partial(self._count, job.id))
             async with self._turn:
                 self._count(job.id, counts)
@@ -136,6 +140,7 @@ class Retraining:
             sentence = for_people(error)
             raise
         finally:
+            self._read_for.discard(job.id)
             async with self._turn:
                 await self._not_ready(job, sentence)
 
@@ -220,6 +225,9 @@ class Retraining:
         """Look at what trains, and start what waits. To be called every second. Raises
         RegistryError; what could not be written down is done again the next time."""
         async with self._turn:
+            for status in list(self._statuses.values()):
+                if isinstance(status, Reading) and status.job.id not in self._read_for:
+                    await self._not_ready(status.job, BROKEN)  # which had failed
             await self._runs.look()
             await self._runs.start_next()
         await self._runs.add_samples()  # nobody waits for a text that takes long
@@ -227,6 +235,8 @@ class Retraining:
     async def restore(self) -> None:
         """Go on where the bot was when it ended, and delete what is left over. To be called once,
         first of all. Raises RegistryError."""
+        for person in await self._call(self._registry.opted_out):
+            await self.without(person)  # it may have ended before that was done
         for job in await self._call(self._registry.unfinished):
             if job.state is JobState.PREPARING:
                 await self._give_up(job, RESTARTED)
@@ -306,5 +316,6 @@ class Retraining:
 
 
 def _authors(counts: Counts) -> set[int]:
-    """Their ids, where they have any: a file may hold names."""
-    return {int(author) for author in counts.authors if author.isdecimal()}
+    """Their ids, where they have any: a file may hold names, or numbers that are no ids."""
+    numbers = (int(author) for author in counts.authors if _ID.fullmatch(author))
+    return {number for number in numbers if number < 2**63}

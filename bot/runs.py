@@ -26,6 +26,7 @@ POLL_S = 0.1  # how often a training that is to stop is looked at
 
 DAMAGED = "A model, or the disk, is damaged; my log tells the operator more."
 STOPPED = "The training was stopped from outside."
+OPTED_OUT = "Somebody whose messages it learnt from has opted out, so its text is deleted."
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,12 @@ class Runs:
 
     async def start_next(self) -> None:
         """Begin those whose turn it is."""
+        if self._closing:
+            return
         statuses = self._ledger.statuses
+        for status in list(statuses.values()):
+            if isinstance(status, Learning) and status.job.id not in self._running:
+                await self._begin(status.job)  # the registry had failed in the middle of it
         while not self._closing and len(self._running) < self._limit:
             if not any(isinstance(status, Queued) for status in statuses.values()):
                 return
@@ -120,6 +126,10 @@ class Runs:
 
     async def _begin(self, job: TrainingJob) -> None:
         try:
+            taught = await self._ledger.call(self._registry.learnt_from, job.id)
+            if taught & await self._ledger.call(self._registry.opted_out):
+                await self._ledger.fail(job, OPTED_OUT)
+                return
             base = await self._models.base(job)
             output = self._state.model(job)
             order = TrainingOrder(self._state.text(job), base.folder, output, self._threads)

@@ -1,5 +1,6 @@
 """A training run in a process of its own: what it is to do, how far it is, how it ended."""
 
+import contextlib
 import json
 import logging
 import os
@@ -153,8 +154,9 @@ class TrainingProcess:
         for line in lines.splitlines():
             if not line.startswith(b"{"):
                 continue  # TensorFlow has warnings that it prints there
-            self._last = json.loads(line)
-            self._events.append(self._last)
+            with contextlib.suppress(ValueError):  # or others' lines run into its own
+                self._last = json.loads(line)
+                self._events.append(self._last)
 
     def _ended(self, code: int) -> TrainingOutcome:
         if code == 0:

@@ -13,7 +13,7 @@ from bot.history import MAX_CHARACTERS
 from bot.replies import escape
 from charrnn.corpus import decode, join_messages
 from charrnn.errors import CorpusError
-from charrnn.messages import Counts, read_export, read_lines
+from charrnn.messages import Counts, read_export, read_lines, without_private
 from charrnn.vocabulary import clean
 
 MAX_FILE_BYTES = 25_000_000
@@ -30,9 +30,10 @@ async def read_file(
     opted_out: Container[str],
     max_characters: int = MAX_CHARACTERS,
 ) -> Counts:
-    """Write an uploaded file to `destination` as `charrnn train` would read it: a text (`.txt`),
-    or a channel (`.jsonl`, DiscordChatExporter's `.json`), a message a line. Of one that is too
-    long, the last `max_characters` are kept, in whole lines.
+    """Write an uploaded file to `destination` as `charrnn train` would read it: a channel
+    (`.jsonl`, DiscordChatExporter's `.json`), a message a line; or a text (`.txt`), which loses
+    here what messages lose. Of one that is too long, the last `max_characters` are kept, in whole
+    lines.
 
     Returns what came of the messages, their authors being those of the whole file; of a text,
     the characters alone are counted. Raises HistoryError, which says what is wrong with the file;
@@ -76,7 +77,7 @@ def _corpus(content: bytes, kind: str, name: str, opted_out: Container[str]) -> 
         raise HistoryError(f"{name} has more parts than I can read. Upload a smaller one.")
     if kind == ".txt":
         # By the piece: one long call would keep the event loop waiting.
-        text = "".join(map(clean, _pieces(text)))
+        text = "".join(_plain(piece) for piece in _pieces(text))
         counts = Counts(characters=len(text))
     else:
         text, counts = join_messages(READERS[kind](text, name), opted_out)
@@ -84,6 +85,10 @@ def _corpus(content: bytes, kind: str, name: str, opted_out: Container[str]) -> 
         why = f" to learn from ({counts})" if counts.total() else ""
         raise HistoryError(f"{name} holds no text{why}. Upload another file.")
     return text, counts
+
+
+def _plain(piece: str) -> str:
+    return "".join(map(without_private, clean(piece).splitlines(keepends=True)))
 
 
 def _pieces(text: str) -> Iterator[str]:

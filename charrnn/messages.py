@@ -156,7 +156,7 @@ class Cleaner:
         line = ""
         why = self._unwanted(message)
         if why is None:
-            line = _line(message)
+            line = _line(message, self._opted_out)
             why = self._useless(line)
         if why is not None:
             self.counts.left_out[why] += 1
@@ -261,16 +261,23 @@ def _typed(kind: type[T], value: object) -> T:
     return value
 
 
-def _line(message: Message) -> str:
+def without_private(line: str) -> str:
+    """A line without links, e-mail and IP addresses, telephone and card numbers and tokens, as far
+    as they can be told by their looks."""
+    for pattern in _PRIVATE:
+        line = pattern.sub(" ", line)
+    return line
+
+
+def _line(message: Message, opted_out: Container[str]) -> str:
     def name(mention: re.Match[str]) -> str:
-        sign = mention[1][0]
-        known = message.names.get(mention[2], "channel" if sign == "#" else "someone")
-        return sign + clean(known)  # an export may hold whatever name
+        sign, number = mention[1][0], mention[2]
+        known = None if number in opted_out else message.names.get(number)
+        nameless = "channel" if sign == "#" else "someone"
+        return sign + clean(known or nameless)  # an export may hold whatever name
 
     text = clean(message.content)
     for pattern, replacement in _MARKUP:
         text = pattern.sub(replacement, text)
-    text = _MENTION.sub(name, text)
-    for pattern in _PRIVATE:
-        text = pattern.sub(" ", text)
+    text = without_private(_MENTION.sub(name, text))
     return " ".join(_EVERYONE.sub("", text).split())

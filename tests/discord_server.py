@@ -328,6 +328,8 @@ class DiscordServer:
         match asked.method, asked.path.split("/"):
             case "GET", ["users", "@me"]:
                 return _json(user(APPLICATION_ID, bot=True))
+            case "GET", ["users", "@me", "guilds"]:
+                return _json([{"id": str(GUILD_ID), "name": "The Globe", "owner": False}])
             case "GET", ["oauth2", "applications", "@me"]:
                 return _json(application() | self.application)
             case "GET", ["gateway", "bot"]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import StrEnum
 from io import BytesIO
 
@@ -189,27 +189,27 @@ class Privacy(commands.Cog):
     async def _forget(self) -> None:
         """Delete what has been kept long enough."""
         try:
-            for guild_id in await asyncio.to_thread(self._mark):
+            # Not `bot.guilds`: what went while the connection was lost stays in it.
+            fetched = self._bot.fetch_guilds(limit=None, with_counts=False)
+            here = {guild.id async for guild in fetched}  # those unavailable are among them
+            for guild_id in await asyncio.to_thread(self._mark, here):
                 await self._retraining.leave_guild(guild_id)
             grace_s = self._forget_after_s
             for guild_id in await asyncio.to_thread(self._registry.guilds_to_forget, grace_s):
                 if self._serves(guild_id):
                     await self._retraining.forget_guild(guild_id)
             await self._retraining.expire(self._clock())
-        except (BotError, OSError) as error:
+        except (BotError, OSError, aiohttp.ClientError, discord.HTTPException) as error:
             log.warning("Not all that is due was deleted; the rest is tomorrow: %s", error)
 
-    def _mark(self) -> list[int]:
+    def _mark(self, here: Collection[int]) -> list[int]:
         """Note which servers have removed the bot, and which have not; return those that have,
         perhaps while the bot was not there to be told."""
-        here = {guild.id for guild in self._bot.guilds}  # those unavailable are among them
         served = [guild_id for guild_id in self._registry.guilds() if self._serves(guild_id)]
-        for guild_id in here.intersection(served):
-            self._registry.mark_present(guild_id)
-        gone = [guild_id for guild_id in served if guild_id not in here]
-        for guild_id in gone:
-            self._registry.mark_removed(guild_id)
-        return gone
+        for guild_id in served:
+            mark = self._registry.mark_present if guild_id in here else self._registry.mark_removed
+            mark(guild_id)
+        return [guild_id for guild_id in served if guild_id not in here]
 
     def _serves(self, guild_id: int) -> bool:
         """Whether a server is one of this process's, not of another's."""

@@ -25,7 +25,6 @@ from bot.dask.worker import (
 from bot.errors import ExecutorError
 from bot.training_run import CRASHED, TrainingEnd, TrainingOrder, TrainingOutcome
 from charrnn import store
-from charrnn.errors import CharRNNError
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +74,10 @@ class DaskRun:
     def outcome(self) -> TrainingOutcome:
         if self.running():
             raise RuntimeError("the training is still running")
+        error = self._task.exception()
+        if error is not None:  # such as of a worker of another version
+            log.error("The training of %s broke off.", self._order.output.name, exc_info=error)
+            return TrainingOutcome(TrainingEnd.FAILED, CRASHED)
         return self._task.result()
 
     def stop(self) -> None:
@@ -96,9 +99,6 @@ class DaskRun:
             if self._wish is not None:
                 return TrainingOutcome(TrainingEnd.STOPPED)
             return TrainingOutcome(TrainingEnd.FAILED, LOST)
-        except (CharRNNError, ImportError, OSError):
-            log.exception("The training of %s broke off.", self._order.output.name)
-            return TrainingOutcome(TrainingEnd.FAILED, CRASHED)
         with contextlib.suppress(ExecutorError):  # then the worker lets go of it after a while
             await self._cluster.run(worker, end, self._run)
         return outcome

@@ -294,8 +294,11 @@ class TestRemoval:
         self, globe: Theatre, simcord_env: simcord.Env
     ):
         mine, backend = globe.make("mine"), simcord_env.backend
-        invited = guild_create_payload(backend, backend.get_guild(mine.guild_id))
+        guild = backend.get_guild(mine.guild_id)
+        invited = guild_create_payload(backend, guild)
         await leave(globe, simcord_env)
+        guild.channel_ids.clear()
+        backend.guilds[guild.id] = guild
         backend.emit("GUILD_CREATE", invited)
         await simcord_env.advance_time(DAY_S)
         assert globe.has.registry.models(mine.guild_id) == (mine,)
@@ -320,6 +323,15 @@ class TestRemoval:
         assert again.registry.guilds() == {mine.guild_id}
         assert again.registry.models(mine.guild_id) == (mine,)
         assert elsewhere.guild_id not in again.registry.guilds()
+
+    async def test_a_removal_while_the_connection_was_lost_is_noticed(
+        self, globe: Theatre, simcord_env: simcord.Env
+    ):
+        mine = globe.make("mine")
+        del simcord_env.backend.guilds[mine.guild_id]  # which Discord does not tell
+        await simcord_env.advance_time(DAY_S)
+        assert simcord_env.bot.get_guild(mine.guild_id) is not None
+        assert not globe.has.registry.guilds()
 
     async def test_days_of_grace_are_waited_for(
         self, globe: Theatre, simcord_env: simcord.Env, stateful: Model

@@ -9,8 +9,8 @@ import pytest
 from bot.errors import HistoryError, JobExistsError, JobStateError, NotFoundError, RegistryError
 from bot.records import JobState, TrainingJob
 from bot.registry import Registry
-from bot.retraining import OPTED_OUT, RESTARTED, Retraining
-from bot.runs import DAMAGED
+from bot.retraining import BROKEN, RESTARTED, Retraining
+from bot.runs import DAMAGED, OPTED_OUT
 from bot.server_models import ServerModels
 from bot.state_folder import StateFolder
 from bot.statuses import Candidate, Ended, Learning, Queued, Ready, Sample
@@ -228,6 +228,83 @@ async def test_a_model_that_is_no_good_is_not_given_to_the_server(
     await retraining.tick()
     assert retraining.statuses()[job.id].sentence == DAMAGED
     assert not registry.models(GLOBE)
+
+
+async def test_a_training_begins_though_the_registry_failed_in_the_middle_of_it(
+    retraining: Retraining,
+    executor: FakeExecutor,
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    job = await ready(retraining)
+    await retraining.start(GLOBE, job.id)
+
+    def full(*_: object):
+        raise RegistryError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "queue", full)  # asked once the job is marked as begun
+        with pytest.raises(RegistryError):
+            await retraining.tick()
+    assert not executor.runs
+    await retraining.tick()
+    assert executor.runs
+
+
+async def test_a_training_that_could_not_even_be_read_for_has_failed(
+    retraining: Retraining, registry: Registry, monkeypatch: pytest.MonkeyPatch
+):
+    status = await retraining.create(GLOBE, ADMIN, CHANNEL, name="mine", **ASKED)
+
+    def full(*_: object):
+        raise RegistryError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "opted_out", full)
+        patch.setattr(registry, "fail", full)
+        with pytest.raises(RegistryError):
+            await retraining.prepare(status.job, reading())
+    await retraining.tick()
+    assert retraining.statuses()[status.job.id].sentence == BROKEN
+
+
+@pytest.mark.parametrize("author", [10**20, 2**63])
+async def test_authors_whose_numbers_are_no_ids_keep_nobody_from_training(
+    retraining: Retraining, executor: FakeExecutor, author: int
+):
+    job = await ready(retraining, author=author)
+    await retraining.start(GLOBE, job.id)
+    await retraining.tick()
+    assert executor.runs
+
+
+async def test_an_opting_out_that_was_cut_short_is_finished_at_the_next_start(
+    retraining: Retraining,
+    executor: FakeExecutor,
+    registry: Registry,
+    stateful: Model,
+    state: Path,
+):
+    job = await ready(retraining, author=BEN)
+    await retraining.start(GLOBE, job.id)
+    registry.opt_out(BEN)  # and the bot is killed
+    again = started(registry, executor, stateful, state)
+    await again.restore()
+    await again.tick()
+    assert again.statuses()[job.id].sentence == OPTED_OUT
+    assert not executor.runs
+    assert not files(state)
+
+
+async def test_nothing_begins_to_learn_from_somebody_who_has_opted_out(
+    retraining: Retraining, executor: FakeExecutor, registry: Registry
+):
+    job = await ready(retraining, author=BEN)
+    await retraining.start(GLOBE, job.id)
+    registry.opt_out(BEN)  # and what follows from that fails
+    await retraining.tick()
+    assert retraining.statuses()[job.id].sentence == OPTED_OUT
+    assert not executor.runs
 
 
 async def test_a_base_that_is_renamed_meanwhile_is_still_the_base(

@@ -46,7 +46,7 @@ def line(content: str, author: str = "1", bot: bool = False) -> str:
     return json.dumps({"author": author, "content": content, "bot": bot}) + "\n"
 
 
-TEXT = "“Well”,\tI said…\r\n\u2028\n\x07Done: https://example.com\n"
+TEXT = "“Well”,\tI said…\r\n\u2028\n\x07Done: so be it\n"
 CHANNEL = [("hello", "1"), ("!play", "1"), ("hello there", "2"), ("hello", "3")]
 FILES = [
     ("a.txt", TEXT.encode()),
@@ -70,6 +70,13 @@ async def test_a_file_is_read_as_the_command_line_reads_it(
     counts = await read_file(Upload(name, content), corpus, opted_out=())
     assert written(corpus) == document.text
     assert counts == (document.counts or Counts(characters=len(document.text)))
+
+
+async def test_a_text_loses_what_messages_lose(corpus: Path):
+    told = "Ask ada@example.com\n or +44 20 7946 0958, see https://example.com/ada, 10.1.2.3 too\n"
+    await read_file(Upload("a.txt", told.encode()), corpus, opted_out=())
+    assert written(corpus).split() == ["Ask", "or", ",", "see", "too"]
+    assert written(corpus).count("\n") == 2
 
 
 @pytest.mark.parametrize(

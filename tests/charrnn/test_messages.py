@@ -86,6 +86,11 @@ def test_chat_that_begins_like_a_command_is_kept(chat: str):
     assert cleaned(chat) == chat
 
 
+def test_who_has_opted_out_is_not_named():
+    mention = Message("1", "<@8> and <@9>", names={"8": "Ada", "9": "Bo"})
+    assert Cleaner(opted_out={"8"}).clean(mention) == "@someone and @Bo"
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
