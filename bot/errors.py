@@ -13,6 +13,7 @@ BotError
 ├── DiskFullError    there is no room for what was asked for
 ├── RegistryError    the registry's file cannot be read or written
 ├── NotFoundError    this server has no such model or training
+├── InUseError       a model is in use
 ├── NotInUseError    a model is not the one in use
 ├── ModelNameError   a model cannot have this name
 ├── JobExistsError   this server trains already
@@ -114,6 +115,13 @@ class NotFoundError(BotError):
 
     def __init__(self, what: str):
         super().__init__(f"This server has no such {what}.")
+
+
+class InUseError(BotError):
+    """It may not be discarded in passing."""
+
+    def __init__(self, name: str):
+        super().__init__(f"{name} is in use. Roll back first; or delete it, with /models.")
 
 
 class NotInUseError(BotError):

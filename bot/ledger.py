@@ -39,7 +39,7 @@ class Ledger:
 
     async def interrupt(self, job: TrainingJob, sentence: str) -> None:
         log.warning("Training %d of server %d broke off: %s", job.id, job.guild_id, sentence)
-        interrupted = await self.call(self._registry.interrupt, job.guild_id, job.id)
+        interrupted = await self.call(self._registry.interrupt, job.guild_id, job.id, sentence)
         self.statuses[job.id] = Ended(interrupted, sentence)
 
     async def fail(self, job: TrainingJob, sentence: str) -> None:
@@ -50,5 +50,5 @@ class Ledger:
 
     async def cancel(self, job: TrainingJob, sentence: str) -> None:
         """Its files are left to the caller: it may be running."""
-        cancelled = await self.call(self._registry.cancel, job.guild_id, job.id)
+        cancelled = await self.call(self._registry.cancel, job.guild_id, job.id, sentence)
         self.statuses[job.id] = Ended(cancelled, sentence)

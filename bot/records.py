@@ -71,7 +71,8 @@ class TrainingJob:
     queued_at: int | None  # for the first time: one that is resumed keeps its place
     started_at: int | None  # for the last time
     ended_at: int | None  # None while active
-    failure: str | None  # why it failed, for people
+    ending: str | None  # why it has ended without a model, for people
+    shown: bool  # whether its end has been, where it has ended
     base_id: int | None  # of a base that is the guild's own; None: one that came along
 
     @property
@@ -79,18 +80,20 @@ class TrainingJob:
         """Where its model is written, relative to the state folder."""
         return folder_of(self.guild_id, self.id)
 
-    def moved(self, state: JobState, now: int, failure: str | None = None) -> "TrainingJob":
+    def moved(self, state: JobState, now: int, ending: str | None = None) -> "TrainingJob":
         """The job in another state. Raises JobStateError when that may not follow on its own."""
         if state not in NEXT_STATES[self.state]:
             raise JobStateError(self.state)
         queued_first = state is JobState.QUEUED and self.queued_at is None
+        goes_on = state in (JobState.QUEUED, JobState.TRAINING)
         return replace(
             self,
             state=state,
             queued_at=now if queued_first else self.queued_at,
             started_at=now if state is JobState.TRAINING else self.started_at,
-            ended_at=None if state in (JobState.QUEUED, JobState.TRAINING) else now,
-            failure=failure,
+            ended_at=None if goes_on else now,
+            ending=ending,
+            shown=goes_on,
         )
 
 

@@ -14,7 +14,7 @@ from sqlite3 import Connection
 
 from bot import rows
 from bot.database import Database
-from bot.errors import ModelNameError, NotFoundError, NotInUseError
+from bot.errors import InUseError, ModelNameError, NotFoundError, NotInUseError
 from bot.records import (
     GIVEN_UP,
     JobState,
@@ -121,20 +121,27 @@ class Registry:
             db.execute("INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             return rows.find_model(db, guild_id, job_id)
 
-    def interrupt(self, guild_id: int, job_id: int) -> TrainingJob:
-        """It has stopped, and can go on from its checkpoint. Raises JobStateError."""
+    def interrupt(self, guild_id: int, job_id: int, why: str = "") -> TrainingJob:
+        """It has stopped, and can go on from its checkpoint. `why` is a sentence for people. Raises
+        JobStateError."""
         with self._database.writing() as db:
-            return self._move(db, rows.find_job(db, guild_id, job_id), JobState.INTERRUPTED)
+            return self._move(db, rows.find_job(db, guild_id, job_id), JobState.INTERRUPTED, why)
 
     def fail(self, guild_id: int, job_id: int, why: str) -> TrainingJob:
-        """`why` is a sentence for people. Raises JobStateError."""
+        """Raises JobStateError."""
         with self._database.writing() as db:
             return self._move(db, rows.find_job(db, guild_id, job_id), JobState.FAILED, why)
 
-    def cancel(self, guild_id: int, job_id: int) -> TrainingJob:
+    def cancel(self, guild_id: int, job_id: int, why: str = "") -> TrainingJob:
         """Raises JobStateError."""
         with self._database.writing() as db:
-            return self._move(db, rows.find_job(db, guild_id, job_id), JobState.CANCELLED)
+            return self._move(db, rows.find_job(db, guild_id, job_id), JobState.CANCELLED, why)
+
+    def mark_shown(self, guild_id: int, job_id: int) -> None:
+        """The job's end has been shown, if there still is such a job."""
+        with self._database.writing() as db:
+            shown = "UPDATE jobs SET shown = TRUE WHERE guild_id = ? AND id = ?"
+            db.execute(shown, (guild_id, job_id))
 
     def show_in(self, guild_id: int, job_id: int, channel_id: int, message_id: int) -> TrainingJob:
         """From now on the job's progress is shown in this message."""
@@ -158,6 +165,11 @@ class Registry:
         a start, what the first three say is what was so when the bot died."""
         with self._database.reading() as db:
             return rows.jobs(db, "SELECT * FROM unfinished_jobs ORDER BY id")
+
+    def unshown(self) -> tuple[TrainingJob, ...]:
+        """The jobs of all guilds that have ended and of which that has not been shown."""
+        with self._database.reading() as db:
+            return rows.jobs(db, "SELECT * FROM jobs WHERE NOT shown ORDER BY id")
 
     def models(self, guild_id: int) -> tuple[StoredModel, ...]:
         """The guild's models, the oldest first."""
@@ -218,11 +230,13 @@ class Registry:
             db.execute("UPDATE models SET name = ? WHERE id = ?", (name, model_id))
             return rows.find_model(db, guild_id, model_id)
 
-    def delete(self, guild_id: int, model_id: int) -> StoredModel:
-        """Forget a model, or discard a candidate, and return it: its folder is to be deleted. When
-        it was in use, what was in use before is so again."""
+    def delete(self, guild_id: int, model_id: int, discard: bool = False) -> StoredModel:
+        """Forget a model, and return it: its folder is to be deleted. When it was in use, what was
+        in use before is so again; but if it is to be discarded, raises InUseError."""
         with self._database.writing() as db:
             model = rows.find_model(db, guild_id, model_id)
+            if discard and model.in_use:
+                raise InUseError(model.name)
             db.execute("DELETE FROM models WHERE id = ?", (model_id,))
             db.execute("DELETE FROM authors WHERE id = ?", (model_id,))
             return model
@@ -296,12 +310,13 @@ class Registry:
         return int(self._clock())
 
     def _move(
-        self, db: Connection, job: TrainingJob, state: JobState, failure: str | None = None
+        self, db: Connection, job: TrainingJob, state: JobState, ending: str | None = None
     ) -> TrainingJob:
-        moved = job.moved(state, self._now(), failure)
+        moved = job.moved(state, self._now(), ending)
         db.execute(
             "UPDATE jobs SET state = :state, queued_at = :queued_at, started_at = :started_at,"
-            " ended_at = :ended_at, failure = :failure WHERE id = :id",
+            " ended_at = :ended_at, ending = :ending, shown = :shown,"
+            " failure = iif(:state = 'failed', :ending, NULL) WHERE id = :id",
             asdict(moved),
         )
         if state in GIVEN_UP:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bot.errors import BotError, HistoryError, JobStateError, StoppingError
+from bot.errors import BotError, HistoryError, JobStateError, NotFoundError, StoppingError
 from bot.executor import Executor
 from bot.ledger import Ledger
 from bot.records import JobState, KeptAbout, StoredModel, TrainingJob
@@ -23,7 +23,7 @@ from bot.registry import Registry
 from bot.runs import OPTED_OUT, Runs, for_people
 from bot.server_models import ServerModels
 from bot.state_folder import StateFolder
-from bot.statuses import Ended, Reading, Ready, Status
+from bot.statuses import Candidate, Ended, Reading, Ready, Status
 from charrnn import store
 from charrnn.errors import CharRNNError
 from charrnn.messages import Counts
@@ -43,6 +43,7 @@ BASE_OPTED_OUT = (
 )
 BROKEN = "Something went wrong on my side while I was reading. Try again."
 REMOVED = "I was removed from the server."
+INTERRUPTED, DELETED = "It was interrupted.", "There is no such model any more."
 
 _ID = re.compile(r"[0-9]{1,19}")
 
@@ -99,9 +100,14 @@ class Retraining:
         """How the trainings are that are under way, or have ended since the start; by job."""
         return dict(self._statuses)
 
-    def forget(self, job_id: int) -> None:
-        """An ended training has been shown, and need not be remembered."""
-        self._statuses.pop(job_id, None)
+    async def mark_shown(self, job: TrainingJob) -> None:
+        """The end of a training has been shown, and need not be remembered."""
+        await self._call(self._registry.mark_shown, job.guild_id, job.id)
+        self.forget(job)
+
+    def forget(self, job: TrainingJob) -> None:
+        """The end of a training cannot be shown; at the next start it is tried again."""
+        self._statuses.pop(job.id, None)
 
     async def create(self, guild_id: int, admin_id: int, channel_id: int, **asked: Any) -> Reading:
         """A new training, as `Registry.create_job` takes it. Raises JobExistsError,
@@ -218,8 +224,21 @@ class Retraining:
         """What a guild's training is at, if there is one that is not over."""
         for job in await self._call(self._registry.unfinished):
             if job.guild_id == guild_id:
-                return self._statuses.get(job.id)
+                return await self.status(job)
         return None
+
+    async def status(self, job: TrainingJob) -> Status:
+        """How a training is, or how it has ended."""
+        if job.id in self._statuses:
+            return self._statuses[job.id]
+        job = await self._call(self._registry.job, job.guild_id, job.id)
+        if job.state is not JobState.FINISHED:
+            return Ended(job, job.ending or INTERRUPTED)
+        try:
+            model = await self._call(self._registry.model, job.guild_id, job.id)
+        except NotFoundError:
+            return Ended(job, DELETED)
+        return Candidate(job, model, samples=())
 
     async def tick(self) -> None:
         """Look at what trains, and start what waits. To be called every second. Raises
@@ -230,7 +249,6 @@ class Retraining:
                     await self._not_ready(status.job, BROKEN)  # which had failed
             await self._runs.look()
             await self._runs.start_next()
-        await self._runs.add_samples()  # nobody waits for a text that takes long
 
     async def restore(self) -> None:
         """Go on where the bot was when it ended, and delete what is left over. To be called once,
@@ -242,8 +260,8 @@ class Retraining:
                 await self._give_up(job, RESTARTED)
             elif job.state is JobState.TRAINING:
                 await self._call(self._registry.requeue, job.guild_id, job.id)
-            elif job.state is JobState.INTERRUPTED:
-                self._statuses[job.id] = Ended(job, "It was interrupted.")
+        for job in await self._call(self._registry.unshown):
+            self._statuses[job.id] = await self.status(job)
         await self._ledger.number()
         folders = await self._call(self._registry.folders)
         unfinished = {job.id for job in await self._call(self._registry.unfinished)}

@@ -62,7 +62,10 @@ def check_alone(db: Connection, guild_id: int, own_id: int = 0) -> None:
 
 
 def _job(row: Row) -> TrainingJob:
-    return TrainingJob(**{**dict(row), "state": JobState(row["state"])})
+    columns = dict(row)
+    del columns["failure"]  # of the first version; `ending` says it, too
+    changed = {"state": JobState(row["state"]), "shown": bool(row["shown"])}
+    return TrainingJob(**columns | changed)
 
 
 def _model(row: Row) -> StoredModel:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from bot.candidates import compare, measured
@@ -14,7 +15,7 @@ from bot.records import TrainingJob
 from bot.registry import Registry
 from bot.server_models import ServerModels
 from bot.state_folder import StateFolder
-from bot.statuses import Candidate, Ended, Learning, Paused, Queued
+from bot.statuses import Candidate, Ended, Learning, Paused, Queued, Sample
 from bot.training_run import TrainingEnd, TrainingOrder, TrainingRun
 from charrnn import store
 from charrnn.errors import CharRNNError, CorpusError
@@ -62,7 +63,7 @@ class Runs:
         self._threads = threads
         self._keep_texts = keep_texts
         self._running: dict[int, _Running] = {}  # by job
-        self._made: dict[int, TrainingOrder] = {}  # models that have no samples yet
+        self._sampling: set[asyncio.Task[tuple[Sample, ...]]] = set()
         self._closing = False
 
     async def look(self) -> None:
@@ -91,14 +92,6 @@ class Runs:
             await self._ledger.number()
             await self._begin(job)
 
-    async def add_samples(self) -> None:
-        """Have the new models write something."""
-        for job_id in list(self._made):
-            samples = await compare(self._executor, self._made.pop(job_id))
-            status = self._ledger.statuses.get(job_id)
-            if isinstance(status, Candidate):
-                self._ledger.statuses[job_id] = replace(status, samples=samples)
-
     def kill(self, job_id: int) -> bool:
         """End one, and clean up when it is no more; False where it does not run."""
         running = self._running.get(job_id)
@@ -109,6 +102,8 @@ class Runs:
     async def close(self, grace_s: float) -> None:
         """Let them write a checkpoint, from which they go on after a restart."""
         self._closing = True
+        for sampling in self._sampling:
+            sampling.cancel()
         runs = [running.run for running in self._running.values()]
         for run in runs:
             run.stop()
@@ -178,10 +173,28 @@ class Runs:
         model = await self._ledger.call(finish, job.guild_id, job.id, scores, size)
         statuses = self._ledger.statuses
         statuses[job.id] = Candidate(statuses[job.id].job, model)
-        self._made[job.id] = order
+        self._sample(job, order)
         log.info("Training %d of server %d has made a model.", job.id, job.guild_id)
         if not self._keep_texts:
             await asyncio.to_thread(self._state.delete_text, job)
+
+    def _sample(self, job: TrainingJob, order: TrainingOrder) -> None:
+        """Have the new model write something, which nobody waits for."""
+        sampling = asyncio.create_task(compare(self._executor, order), name=f"samples {job.id}")
+        self._sampling.add(sampling)
+        sampling.add_done_callback(partial(self._sampled, job.id))
+
+    def _sampled(self, job_id: int, sampling: asyncio.Task[tuple[Sample, ...]]) -> None:
+        self._sampling.discard(sampling)
+        if sampling.cancelled():
+            return
+        error = sampling.exception()
+        if error is not None:
+            log.error("There are no samples of model %d.", job_id, exc_info=error)
+        status = self._ledger.statuses.get(job_id)
+        if isinstance(status, Candidate):
+            samples = () if error is not None else sampling.result()
+            self._ledger.statuses[job_id] = replace(status, samples=samples)
 
 
 def for_people(error: Exception) -> str:

@@ -147,7 +147,7 @@ def _bar(done: float) -> str:
     return "█" * filled + "░" * (BAR_LENGTH - filled)
 
 
-def _candidate(job: TrainingJob, model: StoredModel, samples: tuple[Sample, ...]) -> Screen:
+def _candidate(job: TrainingJob, model: StoredModel, samples: tuple[Sample, ...] | None) -> Screen:
     scores, base = model.scores, escape(model.base)
     better = scores.nats_after < scores.nats_before
     if better:

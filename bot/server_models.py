@@ -101,11 +101,12 @@ class ServerModels:
         """Raises NotFoundError and ModelNameError."""
         return await asyncio.to_thread(self._registry.rename, guild_id, model_id, name)
 
-    async def delete(self, guild_id: int, model_id: int) -> StoredModel:
-        """Delete a model, with all that is kept of it. Raises NotFoundError."""
+    async def delete(self, guild_id: int, model_id: int, discard: bool = False) -> StoredModel:
+        """Delete a model, with all that is kept of it. Raises NotFoundError, and InUseError when
+        it is in use and to be discarded."""
 
         def delete() -> StoredModel:
-            model = self._registry.delete(guild_id, model_id)
+            model = self._registry.delete(guild_id, model_id, discard)
             self._state.delete(model)
             return model
 

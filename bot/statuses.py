@@ -62,7 +62,7 @@ class Candidate:
 
     job: TrainingJob
     model: StoredModel
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[Sample, ...] | None = None  # None: they are being written
 
 
 @dataclass(frozen=True)
@@ -78,3 +78,10 @@ class Ended:
 
 
 Status = Reading | Ready | Queued | Learning | Paused | Candidate | Ended
+
+
+def is_final(status: Status) -> bool:
+    """Whether there is nothing more to come, unless somebody resumes it."""
+    return isinstance(status, Ended) or (
+        isinstance(status, Candidate) and status.samples is not None
+    )

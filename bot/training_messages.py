@@ -5,6 +5,7 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import aiohttp
 import discord
@@ -14,11 +15,12 @@ from discord.ext import commands
 from bot.retraining import Retraining
 from bot.screens import PICTURE, Action, Screen, screen
 from bot.server_models import ServerModels
-from bot.statuses import Candidate, Ended, Status
+from bot.statuses import Candidate, Ended, Status, is_final
 from bot.tree import CogButton
 
 log = logging.getLogger(__name__)
 
+UNKNOWN_MESSAGE = 10008  # Discord's: somebody has deleted it
 EDIT_INTERVAL_S = 5.0
 POST_S = 60.0
 NEW_MESSAGE_S = 55 * 60.0  # Discord lets a message be edited far less once it is an hour old
@@ -49,17 +51,24 @@ class TrainingMessages:
         self._models = models
         self._shown: dict[int, _Shown] = {}  # by training,
         self._posted_at: dict[int, float] = {}  # and when its message was, by time.monotonic
-        self._turns: dict[int, asyncio.Lock] = {}  # of two edits, the later is the last
+        # Of two edits, the later is the last.
+        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def show_here(
         self, interaction: discord.Interaction, status: Status, content: str | None = None
     ) -> None:
         """Show a training in the answer to `interaction`, from now on, and no longer where it was
-        shown before."""
-        drawn = screen(status)
-        before = status.job
+        shown before. `content`: what to say with it, unless it is over."""
+        async with self._turn(status.job.id):
+            await self._move(interaction, await self._retraining.status(status.job), content)
+
+    async def _move(
+        self, interaction: discord.Interaction, status: Status, content: str | None
+    ) -> None:
+        drawn, before = screen(status), status.job
+        over = is_final(status) and not (isinstance(status, Ended) and status.resumable)
         message = await interaction.edit_original_response(
-            content=content,
+            content=None if over else content,
             embed=drawn.embed,
             view=buttons(drawn, status.job.id),
             attachments=self._files(status),
@@ -67,6 +76,8 @@ class TrainingMessages:
         await self._retraining.show_in(status.job, message.channel.id, message.id)
         self._posted_at[status.job.id] = time.monotonic()
         self._shown[status.job.id] = _Shown(time.monotonic(), drawn)
+        if status.job.id not in self._retraining.statuses():
+            self._let_go(status.job.id)  # it has been over for long
         if before.message_id is not None:
             channel = self._bot.get_partial_messageable(before.channel_id)
             with suppress(discord.HTTPException):  # it may be gone already
@@ -74,36 +85,43 @@ class TrainingMessages:
 
     async def refresh(self, job_id: int, at_once: bool = False) -> None:
         """Bring a training's message up to date, if need be; and if it is time, or `at_once`."""
-        async with self._turns.setdefault(job_id, asyncio.Lock()):
-            await self._bring_up_to_date(job_id, at_once)
+        async with self._turn(job_id):
+            status = self._retraining.statuses().get(job_id)
+            if status is not None:
+                await self._bring_up_to_date(status, at_once)
 
-    async def _bring_up_to_date(self, job_id: int, at_once: bool) -> None:
-        status = self._retraining.statuses().get(job_id)
-        if status is None or status.job.message_id is None:
-            return
-        drawn, now = screen(status), time.monotonic()
-        shown = self._shown.get(job_id)
-        moving = not isinstance(status, Candidate | Ended)
-        if shown is not None:
-            soon = now - shown.at < EDIT_INTERVAL_S and (moving or shown.screen is None)
-            if shown.screen == drawn or (soon and not at_once):
+    async def _bring_up_to_date(self, status: Status, at_once: bool) -> None:
+        job, drawn, now = status.job, screen(status), time.monotonic()
+        shown, final = self._shown.get(job.id), is_final(status)
+        if job.message_id is not None and (shown is None or shown.screen != drawn):
+            soon = shown is not None and now - shown.at < EDIT_INTERVAL_S
+            failed = shown is not None and shown.screen is None
+            if soon and not at_once and (failed or not final):
                 return
-        self._shown[job_id] = _Shown(now, None)
-        try:
-            async with asyncio.timeout(POST_S):  # the other trainings wait meanwhile
-                await self._post(status, drawn)
-        except (discord.NotFound, discord.Forbidden) as error:
-            # /retrain shows it again.
-            log.warning("Training %d cannot be shown: %s", job_id, error)
-        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-            log.warning("Training %d could not be shown just now: %s", job_id, error)
-            return
-        self._shown[job_id] = _Shown(now, drawn)
-        if not moving and not (isinstance(status, Ended) and status.resumable):
-            self._retraining.forget(job_id)
-            self._shown.pop(job_id, None)
-            self._posted_at.pop(job_id, None)
-            self._turns.pop(job_id, None)
+            self._shown[job.id] = _Shown(now, None)
+            try:
+                async with asyncio.timeout(POST_S):  # the other trainings wait meanwhile
+                    await self._post(status, drawn)
+            except (discord.NotFound, discord.Forbidden) as error:
+                log.warning("Training %d cannot be shown: %s", job.id, error)
+                if final:
+                    self._retraining.forget(job)
+                    self._let_go(job.id)
+                    return
+            except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+                log.warning("Training %d could not be shown just now: %s", job.id, error)
+                return
+            self._shown[job.id] = _Shown(now, drawn)
+        if final:
+            await self._retraining.mark_shown(job)
+            self._let_go(job.id)
+
+    def _let_go(self, job_id: int) -> None:
+        self._shown.pop(job_id, None)
+        self._posted_at.pop(job_id, None)
+
+    def _turn(self, job_id: int) -> asyncio.Lock:
+        return self._turns.setdefault(job_id, asyncio.Lock())
 
     async def _post(self, status: Status, drawn: Screen) -> None:
         job = status.job
@@ -115,12 +133,18 @@ class TrainingMessages:
             age = discord.utils.utcnow() - message.created_at
             self._posted_at[job.id] = now - age.total_seconds()
         if now - self._posted_at[job.id] < NEW_MESSAGE_S:
-            await message.edit(embed=drawn.embed, view=view, attachments=files)
-            return
+            try:
+                await message.edit(embed=drawn.embed, view=view, attachments=files)
+                return
+            except discord.NotFound as error:
+                if error.code != UNKNOWN_MESSAGE or not is_final(status):
+                    raise  # the progress need not be seen, what it comes to must be
+                files = self._files(status)
         newer = await channel.send(embed=drawn.embed, view=view, files=files)
         self._posted_at[job.id] = now
         await self._retraining.show_in(job, job.channel_id, newer.id)
-        await message.delete()
+        with suppress(discord.NotFound):
+            await message.delete()
 
     def _files(self, status: Status) -> list[discord.File]:
         """The learning curve, where there is one."""

@@ -133,7 +133,7 @@ class Retrain(commands.Cog):
                     sentence = f"Rolled back: {model.name} is in use again."
                     await caption(interaction, job_id, sentence, Action.USE, Action.DISCARD)
                 case Action.DISCARD:
-                    await self._models.delete(guild.id, job_id)
+                    await self._models.delete(guild.id, job_id, discard=True)
                     await caption(interaction, job_id, "Discarded.")
             await self._messages.refresh(job_id, at_once=True)
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import ModelNameError, NotFoundError, NotInUseError, RegistryError
+from bot.errors import InUseError, ModelNameError, NotFoundError, NotInUseError, RegistryError
 from bot.records import StoredModel
 from bot.registry import Registry
 from tests.bot.guilds import (
@@ -121,6 +121,15 @@ def test_deleting_a_model_falls_back_to_the_one_before(
 def test_deleting_the_only_one_that_was_used_falls_back_to_the_default(registry: Registry):
     registry.delete(GLOBE, registry.use(GLOBE, make(registry).id).id)
     assert in_use(registry) is None
+
+
+def test_what_is_in_use_is_not_discarded(registry: Registry):
+    model = registry.use(GLOBE, make(registry).id)
+    with pytest.raises(InUseError, match="mine is in use"):
+        registry.delete(GLOBE, model.id, discard=True)
+    registry.roll_back(GLOBE, model.id)
+    registry.delete(GLOBE, model.id, discard=True)
+    assert registry.models(GLOBE) == ()
 
 
 def test_a_deleted_model_is_gone_and_names_its_folder(registry: Registry):

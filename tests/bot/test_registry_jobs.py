@@ -60,8 +60,9 @@ def test_a_job_is_kept_as_it_was_asked_for(registry: Registry, clock: Clock):
         queued_at=None,
         started_at=None,
         ended_at=None,
-        failure=None,
         base_id=None,
+        ending=None,
+        shown=True,
     )
     assert registry.job(GLOBE, job.id) == job
     assert job.folder == f"models/{GLOBE}/1"
@@ -77,7 +78,7 @@ def test_a_job_says_when_each_thing_happened_to_it(registry: Registry, clock: Cl
     job = registry.fail(GLOBE, job.id, "The text was too short.")
     times = (job.queued_at, job.started_at, job.ended_at)
     assert times == tuple(job.created_at + seconds for seconds in (1, 2, 3))
-    assert job.failure == "The text was too short."
+    assert job.ending == "The text was too short."
     assert registry.job(GLOBE, job.id) == job
 
 

@@ -269,6 +269,17 @@ async def test_a_deleted_message_stops_nothing_and_the_command_shows_it_again(
     assert shown.title == "mine is ready"
 
 
+async def test_what_it_comes_to_is_shown_though_its_message_is_deleted(
+    world: World, admin: simcord.MemberActor, shown: Shown, executor: FakeExecutor
+):
+    run = await train(world, admin, shown, executor)
+    await admin.delete(shown.message)
+    run.finish()
+    await world.env.advance_time(SOON_S)
+    assert shown.title == "mine is ready"
+    assert shown.buttons == ["Use it", "Discard"]
+
+
 async def test_the_command_moves_what_is_under_way_to_where_it_was_used(
     world: World, admin: simcord.MemberActor, shown: Shown
 ):

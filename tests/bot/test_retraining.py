@@ -17,6 +17,7 @@ from bot.statuses import Candidate, Ended, Learning, Queued, Ready, Sample
 from charrnn.errors import ModelError
 from charrnn.store import Model
 from tests.bot.guilds import ADMIN, ANN, BEN, CHANNEL, GLOBE, ROSE, SCORES, make
+from tests.bot.processes import until
 from tests.bot.trainings import EPOCH, PROGRESS, FakeExecutor, FakeRun, reading, reference
 from tests.bot.trainings import write_trained as write
 
@@ -70,6 +71,14 @@ def files(state: Path) -> set[str]:
     }
 
 
+async def sampled(retraining: Retraining, job: TrainingJob) -> Candidate:
+    """What comes of a training, once its model has written something."""
+    await until(lambda: retraining.statuses()[job.id].samples is not None)
+    status = retraining.statuses()[job.id]
+    assert isinstance(status, Candidate)
+    return status
+
+
 async def test_a_text_is_counted_and_nothing_is_trained_before_train(
     retraining: Retraining, executor: FakeExecutor
 ):
@@ -93,8 +102,7 @@ async def test_a_training_runs_reports_and_ends_as_a_candidate(
     assert retraining.statuses()[job.id] == Learning(registry.job(GLOBE, job.id), PROGRESS, EPOCH)
     run.finish()
     await retraining.tick()
-    status = retraining.statuses()[job.id]
-    assert isinstance(status, Candidate)
+    status = await sampled(retraining, job)
     assert status.model.scores == SCORES
     assert status.model.size_bytes > 1000
     assert not status.model.in_use
@@ -307,6 +315,42 @@ async def test_nothing_begins_to_learn_from_somebody_who_has_opted_out(
     assert not executor.runs
 
 
+async def test_what_a_training_comes_to_is_shown_though_the_bot_ends_meanwhile(
+    retraining: Retraining,
+    executor: FakeExecutor,
+    registry: Registry,
+    stateful: Model,
+    state: Path,
+):
+    job, run = await learning(retraining, executor)
+    run.finish()
+    await retraining.tick()
+    for shown in (False, True):
+        again = started(registry, executor, stateful, state)
+        await again.restore()
+        assert [s.model.name for s in again.statuses().values()] == ([] if shown else ["mine"])
+        await again.mark_shown(job)
+
+
+async def test_one_that_was_interrupted_keeps_its_reason_and_is_shown_once(
+    retraining: Retraining,
+    executor: FakeExecutor,
+    registry: Registry,
+    stateful: Model,
+    state: Path,
+):
+    job, run = await learning(retraining, executor)
+    run.order.checkpoints.mkdir(parents=True)
+    run.crash("The memory ran out.")
+    await retraining.tick()
+    await retraining.mark_shown(job)
+    again = started(registry, executor, stateful, state)
+    await again.restore()
+    assert again.statuses() == {}
+    status = await again.active(GLOBE)
+    assert status.resumable and status.sentence == "The memory ran out."
+
+
 async def test_a_base_that_is_renamed_meanwhile_is_still_the_base(
     retraining: Retraining, executor: FakeExecutor, registry: Registry, state: Path
 ):
@@ -395,8 +439,7 @@ async def test_a_base_that_is_deleted_meanwhile_costs_the_samples_and_not_the_mo
     executor.runs[-1].finish()
     shutil.rmtree(state / registry.delete(GLOBE, 1).folder)
     await retraining.tick()
-    status = retraining.statuses()[job.id]
-    assert isinstance(status, Candidate) and status.samples == ()
+    assert (await sampled(retraining, job)).samples == ()
     assert [model.name for model in registry.models(GLOBE)] == ["b"]
 
 
