@@ -100,14 +100,15 @@ class Retraining:
         """How the trainings are that are under way, or have ended since the start; by job."""
         return dict(self._statuses)
 
-    async def mark_shown(self, job: TrainingJob) -> None:
+    async def mark_shown(self, end: Status) -> None:
         """The end of a training has been shown, and need not be remembered."""
-        await self._call(self._registry.mark_shown, job.guild_id, job.id)
-        self.forget(job)
+        await self._call(self._registry.mark_shown, end.job.guild_id, end.job.id)
+        self.forget(end)
 
-    def forget(self, job: TrainingJob) -> None:
+    def forget(self, end: Status) -> None:
         """The end of a training cannot be shown; at the next start it is tried again."""
-        self._statuses.pop(job.id, None)
+        if self._statuses.get(end.job.id) is end:  # and it has not been resumed since
+            del self._statuses[end.job.id]
 
     async def create(self, guild_id: int, admin_id: int, channel_id: int, **asked: Any) -> Reading:
         """A new training, as `Registry.create_job` takes it. Raises JobExistsError,

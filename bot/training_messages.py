@@ -105,7 +105,7 @@ class TrainingMessages:
             except (discord.NotFound, discord.Forbidden) as error:
                 log.warning("Training %d cannot be shown: %s", job.id, error)
                 if final:
-                    self._retraining.forget(job)
+                    self._retraining.forget(status)
                     self._let_go(job.id)
                     return
             except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
@@ -113,7 +113,7 @@ class TrainingMessages:
                 return
             self._shown[job.id] = _Shown(now, drawn)
         if final:
-            await self._retraining.mark_shown(job)
+            await self._retraining.mark_shown(status)
             self._let_go(job.id)
 
     def _let_go(self, job_id: int) -> None:

@@ -322,14 +322,16 @@ async def test_what_a_training_comes_to_is_shown_though_the_bot_ends_meanwhile(
     stateful: Model,
     state: Path,
 ):
-    job, run = await learning(retraining, executor)
+    _, run = await learning(retraining, executor)
     run.finish()
     await retraining.tick()
     for shown in (False, True):
         again = started(registry, executor, stateful, state)
         await again.restore()
-        assert [s.model.name for s in again.statuses().values()] == ([] if shown else ["mine"])
-        await again.mark_shown(job)
+        statuses = list(again.statuses().values())
+        assert [status.model.name for status in statuses] == ([] if shown else ["mine"])
+        for status in statuses:
+            await again.mark_shown(status)
 
 
 async def test_one_that_was_interrupted_keeps_its_reason_and_is_shown_once(
@@ -343,7 +345,7 @@ async def test_one_that_was_interrupted_keeps_its_reason_and_is_shown_once(
     run.order.checkpoints.mkdir(parents=True)
     run.crash("The memory ran out.")
     await retraining.tick()
-    await retraining.mark_shown(job)
+    await retraining.mark_shown(retraining.statuses()[job.id])
     again = started(registry, executor, stateful, state)
     await again.restore()
     assert again.statuses() == {}
