@@ -40,7 +40,8 @@ OUTCOMES = ("ok", "refused", "failed", "lost")  # lost: Discord took no answer a
 class Answered:
     """How a command or a button went, as the event `answered` tells it."""
 
-    command: str  # /write, or of a button the part of its id that says what it does
+    # /write, or of a button and of the form that it opens the part of its id that says what it does
+    command: str
     outcome: str  # of OUTCOMES
     seconds: float
     error: str | None  # the exception's class

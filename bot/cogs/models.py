@@ -90,7 +90,9 @@ class Models(commands.Cog):
                     await _show(interaction, await self._models.get(guild.id, model_id))
                     await _say(interaction, f"{escape(again.name)} is in use again.")
                 case Action.RENAME:
-                    await interaction.response.send_modal(_NewName(self, model_id))
+                    await interaction.response.send_modal(
+                        _NewName(self, model_id, interaction.user.id)
+                    )
                 case Action.DELETE:
                     await interaction.response.defer(thinking=True, ephemeral=True)
                     model = await self._models.get(guild.id, model_id)
@@ -138,8 +140,10 @@ class _NewName(ui.Modal, title="Rename"):
         label="New name", custom_id="name", max_length=NAME_LIMIT
     )
 
-    def __init__(self, cog: Models, model_id: int):
-        super().__init__()
+    def __init__(self, cog: Models, model_id: int, asker_id: int):
+        # Named like the button that opens it, which is what it counts as; and everybody has one of
+        # their own, since discord.py forgets a form with the first that is sent in.
+        super().__init__(custom_id=f"model:{Action.RENAME}:{model_id}:{asker_id}")
         self._cog = cog
         self._model_id = model_id
 

@@ -4,10 +4,12 @@ from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
 
+import discord
 import pytest
 import simcord
 
 import charrnn
+from bot.answers import Answered
 from bot.client import Bot, Services
 from bot.packages import packed
 from charrnn import store
@@ -103,6 +105,30 @@ async def test_a_model_gets_another_name_or_a_sentence_why_not(globe: Theatre):
     refused = await globe.admin.submit_modal(asked, {"name": "Taken"})
     assert "Choose another name." in told(refused)
     assert globe.names() == ["better", "taken"]
+
+
+async def test_two_admins_may_rename_a_model_at_once_and_are_counted_as_they_are_offered_it(
+    globe: Theatre, simcord_env: simcord.Env
+):
+    mine = globe.make("mine")
+    bot, counted = simcord_env.bot, list[str]()
+
+    async def count(answered: Answered) -> None:
+        counted.append(answered.command)
+
+    bot.add_listener(count, "on_answered")
+    role = globe.guild.create_role("more", permissions=discord.Permissions(manage_guild=True))
+    other = globe.guild.add_member(simcord_env.create_user("another admin"), roles=[role])
+    asked = [
+        await press(who, globe.channel, simcord_env, f"model:rename:{mine.id}")
+        for who in (globe.admin, other)
+    ]
+    await globe.admin.submit_modal(asked[0], {"name": "better"})
+    assert globe.names() == ["better"]
+    await other.submit_modal(asked[1], {"name": "best"})
+    assert globe.names() == ["best"]
+    assert counted == ["model:rename"] * 4
+    assert "model:rename" in bot.offered()
 
 
 async def test_a_model_is_deleted_once_that_is_confirmed(globe: Theatre):
