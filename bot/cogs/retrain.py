@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 RETRY_S = 30.0  # after the registry has failed
-CLOCK_SET_BACK = timedelta(seconds=10 * TICK_S)
+CLOCK_CHANGED = timedelta(seconds=10 * TICK_S)
 DEFAULT_MESSAGES = 10_000
 MAX_DAYS = 3650
 
@@ -216,8 +216,8 @@ class Retrain(commands.Cog):
         except RegistryError:
             await asyncio.sleep(RETRY_S)  # the log says why
         due = self._watch.next_iteration
-        if due is not None and due - discord.utils.utcnow() > CLOCK_SET_BACK:
-            self._watch.restart()  # or it would stand still for as long
+        if due is not None and abs(due - discord.utils.utcnow()) > CLOCK_CHANGED:
+            self._watch.restart()  # or it would stand still for as long, or catch up every second
 
     @_watch.error
     async def _watch_failed(self, error: BaseException) -> None:

@@ -142,6 +142,23 @@ async def test_it_goes_on_when_the_clock_is_set_back_by_an_hour(
     assert "Epoch 1 of 5" in shown.text
 
 
+async def test_it_catches_up_on_nothing_when_the_clock_is_set_forward_by_eight_hours(
+    world: World, admin: simcord.MemberActor, shown: Shown, executor: FakeExecutor
+):
+    run = await train(world, admin, shown, executor)
+    looks = 0
+
+    def events() -> list[dict[str, Any]]:
+        nonlocal looks
+        looks += 1
+        return []
+
+    run.events = events
+    world.env.backend.clock._epoch += timedelta(hours=8)
+    await world.env.advance_time(10)
+    assert 8 <= looks <= 12
+
+
 async def test_after_an_hour_it_goes_on_in_a_new_message(
     world: World, admin: simcord.MemberActor, shown: Shown, executor: FakeExecutor
 ):
