@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -17,7 +18,7 @@ from bot.cogs.models import ModelButton, Models
 from bot.cogs.privacy import Privacy, PrivacyButton
 from bot.cogs.retrain import Retrain
 from bot.cooldown import Cooldown
-from bot.errors import SettingsError
+from bot.errors import RegistryError, SettingsError
 from bot.executor import Executor, LoadedModels, LocalExecutor, ModelReference
 from bot.identifying import PAUSE_S, IdentifyPace
 from bot.inference import Inference
@@ -242,6 +243,13 @@ class Bot(commands.AutoShardedBot):
         if self._stopping:
             return
         self._stopping = True
+        async with AsyncExitStack() as leaving:  # whatever happens before; the last comes first
+            leaving.callback(self._services.state.release)
+            leaving.callback(self._services.registry.close)
+            leaving.push_async_callback(super().close)
+            await self._finish()
+
+    async def _finish(self) -> None:
         has, now = self._services, asyncio.get_running_loop().time
         deadline = now() + has.shutdown_grace_s
         await asyncio.gather(
@@ -255,6 +263,5 @@ class Bot(commands.AutoShardedBot):
                     await self._retrain.show_last()
             except TimeoutError:
                 log.warning("Discord was too slow to be told that trainings go on.")
-        await super().close()
-        has.registry.close()
-        has.state.release()
+            except RegistryError as error:
+                log.warning("Not all could be told that trainings go on: %s", error)

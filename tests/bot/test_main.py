@@ -18,12 +18,13 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from bot.__main__ import connect
 from bot.client import Bot
-from bot.errors import SettingsError
+from bot.errors import RegistryError, SettingsError
 from bot.replies import MESSAGE_LIMIT
 from bot.state_folder import StateFolder
 from charrnn.store import Model
 from tests import discord_server
 from tests.bot.conftest import services
+from tests.bot.trainings import FakeExecutor
 
 TOKEN = "a-token"  # noqa: S105
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -125,6 +126,28 @@ async def test_once_connected_the_log_has_an_invite_link_and_a_signal_ends_it(
 async def test_a_refused_token_is_a_matter_of_the_settings(stateful: Model, tmp_path: Path):
     with pytest.raises(SettingsError, match="DISCORD_TOKEN is refused"):
         await connect(online_bot(stateful, tmp_path), "another", asyncio.Event())
+
+
+class StuckExecutor(FakeExecutor):
+    async def close(self) -> None:
+        raise RuntimeError("It does not let go.")
+
+
+async def test_a_stop_that_fails_closes_discord_the_registry_and_the_state_folder(
+    stateful: Model, tmp_path: Path
+):
+    has = services(stateful, tmp_path, StuckExecutor())
+    has.state.claim()
+    bot = Bot(has)
+    with pytest.raises(RuntimeError):
+        async with bot:
+            await bot.close()
+    assert bot.is_closed()
+    with pytest.raises(RegistryError):
+        has.registry.queue()
+    next_one = StateFolder(tmp_path)
+    next_one.claim()
+    next_one.release()
 
 
 @pytest.fixture

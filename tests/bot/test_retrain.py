@@ -10,6 +10,7 @@ import simcord
 
 from bot.client import Bot
 from bot.cogs.retrain import RETRY_S
+from bot.errors import RegistryError
 from bot.sources import NO_CHANNELS
 from bot.training_messages import EDIT_INTERVAL_S, NEW_MESSAGE_S
 from charrnn.store import Model
@@ -370,6 +371,24 @@ async def test_after_the_first_answer_nothing_depends_on_the_interactions_token(
     run.finish()
     await world.env.advance_time(SOON_S)
     assert shown.title == "mine is ready"
+
+
+async def test_a_stop_that_cannot_write_down_where_it_told_of_a_training_is_a_stop_all_the_same(
+    world: World,
+    admin: simcord.MemberActor,
+    shown: Shown,
+    executor: FakeExecutor,
+    caplog: pytest.LogCaptureFixture,
+):
+    def show_in(*_: Any) -> None:
+        raise RegistryError("The disk is full.")
+
+    await train(world, admin, shown, executor)
+    await world.env.advance_time(NEW_MESSAGE_S)
+    world.env.bot.services.registry.show_in = show_in
+    executor.runs[-1].crash()
+    await world.env.bot.close()
+    assert "Not all could be told that trainings go on: The disk is full." in caplog.text
 
 
 async def test_a_restart_goes_on_where_the_bot_was(
