@@ -154,7 +154,7 @@ class Bot(commands.AutoShardedBot):
         self._services = services
         self._retrain: Retrain | None = None
         self._stopping = False
-        self._pace = IdentifyPace()
+        self._pace = IdentifyPace(shard_count or 1)  # until Discord says how many there are
 
     async def setup_hook(self) -> None:
         await self._services.retraining.restore()
@@ -198,6 +198,7 @@ class Bot(commands.AutoShardedBot):
         # remember it for when it connects anew.
         shards, gateway, starts = await self.http.get_bot_gateway()
         DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway)
+        self._pace = IdentifyPace(self.shard_count or shards)
         needed = len(self.shard_ids) if self.shard_ids else shards
         if starts["remaining"] < needed:
             rest_s = starts["reset_after"] / 1000
