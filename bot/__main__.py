@@ -89,6 +89,7 @@ async def _serve(settings: Settings) -> None:
             await _preview(settings, stop)
     else:
         bot = create_bot(settings)
+        bot.add_listener(partial(_held_up, supervisor), "on_held_up")
         bot.add_listener(partial(_ready, bot, supervisor), "on_ready")
         async with _health(bot, settings):
             await connect(bot, settings.token, stop)
@@ -172,6 +173,10 @@ def _give_up(what: str) -> NoReturn:
 async def _announce(bot: Bot) -> None:
     log.info("Connected as %s, in %d servers.", bot.user, len(bot.guilds))
     log.info("Invite the bot to a server: %s", bot.invite_link())
+
+
+async def _held_up(supervisor: Supervisor, seconds: float, why: str) -> None:
+    supervisor.held_up(seconds, why)
 
 
 async def _ready(bot: Bot, supervisor: Supervisor) -> None:

@@ -202,8 +202,10 @@ class Bot(commands.AutoShardedBot):
         needed = len(self.shard_ids) if self.shard_ids else shards
         if starts["remaining"] < needed:
             rest_s = starts["reset_after"] / 1000
-            log.critical("%s I wait for %.1f hours.", TOO_OFTEN, rest_s / 3600)
-            await asyncio.sleep(rest_s)
+            sentence = f"{TOO_OFTEN} I wait for {rest_s / 3600:.1f} hours."
+            log.critical("%s", sentence)
+            self.dispatch("held_up", rest_s, sentence)
+            await asyncio.sleep(rest_s)  # trainings go on meanwhile: they need no session
         await super().launch_shards()
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # What a stop takes beside what SHUTDOWN_GRACE_S leaves to requests and trainings.
 CLOSING_S = 30.0
+# What a start takes, as TimeoutStartSec in deploy/charrnn-bot.service grants it.
+STARTING_S = 900.0
 
 
 class Supervisor:
@@ -43,6 +45,10 @@ class Supervisor:
         while self._interval_s is not None:
             self.tell("WATCHDOG=1")
             await asyncio.sleep(self._interval_s)
+
+    def held_up(self, seconds: float, why: str) -> None:
+        """It starts, but only after so long."""
+        self.tell(f"EXTEND_TIMEOUT_USEC={(seconds + STARTING_S) * 1e6:.0f}", f"STATUS={why}")
 
     def stopping(self, grace_s: float) -> None:
         """It stops, and takes so long over what is under way."""

@@ -84,17 +84,23 @@ async def test_a_state_folder_of_another_user_ends_with_78_and_the_command_that_
 
 
 async def test_who_was_started_too_often_waits_until_discord_lets_it_begin_a_session(
-    discord: DiscordServer, start: Start
+    discord: DiscordServer, start: Start, tmp_path: Path
 ):
     discord.starts_left = {"remaining": 0, "reset_after": 1500}
-    bot = await start()
-    await until(lambda: "gateway/bot" in {request.path for request in discord.requests})
-    assert not discord.identified.is_set()
-    await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
-    bot.terminate()
-    code, log = await ended(bot)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        bot = await start(NOTIFY_SOCKET=str(tmp_path / "notify"))
+        await until(lambda: "gateway/bot" in {request.path for request in discord.requests})
+        assert not discord.identified.is_set()
+        await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
+        bot.terminate()
+        code, log = await ended(bot)
+        heard = systemd.recv(1000).decode()
     assert code == 0
-    assert ["started so often" in line for line in logged(log, "CRITICAL")] == [True]
+    [line] = logged(log, "CRITICAL")
+    assert "started so often" in line
+    assert heard == f"EXTEND_TIMEOUT_USEC={901_500_000}\nSTATUS={line}"
 
 
 async def test_a_discord_out_of_reach_ends_with_1_and_a_line(start: Start):
