@@ -102,10 +102,10 @@ def create_bot(settings: Settings) -> "Bot":
         retraining,
         Cooldown(settings.cooldown_s),
         shakespeare,
-        settings.train_on_channels,
-        settings.dask_scheduler is not None or find_spec("tensorflow") is not None,
-        settings.shutdown_grace_s,
-        settings.forget_after_days,
+        channels_allowed=settings.train_on_channels,
+        can_train=settings.dask_scheduler is not None or find_spec("tensorflow") is not None,
+        shutdown_grace_s=settings.shutdown_grace_s,
+        forget_after_days=settings.forget_after_days,
     )
     return Bot(services, shard_ids=settings.shard_ids, shard_count=settings.shard_count)
 
