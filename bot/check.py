@@ -16,7 +16,14 @@ import discord
 from discord.http import Route
 
 from bot import database, definitions
-from bot.client import BASES, PERMISSIONS, create_bot, invite_link
+from bot.client import (
+    BASES,
+    ONE_OF_SEVERAL,
+    PERMISSIONS,
+    create_bot,
+    invite_link,
+    no_training,
+)
 from bot.errors import BotError, RegistryError, SettingsError
 from bot.settings import Settings
 from bot.state_folder import StateFolder, give, writable
@@ -75,7 +82,7 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
         yield finding
     if settings.dask_scheduler is None:
         yield Finding("executor", True, f"This machine, with {settings.threads} threads.")
-        yield _training()
+        yield _training(settings)
     else:
         yield await _dask(settings.dask_scheduler)
     if settings.health_port is not None:
@@ -214,7 +221,9 @@ def _granted_mb() -> int | None:
     return max(0, int(most) - int(used.read_text())) >> 20
 
 
-def _training() -> Finding:
+def _training(settings: Settings) -> Finding:
+    if no_training(settings) == ONE_OF_SEVERAL:
+        return Finding("training", True, f"Off. Who asks is told: {ONE_OF_SEVERAL}")
     missing = [name for name in TRAINING_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         sentence = f"Off, so /retrain is refused. {needs_extra('It', ', '.join(missing), 'train')}"

@@ -49,6 +49,14 @@ SCOPES = ("bot", "applications.commands")
 
 BUTTONS = (ReplyButton, TrainingButton, ModelButton, PrivacyButton)
 BASES = ("chat", "shakespeare")  # that every server may write with and train from
+NOT_INSTALLED = (
+    "What training needs is not installed where I run. My operator can install it: charrnn's extra "
+    "`train`."
+)
+ONE_OF_SEVERAL = (
+    "I run as several processes, and learn from nobody: whoever opts out would reach one of them "
+    "only. My operator can run me as one."
+)
 # Within one process, bot.identifying sees to that; not where it is started again and again.
 TOO_OFTEN = "I have been started so often today that Discord would take my token back for it."
 LAST_ANSWERS_S = 5.0  # for what has been written at the last moment to reach Discord
@@ -67,7 +75,7 @@ class Services:
     cooldown: Cooldown
     shakespeare: ModelReference  # what /shakespeare writes with
     channels_allowed: bool = False  # to be learnt from
-    can_train: bool = True
+    no_training: str | None = None  # why there can be none, for those who ask for one
     shutdown_grace_s: float = 20.0  # for what is under way
     forget_after_days: float = 30  # a server that has removed the bot
 
@@ -103,11 +111,20 @@ def create_bot(settings: Settings) -> "Bot":
         Cooldown(settings.cooldown_s),
         shakespeare,
         channels_allowed=settings.train_on_channels,
-        can_train=settings.dask_scheduler is not None or find_spec("tensorflow") is not None,
+        no_training=no_training(settings),
         shutdown_grace_s=settings.shutdown_grace_s,
         forget_after_days=settings.forget_after_days,
     )
     return Bot(services, shard_ids=settings.shard_ids, shard_count=settings.shard_count)
+
+
+def no_training(settings: Settings) -> str | None:
+    """Why nothing can be trained, for those who ask for it; None where it can."""
+    if settings.shard_count is not None and len(settings.shard_ids) < settings.shard_count:
+        return ONE_OF_SEVERAL
+    if settings.dask_scheduler is None and find_spec("tensorflow") is None:
+        return NOT_INSTALLED
+    return None
 
 
 def _create_executor(settings: Settings, model: ModelReference) -> Executor:
@@ -177,7 +194,7 @@ class Bot(commands.AutoShardedBot):
             has.retraining,
             has.models,
             channels_allowed=has.channels_allowed,
-            can_train=has.can_train,
+            no_training=has.no_training,
         )
         await self.add_cog(self._retrain)
         await self.add_cog(Models(has.models))

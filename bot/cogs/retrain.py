@@ -32,11 +32,6 @@ NEEDED = ("view_channel", "send_messages", "embed_links", "attach_files")
 
 UNDER_WAY = "This is under way here. Cancel it if you want to begin another."
 NOT_SHOWN = "It could not be shown."
-NO_TRAINING = (
-    "What training needs is not installed where I run. My operator can install it: charrnn's extra "
-    "`train`."
-)
-
 FILE_AGAIN = (
     "It learnt from a file, which is deleted. Upload it again with /retrain: I leave out the "
     "messages of everybody who has opted out."
@@ -53,13 +48,13 @@ class Retrain(commands.Cog):
         models: ServerModels,
         *,
         channels_allowed: bool,  # to be learnt from
-        can_train: bool = True,
+        no_training: str | None = None,  # why there can be none
     ):
         self._messages = TrainingMessages(bot, retraining, models)
         self._retraining = retraining
         self._models = models
         self._channels_allowed = channels_allowed
-        self._can_train = can_train
+        self._no_training = no_training
 
     async def cog_load(self) -> None:
         self._watch_on()
@@ -139,8 +134,8 @@ class Retrain(commands.Cog):
 
     def _check_ready(self, granted: discord.Permissions) -> None:
         """Raises NotAllowedError where no training can be begun, or shown."""
-        if not self._can_train:
-            raise NotAllowedError(NO_TRAINING)
+        if self._no_training:
+            raise NotAllowedError(self._no_training)
         if lacking := [name for name in NEEDED if not getattr(granted, name)]:
             raise NotAllowedError(
                 f"To show a training here I need {permission_names(lacking)}. Grant that to my "

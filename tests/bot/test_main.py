@@ -17,9 +17,10 @@ import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from bot.__main__ import connect
-from bot.client import Bot
+from bot.client import ONE_OF_SEVERAL, Bot, create_bot
 from bot.errors import RegistryError, SettingsError
 from bot.replies import MESSAGE_LIMIT
+from bot.settings import Settings
 from bot.state_folder import StateFolder
 from charrnn.store import Model
 from tests import discord_server
@@ -79,6 +80,14 @@ def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path):
     _, log = process.communicate(timeout=30)
     assert process.returncode == 78
     assert "STATE: " in log and "Not a directory" in log
+
+
+@pytest.mark.parametrize(("shards", "reason"), [((0, 1), None), ((0,), ONE_OF_SEVERAL)])
+async def test_one_of_several_processes_does_not_train(
+    tmp_path: Path, shards: tuple[int, ...], reason: str | None
+):
+    async with create_bot(Settings(state=tmp_path, shard_ids=shards, shard_count=2)) as bot:
+        assert bot.services.no_training == reason
 
 
 class OnlineBot(Bot):
