@@ -15,6 +15,7 @@ BotError
 ├── NotFoundError    this server has no such model or training
 ├── InUseError       a model is in use
 ├── NotInUseError    a model is not the one in use
+├── DamagedError     a server's own model cannot be read
 ├── ModelNameError   a model cannot have this name
 ├── JobExistsError   this server trains already
 └── JobStateError    a training is past what was asked of it
@@ -110,11 +111,17 @@ class RegistryError(BotError):
         self.passing = passing
 
 
+INSTEAD = {
+    "model": "/models shows its admins those it has.",
+    "training": "/retrain begins another.",
+}
+
+
 class NotFoundError(BotError):
-    """What was asked for is gone, or was never this server's."""
+    """What was asked for is gone, or was never this server's. `what`: a key of INSTEAD."""
 
     def __init__(self, what: str):
-        super().__init__(f"This server has no such {what}.")
+        super().__init__(f"This server has no such {what}. {INSTEAD[what]}")
 
 
 class InUseError(BotError):
@@ -128,7 +135,17 @@ class NotInUseError(BotError):
     """There is nothing to roll back from."""
 
     def __init__(self, name: str):
-        super().__init__(f"{name} is not in use.")
+        super().__init__(f"{name} is not in use. /models shows which one is.")
+
+
+class DamagedError(BotError):
+    """A server's own model cannot be read; what is wrong with its files is in the log."""
+
+    def __init__(self, name: str):
+        super().__init__(
+            f"{name} is damaged and cannot be used. An admin of this server can roll it back, or "
+            "delete it, with /models; my log tells the operator more."
+        )
 
 
 class ModelNameError(BotError):
@@ -150,5 +167,8 @@ class JobStateError(BotError):
     """The training is in a `state` in which this cannot be done to it."""
 
     def __init__(self, state: str):
-        super().__init__(f"That cannot be done any more: this training is marked as {state}.")
+        super().__init__(
+            f"That cannot be done any more: this training is marked as {state}. /models shows what "
+            "has been made, and /retrain shows what is under way or begins another."
+        )
         self.state = state

@@ -2,17 +2,22 @@
 
 import asyncio
 import itertools
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bot.errors import NotFoundError
+from bot.errors import DamagedError, NotFoundError
 from bot.executor import ModelReference
 from bot.records import StoredModel, TrainingJob, name_key
 from bot.registry import Registry
 from bot.state_folder import StateFolder
 from charrnn import store
+from charrnn.errors import ModelError
+
+log = logging.getLogger(__name__)
 
 NOT_IN_NAMES = re.compile(r"[^\w-]+")
 STEM_LIMIT = 24  # characters, which leave room for a number
@@ -37,12 +42,12 @@ class ServerModels:
         return list(self._shared)
 
     async def in_use(self, guild_id: int | None) -> ModelReference:
-        """What the server writes with. Raises ModelError when it is damaged."""
+        """What the server writes with. Raises DamagedError."""
         model = guild_id and await asyncio.to_thread(self._registry.model_in_use, guild_id)
         return await self._reference(model) if model else next(iter(self._shared.values()))
 
     async def find(self, guild_id: int | None, name: str) -> ModelReference:
-        """The model of a name. Raises NotFoundError, and ModelError when it is damaged."""
+        """The model of a name. Raises NotFoundError and DamagedError."""
         if name in self._shared:
             return self._shared[name]
         if guild_id is None:
@@ -51,7 +56,7 @@ class ServerModels:
 
     async def base(self, job: TrainingJob) -> ModelReference:
         """What a training starts from, however it is called by now. Raises NotFoundError when it
-        was deleted, and ModelError when it is damaged."""
+        was deleted, and DamagedError."""
         if job.base_id is None:
             return await self.find(job.guild_id, job.base)
         return await self._reference(await self.get(job.guild_id, job.base_id))
@@ -87,13 +92,14 @@ class ServerModels:
         return await asyncio.to_thread(self._registry.model, guild_id, model_id)
 
     async def use(self, guild_id: int, model_id: int) -> StoredModel:
-        """Write with it from now on. Raises NotFoundError, and ModelError when it is damaged."""
+        """Write with it from now on. Raises NotFoundError and DamagedError."""
         await self._reference(await self.get(guild_id, model_id))
         return await asyncio.to_thread(self._registry.use, guild_id, model_id)
 
     async def roll_back(self, guild_id: int, model_id: int) -> ModelReference:
         """Write with what was in use before this model, and return that. Raises NotFoundError,
-        and NotInUseError when the model is not in use."""
+        NotInUseError when the model is not in use, and DamagedError where the one before is
+        damaged."""
         await asyncio.to_thread(self._registry.roll_back, guild_id, model_id)
         return await self.in_use(guild_id)
 
@@ -119,6 +125,20 @@ class ServerModels:
         """The picture of its learning curve, if there is one."""
         return self._state.curve(model)
 
+    @contextmanager
+    def explaining(self, name: str, folder: Path) -> Iterator[None]:
+        """A ModelError inside says what admins can do, if the model is a server's own: it becomes
+        DamagedError, and what is wrong is in the log."""
+        try:
+            yield
+        except ModelError as error:
+            if not self._state.holds(folder):
+                raise
+            log.error("The model in %s cannot be used: %s", folder, error)
+            raise DamagedError(name) from error
+
     async def _reference(self, model: StoredModel) -> ModelReference:
-        reference = await asyncio.to_thread(ModelReference.of, self.folder(model))
+        folder = self.folder(model)
+        with self.explaining(model.name, folder):
+            reference = await asyncio.to_thread(ModelReference.of, folder)
         return replace(reference, name=model.name)

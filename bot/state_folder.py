@@ -67,6 +67,10 @@ class StateFolder:
         """The model's folder."""
         return self._path / kept.folder
 
+    def holds(self, folder: Path) -> bool:
+        """Whether it is a server's own model's."""
+        return folder.is_relative_to(self._path / "models")
+
     def curve(self, kept: Kept) -> Path | None:
         """The picture of its learning curve, if there is one."""
         curve = curve_of(self.model(kept))

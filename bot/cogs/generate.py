@@ -150,7 +150,8 @@ class Generate(commands.Cog):
         seed, temperature = as_shown(seed), round(temperature, 2)
         prompt = Prompt(seed, LENGTH, Sampling(temperature), random_seed)
         request = GenerationRequest(model, prompt, _server(interaction))
-        generated = await self._inference.generate(request)
+        with self._models.explaining(model.name, model.folder):
+            generated = await self._inference.generate(request)
         reply = Reply(
             seed=seed,
             text=generated.text,

@@ -1,5 +1,6 @@
 """/models: what admins see of their server's models, and what they can do with them."""
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -13,13 +14,14 @@ from bot.answers import Answered
 from bot.client import Bot, Services
 from bot.packages import packed
 from charrnn import store
+from charrnn.errors import ModelError
 from charrnn.store import Model
 from tests.bot.conftest import bot_with, services
 from tests.bot.theatres import Theatre, labels, press, told
 
 pytestmark = pytest.mark.simcord(shard_count=1)
 
-GONE = "This server has no such model."
+GONE = "This server has no such model. /models shows its admins those it has."
 WHOLE = {store.CARD, store.KERAS, store.ONNX}
 
 
@@ -91,6 +93,33 @@ async def test_a_model_is_put_to_use_and_rolled_back(globe: Theatre):
     assert globe.in_use() is None
     assert told(rolled) == "tiny is in use again."
     assert labels(shown)[0] == "Use it"
+
+
+@pytest.mark.parametrize("name", [store.CARD, store.ONNX])
+async def test_who_writes_with_a_damaged_model_is_told_of_models_which_rolls_it_back(
+    globe: Theatre, caplog: pytest.LogCaptureFixture, name: str
+):
+    mine = globe.make("mine")
+    globe.has.registry.use(globe.guild.id, mine.id)
+    damaged = globe.state / mine.folder / name
+    damaged.write_bytes(b"{")
+    result = await globe.member.slash(globe.channel, "write", seed="So be it")
+    assert told(result).startswith(
+        "mine is damaged and cannot be used. An admin of this server can"
+    )
+    assert "with /models" in told(result)
+    assert str(damaged) in caplog.text
+    await globe.admin.click(await model(globe, "mine"), label="Roll back")
+    assert globe.in_use() is None
+
+
+async def test_a_damaged_model_that_every_server_has_is_the_operators_matter(
+    globe: Theatre, model_folder: Path
+):
+    broken = replace(globe.has.shakespeare, folder=model_folder)
+    (model_folder / store.ONNX).write_bytes(b"{")
+    with pytest.raises(ModelError), globe.has.models.explaining(broken.name, broken.folder):
+        await globe.has.executor.write(broken, [charrnn.Prompt("So be it", 50)])
 
 
 async def test_a_model_gets_another_name_or_a_sentence_why_not(globe: Theatre):

@@ -10,7 +10,7 @@ import simcord
 
 from bot.client import Bot
 from bot.cogs.retrain import RETRY_S
-from bot.errors import RegistryError
+from bot.errors import NotFoundError, RegistryError
 from bot.sources import NO_CHANNELS
 from bot.training_messages import EDIT_INTERVAL_S, NEW_MESSAGE_S
 from charrnn.store import Model
@@ -231,7 +231,7 @@ async def test_another_server_has_none_of_it(
     result = await member.slash(channel, "write", seed="O")
     assert "tiny says so" in result.response.content
     result = await member.slash(channel, "write", seed="O", model="mine")
-    assert result.response.content == "This server has no such model."
+    assert result.response.content == str(NotFoundError("model"))
 
 
 async def test_discarding_deletes_it(

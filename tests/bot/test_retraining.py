@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import HistoryError, JobExistsError, JobStateError, NotFoundError, RegistryError
+from bot.errors import (
+    DamagedError,
+    HistoryError,
+    JobExistsError,
+    JobStateError,
+    NotFoundError,
+    RegistryError,
+)
 from bot.records import JobState, TrainingJob
 from bot.registry import Registry
 from bot.retraining import BROKEN, RESTARTED, Retraining
@@ -14,7 +21,6 @@ from bot.runs import DAMAGED, OPTED_OUT
 from bot.server_models import ServerModels
 from bot.state_folder import StateFolder
 from bot.statuses import Candidate, Ended, Learning, Queued, Ready, Sample
-from charrnn.errors import ModelError
 from charrnn.store import Model
 from tests.bot.guilds import ADMIN, ANN, BEN, CHANNEL, GLOBE, ROSE, SCORES, make
 from tests.bot.processes import until
@@ -378,7 +384,7 @@ async def test_a_base_that_was_deleted_meanwhile_is_named_as_the_reason(
     registry.delete(GLOBE, 1)
     await retraining.start(GLOBE, job.id)
     await retraining.tick()
-    assert retraining.statuses()[job.id].sentence == "This server has no such model."
+    assert retraining.statuses()[job.id].sentence == str(NotFoundError("model"))
 
 
 @pytest.mark.parametrize("when", ["before it is read", "before it trains"])
@@ -397,14 +403,14 @@ async def test_a_damaged_base_ends_it_and_is_in_the_log(
     card = state / registry.models(GLOBE)[0].folder / "card.json"
     if when == "before it is read":
         card.write_text("{")
-        with pytest.raises(ModelError):
+        with pytest.raises(DamagedError):
             await retraining.prepare(job, reading())
     else:
         await retraining.prepare(job, reading())
         card.write_text("{")
         await retraining.start(GLOBE, job.id)
         await retraining.tick()
-    assert retraining.statuses()[job.id].sentence == DAMAGED
+    assert retraining.statuses()[job.id].sentence == str(DamagedError("mine"))
     assert str(card) in caplog.text
 
 
