@@ -7,31 +7,23 @@ puts another in its place.
 
 import asyncio
 import logging
-import re
-from collections.abc import Awaitable, Callable, Container
-from copy import copy
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bot.errors import BotError, HistoryError, JobStateError, NotFoundError, StoppingError
+from bot.errors import HistoryError, JobStateError, NotFoundError, StoppingError
 from bot.executor import Executor
 from bot.ledger import Ledger
+from bot.preparation import Preparation, Read, author_ids
 from bot.records import JobState, KeptAbout, StoredModel, TrainingJob
 from bot.registry import Registry
-from bot.runs import OPTED_OUT, Runs, for_people
+from bot.runs import OPTED_OUT, Runs
 from bot.server_models import ServerModels
 from bot.state_folder import StateFolder
 from bot.statuses import Candidate, Ended, Reading, Ready, Status
-from charrnn import store
-from charrnn.errors import CharRNNError
-from charrnn.messages import Counts
-from charrnn.spec import FROM_A_BASE, fine_tuning
 
 log = logging.getLogger(__name__)
 
-HELD_OUT_SHARE = 0.1  # of a text, as `charrnn train` holds it out
 READY_LIMIT_S = 86_400  # how long a text waits for Train,
 INTERRUPTED_LIMIT_S = 7 * 86_400  # and an interrupted training for Resume
 
@@ -41,15 +33,8 @@ NOT_RESUMED = "It was not resumed within a week, so its text is deleted. Use /re
 BASE_OPTED_OUT = (
     "That base has learnt from somebody who has opted out. Choose another one, such as chat."
 )
-BROKEN = "Something went wrong on my side while I was reading. Try again."
 REMOVED = "I was removed from the server."
 INTERRUPTED, DELETED = "It was interrupted.", "There is no such model any more."
-
-_ID = re.compile(r"[0-9]{1,19}")
-
-Count = Callable[[Counts], None]
-# Writes a text to a path, without the authors of those ids, telling of its counts as it goes.
-Read = Callable[[Path, Container[str], Count], Awaitable[Counts]]
 
 
 class Retraining:
@@ -86,10 +71,17 @@ class Retraining:
             threads=threads,
             keep_texts=keep_texts,
         )
-        self._read_for: set[int] = set()  # jobs, until they are prepared
-        self._closing = False
         # What is read of the registry must not have changed when it is acted upon.
         self._turn = asyncio.Lock()
+        self._preparation = Preparation(
+            self._ledger,
+            registry,
+            models,
+            state,
+            turn=self._turn,
+            speed=lambda: self._runs.speed,
+        )
+        self._closing = False
 
     @property
     def keeps_texts(self) -> bool:
@@ -123,66 +115,13 @@ class Retraining:
                 raise HistoryError(BASE_OPTED_OUT)
             where = guild_id, admin_id, channel_id
             job = await self._call(self._registry.create_job, *where, base_id=base_id, **asked)
-            status = Reading(job, Counts())
-            self._statuses[job.id] = status
-            self._read_for.add(job.id)
-            return status
+            return self._preparation.begin(job)
 
     async def prepare(self, job: TrainingJob, read: Read) -> None:
         """Let `read` gather the job's text; then it waits for Train. Raises HistoryError when
         that is too little, JobStateError when the job was cancelled meanwhile, and what `read`
         raises; then the job has ended."""
-        sentence = BROKEN
-        try:
-            opted_out = await self._call(self._registry.opted_out)
-            text = self._state.text(job)
-            text.parent.mkdir(parents=True, exist_ok=True)
-            counts = await read(text, frozenset(map(str, opted_out)), partial(self._count, job.id))
-            async with self._turn:
-                self._count(job.id, counts)
-                if _authors(counts) & await self._call(self._registry.opted_out):
-                    raise HistoryError(f"{OPTED_OUT} Use /retrain again.")
-                self._statuses[job.id] = await self._ready(job, counts)
-        except (BotError, CharRNNError) as error:
-            sentence = for_people(error)
-            raise
-        finally:
-            self._read_for.discard(job.id)
-            async with self._turn:
-                await self._not_ready(job, sentence)
-
-    async def _not_ready(self, job: TrainingJob, sentence: str) -> None:
-        """Fail a job that is still being read for."""
-        status = self._statuses.get(job.id)
-        if isinstance(status, Reading):
-            await self._ledger.fail(status.job, sentence)
-        elif isinstance(status, Ended):
-            # It was cancelled; what was written since then goes too.
-            await asyncio.to_thread(self._state.delete, job)
-
-    def _count(self, job_id: int, counts: Counts) -> None:
-        """Raises JobStateError where the job is not being read for any more, and StoppingError."""
-        if self._closing:
-            raise StoppingError
-        status = self._statuses.get(job_id)
-        if not isinstance(status, Reading):
-            raise JobStateError(JobState.CANCELLED)
-        self._statuses[job_id] = replace(status, counts=copy(counts))
-
-    async def _ready(self, job: TrainingJob, counts: Counts) -> Ready:
-        """Raises HistoryError when there is too little text."""
-        learnt = int(counts.characters * (1 - HELD_OUT_SHARE))
-        if learnt < FROM_A_BASE.refused:
-            raise HistoryError(
-                f"{counts.characters:,} characters are too few to learn from: it takes "
-                f"{FROM_A_BASE.refused / (1 - HELD_OUT_SHARE):,.0f}. Let me read more, or another "
-                f"channel. What I have read: {counts}."
-            )
-        base = await self._models.base(job)
-        card, _ = await asyncio.to_thread(store.read_card, base.folder)
-        seconds = fine_tuning(card.spec, learnt).epochs * learnt / self._runs.speed
-        warning = FROM_A_BASE.warning if learnt < FROM_A_BASE.warned else ""
-        return Ready(self._statuses[job.id].job, counts, seconds, warning)
+        await self._preparation.prepare(job, read)
 
     async def start(self, guild_id: int, job_id: int) -> None:
         """Train was pressed. Raises HistoryError when somebody has opted out since."""
@@ -191,7 +130,7 @@ class Retraining:
             ready = self._statuses.get(job_id)
             if not isinstance(ready, Ready):
                 raise JobStateError(job.state)
-            authors = _authors(ready.counts) | await self._taught(job.base_id)
+            authors = author_ids(ready.counts) | await self._taught(job.base_id)
             if authors & await self._call(self._registry.opted_out):
                 await self._give_up(job, OPTED_OUT)
                 raise HistoryError(f"{OPTED_OUT} Use /retrain again.")
@@ -245,9 +184,7 @@ class Retraining:
         """Look at what trains, and start what waits. To be called every second. Raises
         RegistryError; what could not be written down is done again the next time."""
         async with self._turn:
-            for status in list(self._statuses.values()):
-                if isinstance(status, Reading) and status.job.id not in self._read_for:
-                    await self._not_ready(status.job, BROKEN)  # which had failed
+            await self._preparation.look()
             await self._runs.look()
             await self._runs.start_next()
 
@@ -321,6 +258,7 @@ class Retraining:
         """Let the trainings write a checkpoint, from which they go on after a restart. What is
         being read is given up at once."""
         self._closing = True
+        self._preparation.close()
         await self._runs.close(grace_s)
 
     async def _give_up(self, job: TrainingJob, sentence: str) -> None:
@@ -332,9 +270,3 @@ class Retraining:
         """The ids of those who taught a base; nobody whom the registry knows, where it came
         along."""
         return await self._call(self._registry.learnt_from, base_id) if base_id else frozenset()
-
-
-def _authors(counts: Counts) -> set[int]:
-    """Their ids, where they have any: a file may hold names, or numbers that are no ids."""
-    numbers = (int(author) for author in counts.authors if _ID.fullmatch(author))
-    return {number for number in numbers if number < 2**63}

@@ -12,7 +12,7 @@ from discord import app_commands
 
 from bot import history, uploads
 from bot.errors import NotAllowedError
-from bot.retraining import Count, Read
+from bot.preparation import Count, Read
 from charrnn.messages import Counts
 
 NO_CHANNELS = (

@@ -14,9 +14,10 @@ from bot.errors import (
     NotFoundError,
     RegistryError,
 )
+from bot.preparation import BROKEN
 from bot.records import JobState, TrainingJob
 from bot.registry import Registry
-from bot.retraining import BROKEN, RESTARTED, Retraining
+from bot.retraining import RESTARTED, Retraining
 from bot.runs import DAMAGED, OPTED_OUT
 from bot.server_models import ServerModels
 from bot.state_folder import StateFolder
