@@ -58,14 +58,15 @@ def test_layers_are_kept(path: Path):
         assert not attributes(path) & {"environ", "getenv"}
 
 
-def test_the_running_bot_has_no_tensorflow_in_it_and_no_dask():
+def test_the_running_bot_has_no_tensorflow_in_it_and_no_dask(tmp_path: Path):
     program = """
 import asyncio, sys, simcord
+from pathlib import Path
 from bot.client import create_bot
 from bot.settings import Settings
 
 async def main():
-    bot = create_bot(Settings(cooldown_s=0))
+    bot = create_bot(Settings(cooldown_s=0, state=Path(sys.argv[1])))
     async with simcord.run(bot, shard_count=1) as env:
         guild = env.create_guild("The Globe")
         channel = guild.create_text_channel("general")
@@ -77,7 +78,6 @@ asyncio.run(main())
 assert "bot.cogs.generate" in sys.modules
 print(sorted({"tensorflow", "keras", "onnx", "h5py", "dask", "distributed"} & set(sys.modules)))
 """
-    result = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
-    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     assert result.stdout == "[]\n"
