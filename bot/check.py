@@ -76,9 +76,11 @@ async def _report(settings: Settings) -> bool:
 
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
     """What there is to say, one after the other. Discord is asked with the token, once."""
+    for finding in _weights(settings.model):
+        yield finding
     async for finding in _discord(settings):
         yield finding
-    for finding in (*_weights(settings.model), *_state(settings.state), _memory(settings)):
+    for finding in (*_state(settings.state), _memory(settings)):
         yield finding
     if settings.dask_scheduler is None:
         yield Finding("executor", True, f"This machine, with {settings.threads} threads.")
@@ -136,7 +138,11 @@ async def _commands(
         return Finding("commands", False, sentence)
     if not registered:
         return Finding("commands", True, "None is registered yet; the start will do that.")
-    ours = await _defined(settings)
+    try:
+        ours = await _defined(settings)
+    except (BotError, ModelError) as error:
+        sentence = f"They cannot be compared with those that are registered: {error}"
+        return Finding("commands", False, sentence)
     names = [f"/{name}" for name in definitions.differing(registered, ours)]
     if names:
         sentence = f"{', '.join(names)} are registered otherwise than here. Start the bot anew."
@@ -145,7 +151,7 @@ async def _commands(
 
 
 async def _defined(settings: Settings) -> list[dict[str, Any]]:
-    """What the bot would register."""
+    """What the bot would register. Raises ModelError and BotError."""
     with tempfile.TemporaryDirectory() as state:
         # The shipped model: whether that of MODEL can be loaded is another question.
         chosen = Settings(state=Path(state), train_on_channels=settings.train_on_channels)

@@ -1,6 +1,9 @@
 """`python -m bot --check` as an operator runs it, and what each line is about."""
 
+import os
+import shutil
 import sqlite3
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +12,8 @@ import pytest
 from bot import check
 from bot.database import Database
 from bot.settings import Settings
-from tests.bot.processes import Start, ended
+from charrnn import store
+from tests.bot.processes import ROOT, Start, ended
 from tests.discord_server import APPLICATION_ID, TOKEN, DiscordServer
 
 MESSAGE_CONTENT_LIMITED = 1 << 19
@@ -114,6 +118,26 @@ async def test_a_model_that_cannot_be_read_is_wrong_and_the_others_fine(tmp_path
     missing, *shipped = await found(Settings(model="nosuch", state=tmp_path), "weights")
     assert not missing.fine and "There is no model 'nosuch'" in missing.sentence
     assert [finding.fine for finding in shipped] == [True, True]
+
+
+@pytest.mark.parametrize("damaged", [f"chat/{store.CARD}", f"shakespeare/{store.ONNX}"])
+async def test_a_shipped_model_that_is_damaged_is_wrong_and_the_rest_is_looked_at(
+    discord: DiscordServer, start: Start, tmp_path: Path, damaged: str
+):
+    weights = tmp_path / "weights"  # beside the code, as in a clone
+    shutil.copytree(ROOT / "weights", weights, copy_function=os.symlink)
+    (weights / damaged).unlink()
+    (weights / damaged).write_bytes(b"damaged")
+    for package in ("bot", "charrnn"):
+        (tmp_path / package).symlink_to(ROOT / package)
+    discord.commands = [{"type": 1, "name": "write"}]
+    here = [sys.executable, "-P", "-m", "bot"]
+    code, output = await ended(await start("--check", program=here, PYTHONPATH=str(tmp_path)))
+    assert code == 78
+    wrong = f"wrong  weights   {weights / damaged} is "
+    assert [line for line in output.splitlines() if line.startswith(wrong)]
+    assert set(lines(output)) >= {"weights", "token", "commands", "state", "memory", "executor"}
+    assert "Traceback" not in output
 
 
 async def test_a_damaged_registry_is_wrong_and_left_as_it_is(tmp_path: Path):
