@@ -31,7 +31,7 @@ class Text:
     read: Read
 
 
-def chosen(
+async def chosen(
     interaction: discord.Interaction,
     channel: app_commands.AppCommandChannel | app_commands.AppCommandThread | None,
     messages: int,
@@ -47,22 +47,23 @@ def chosen(
         stem = file.filename.rpartition(".")[0]
         return Text(stem, {"source": f"the file {file.filename}"}, read)
     if channel is None:
-        place, named, theirs = interaction.channel, "this channel", interaction.permissions
+        place, named = interaction.channel, "this channel"
     else:
-        place, named, theirs = channel.resolve(), channel.mention, channel.permissions
-    return of_channel(place, named, theirs, messages, days, channels_allowed)
+        place, named = channel.resolve(), channel.mention
+    assert isinstance(interaction.user, discord.Member)  # in a server
+    return await of_channel(place, named, interaction.user, messages, days, channels_allowed)
 
 
-def of_channel(
+async def of_channel(
     place: object,
     named: str,
-    theirs: discord.Permissions,
+    asker: discord.Member,
     messages: int,
     days: int | None,
     channels_allowed: bool,
 ) -> Text:
-    """The messages of a channel, for somebody who has the permissions `theirs` there. Raises
-    NotAllowedError and HistoryError."""
+    """The messages of a channel, for somebody who may read it. Raises NotAllowedError and
+    HistoryError."""
     if not channels_allowed:
         raise NotAllowedError(NO_CHANNELS)
     if not isinstance(place, history.Channel):
@@ -70,9 +71,9 @@ def of_channel(
             f"I cannot see {named}. Give my role View Channel and Read Message History there, "
             "or name another channel to /retrain."
         )
-    if not (theirs.view_channel and theirs.read_message_history):
-        raise NotAllowedError(f"You may not read {place.mention} yourself.")
     history.check_readable(place)
+    if not await _may_read(place, asker):
+        raise NotAllowedError(f"You may not read {place.mention} yourself.")
     source = f"#{place.name}, the newest {messages:,} messages"
     described = {
         "source": source if days is None else f"{source} of {days:,} days",
@@ -82,6 +83,19 @@ def of_channel(
     }
     after = discord.utils.utcnow() - timedelta(days=days) if days else None
     return Text(place.name, described, partial(_read_channel, place, messages, after))
+
+
+async def _may_read(place: history.Channel, asker: discord.Member) -> bool:
+    theirs = place.permissions_for(asker)
+    if not (theirs.view_channel and theirs.read_message_history):
+        return False
+    if not isinstance(place, discord.Thread) or not place.is_private() or theirs.manage_threads:
+        return True
+    try:  # these permissions are the channel's; who is in a private thread is Discord's to say
+        await place.fetch_member(asker.id)
+    except discord.NotFound:
+        return False
+    return True
 
 
 async def _read_channel(

@@ -92,7 +92,7 @@ class Retrain(commands.Cog):
         async with Answering(interaction):
             guild = admitted(interaction)
             self._check_ready(interaction.app_permissions)
-            text = chosen(interaction, channel, messages, days, file, self._channels_allowed)
+            text = await chosen(interaction, channel, messages, days, file, self._channels_allowed)
             await interaction.response.defer(thinking=True)
             await self._prepare(interaction, guild, text, base, name)
 
@@ -189,9 +189,10 @@ class Retrain(commands.Cog):
         place = guild.get_channel_or_thread(job.source_channel_id)
         named = f"<#{job.source_channel_id}>"
         assert isinstance(interaction.user, discord.Member)  # in a server
-        theirs = place.permissions_for(interaction.user) if place else discord.Permissions.none()
         messages = job.source_messages or DEFAULT_MESSAGES
-        text = of_channel(place, named, theirs, messages, job.source_days, self._channels_allowed)
+        text = await of_channel(
+            place, named, interaction.user, messages, job.source_days, self._channels_allowed
+        )
         # A model of the server's may have learnt from them too, so not from `job.base`.
         base = job.base if job.base in self._models.shared else None
         name = await self._models.free_name(guild.id, job.name)

@@ -11,10 +11,12 @@ import simcord
 from bot.client import Bot
 from bot.cogs.retrain import RETRY_S
 from bot.errors import NotFoundError, RegistryError
+from bot.records import TrainingJob
 from bot.sources import NO_CHANNELS
 from bot.training_messages import EDIT_INTERVAL_S, NEW_MESSAGE_S
 from charrnn.store import Model
 from tests.bot.conftest import World, bot_with
+from tests.bot.theatres import press, told
 from tests.bot.trainings import EPOCH, PROGRESS, FakeExecutor, FakeRun
 
 pytestmark = pytest.mark.simcord(shard_count=1)
@@ -409,6 +411,22 @@ async def test_a_restart_goes_on_where_the_bot_was(
     assert shown.title == "mine is ready"
 
 
+async def private_thread(world: World) -> tuple[discord.Thread, simcord.ChannelHandle]:
+    """One with the bot alone in it."""
+    channel: Any = world.env.bot.get_channel(world.channel.id)
+    thread = await channel.create_thread(name="inside", type=discord.ChannelType.private_thread)
+    [handle] = world.channel.threads
+    return thread, handle
+
+
+def learnt_from(world: World, thread: discord.Thread) -> TrainingJob:
+    """A training of a thread, which is over."""
+    registry, guild_id = world.env.bot.services.registry, world.guild.id
+    asked = {"name": "mine", "base": "chat", "source": "#inside", "source_channel_id": thread.id}
+    job = registry.create_job(guild_id, world.alice.id, world.channel.id, **asked)
+    return registry.cancel(guild_id, job.id)
+
+
 class TestRefused:
     """What is not done, and what is said instead."""
 
@@ -437,6 +455,29 @@ class TestRefused:
             "secret", overwrites={admin: discord.PermissionOverwrite(read_message_history=False)}
         )
         assert "You may not read" in await retrain(world, admin, channel=secret)
+
+    async def test_again_of_a_private_thread_to_an_admin_who_is_not_in_it(
+        self, world: World, admin: simcord.MemberActor, shown: Shown
+    ):
+        thread, handle = await private_thread(world)
+        button = f"training:again:{learnt_from(world, thread).id}"
+        refused = await press(admin, world.channel, world.env, button)
+        assert told(refused) == f"You may not read {thread.mention} yourself."
+        await thread.add_user(discord.Object(admin.id))
+        again = await press(admin, world.channel, world.env, button)
+        assert "There are no messages in #inside." in str(again.response.embeds[0].to_dict())
+        await retrain(world, admin, channel=handle)
+        assert "There are no messages in #inside." in shown.text
+
+    async def test_again_of_a_thread_whose_channel_is_hidden_from_the_bot(
+        self, world: World, admin: simcord.MemberActor
+    ):
+        thread, _ = await private_thread(world)
+        job = learnt_from(world, thread)
+        lobby = world.guild.create_text_channel("lobby")
+        thread.guild._remove_channel(thread.parent)
+        again = await press(admin, lobby, world.env, f"training:again:{job.id}")
+        assert told(again).startswith("The channel that #inside is a thread of is gone, or hidden")
 
     async def test_with_a_channel_and_a_file(self, world: World, admin: simcord.MemberActor):
         said = await retrain(world, admin, channel=world.channel, file=("a.txt", b"so be it"))
