@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import logging
+import os
 import re
 import shutil
 import tempfile
@@ -106,8 +107,8 @@ async def _discord(settings: Settings) -> AsyncIterator[Finding]:
             yield Finding("token", False, sentence)
             return
         except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-            sentence = f"Discord cannot be asked at {Route.BASE}: {error}. Look at the network."
-            yield Finding("token", False, sentence)
+            sentence = f"It cannot be asked at {Route.BASE}: {error}. Look at the network."
+            yield Finding("discord", False, sentence)
             return
     yield Finding("token", True, f"It is {client.user}'s.")
     yield _intents(client.application, settings.train_on_channels)
@@ -175,10 +176,11 @@ def _weights(model: str) -> Iterator[Finding]:
 def _state(state: Path) -> Iterator[Finding]:
     """The folder, the registry in it, and the room there is."""
     registry = StateFolder(state).registry
-    there = next(
-        folder for folder in (state.absolute(), *state.absolute().parents) if folder.is_dir()
-    )
-    if not writable(there):
+    # os.path.exists is also right where one may not look.
+    there = next(f for f in (state.absolute(), *state.absolute().parents) if os.path.exists(f))  # noqa: PTH110
+    if not there.is_dir():
+        yield Finding("state", False, f"{there} is a file. Set STATE to a folder.")
+    elif not writable(there):
         sentence = (
             f"{there} cannot be written. Give it to the bot's user ({give(there)}; in a container, "
             "the folder that is mounted there)."

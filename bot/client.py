@@ -27,7 +27,7 @@ from bot.retraining import Retraining
 from bot.server_models import ServerModels
 from bot.settings import Settings
 from bot.state_folder import StateFolder
-from bot.statuses import Learning, Queued
+from bot.statuses import Candidate, Ended, Learning, Queued
 from bot.training_messages import TrainingButton
 from bot.tree import Tree
 from charrnn import store
@@ -253,9 +253,9 @@ class Bot(commands.AutoShardedBot):
         return invite_link(self.application_id)
 
     def is_training(self) -> bool:
-        """Whether a model is being trained, or waits for its turn."""
+        """Whether a model is being trained, waits for its turn, or has ended and is to be shown."""
         statuses = self._services.retraining.statuses().values()
-        return any(isinstance(status, Queued | Learning) for status in statuses)
+        return any(isinstance(status, Queued | Learning | Candidate | Ended) for status in statuses)
 
     async def close(self) -> None:
         """Take no more requests; answer those there are and stop the trainings, all within the

@@ -1,6 +1,7 @@
 """What those who watch over the bot ask it, over HTTP: is it alive, is it ready, how is it."""
 
 import asyncio
+import logging
 from typing import Self
 
 from aiohttp import web
@@ -9,6 +10,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from bot.client import Bot
 from bot.errors import SettingsError
 from bot.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 
 class Health:
@@ -43,6 +46,7 @@ class Health:
                 f"{error.strerror}. Set another port, or an address of this machine."
             )
             raise SettingsError([wrong]) from error
+        log.info("How I am is at http://%s:%d/metrics, /ready and /live.", self._host, self._port)
         self._sampling = asyncio.create_task(self._metrics.sample_lag(), name="lag")
         return self
 

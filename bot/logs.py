@@ -67,8 +67,19 @@ def set_up(style: str = "text", level: str = "INFO", token: str | None = None) -
     root.setLevel(level)
     # Below INFO, discord.py writes down all that people say.
     logging.getLogger("discord").setLevel(max(root.level, logging.INFO))
+    for name in ("discord.client", "discord.shard"):
+        logging.getLogger(name).addFilter(_in_one_line)
     logging.captureWarnings(True)
     sys.excepthook = _crashed
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """discord.py shows two tracebacks for each attempt to connect again; the error will do."""
+    if record.exc_info and record.exc_info[1] and "Attempting a reconnect" in record.msg:
+        record.msg = f"{record.getMessage()}: {record.exc_info[1]!r}"
+        record.args, record.exc_info = (), None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
 
 
 def without_tokens(text: str, token: str | None = None) -> str:

@@ -16,7 +16,7 @@ from bot.errors import SettingsError
 from bot.replies import MESSAGE_LIMIT
 from bot.settings import Settings
 from charrnn.corpus import read_text
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, install
 from charrnn.messages import Message, read_lines
 
 SETTLE_TIMEOUT_S = 30.0  # how long a command may take
@@ -54,6 +54,8 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
             if messages:
                 print(f"Your messages are in #{LOUNGE}. To learn from them, type /retrain and")
                 print(f"Enter, choose channel, then {LOUNGE}, and click the arrow.")
+                if bot.services.no_training:
+                    print(f"But first, to train: {install('train')}")
             sys.stdout.flush()
             ticking = asyncio.create_task(_tick(bot, discord, preview))
             ends = [asyncio.create_task(stop.wait()), asyncio.create_task(preview.wait_closed())]

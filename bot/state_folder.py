@@ -46,6 +46,10 @@ class StateFolder:
                 f"{self._path} is another bot's, which is running. Give this one a folder of its "
                 "own."
             ) from error
+        except (FileExistsError, NotADirectoryError) as error:
+            raise RegistryError(
+                f"{self._path} is a file, or in one. Set STATE to a folder."
+            ) from error
         except OSError as error:
             raise RegistryError(
                 f"The state folder {self._path} cannot be used: {error.strerror}. Make it and give "

@@ -284,6 +284,8 @@ def convert(
     elif destination.suffix in names:
         folder = store.load(str(source)).folder  # damaged files are not passed on
         shutil.copyfile(folder / names[destination.suffix], destination)
+    elif not source.exists() and str(source) not in store.shipped():
+        raise OptionError(f"There is no {source}.")
     else:
         raise OptionError(
             "Either SOURCE must be a .keras, .h5 or .hdf5 file, or DESTINATION a "

@@ -22,7 +22,8 @@ def needs_extra(what: str, package: str | None, extra: str) -> str:
 
 def install(extra: str) -> str:
     """The command that installs one of charrnn's extras beside this very Python."""
-    return f"{shlex.quote(sys.executable)} -m pip install -c constraints.txt '.[{extra}]'"
+    editable = "" if "site-packages" in __file__ else "-e "  # as charrnn itself was
+    return f"{shlex.quote(sys.executable)} -m pip install -c constraints.txt {editable}'.[{extra}]'"
 
 
 class CharRNNError(Exception):

@@ -71,7 +71,7 @@ async def test_a_wrong_setting_is_named(start: Start):
 async def test_a_discord_out_of_reach_is_wrong(start: Start):
     code, output = await ended(await start("--check", DISCORD_API="http://127.0.0.1:9/api/v10"))
     assert code == 78
-    assert "Discord cannot be asked at http://127.0.0.1:9/api/v10" in lines(output)["token"]
+    assert "It cannot be asked at http://127.0.0.1:9/api/v10" in lines(output)["discord"]
 
 
 async def test_learning_from_channels_takes_message_content(discord: DiscordServer, start: Start):
@@ -155,6 +155,13 @@ async def test_a_registry_of_a_newer_bot_is_wrong(tmp_path: Path):
     newer.close()
     [state] = await found(Settings(state=tmp_path), "state")
     assert not state.fine and "Update the bot" in state.sentence
+
+
+async def test_a_state_folder_that_is_a_file_is_wrong(tmp_path: Path):
+    (tmp_path / "file").touch()
+    for state in (tmp_path / "file", tmp_path / "file" / "state"):
+        [found_wrong] = await found(Settings(state=state), "state")
+        assert not found_wrong.fine and "Set STATE to a folder" in found_wrong.sentence
 
 
 async def test_a_registry_in_use_is_whole(tmp_path: Path):

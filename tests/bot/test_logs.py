@@ -37,6 +37,18 @@ def listen(style: str, level: str = "INFO", token: str = TOKEN) -> io.StringIO:
     return written
 
 
+def test_an_attempt_to_connect_again_is_one_line_that_says_why(style: str):
+    written = listen(style)
+    try:
+        raise OSError("Connect call failed")
+    except OSError as error:
+        log = logging.getLogger("discord.shard")
+        log.error("Attempting a reconnect for shard ID %s in %.2fs", 0, 1.5, exc_info=error)
+    [line] = written.getvalue().splitlines()
+    assert "WARNING" in line
+    assert "reconnect for shard ID 0 in 1.50s: OSError('Connect call failed')" in line
+
+
 @pytest.mark.parametrize("token", [TOKEN, OTHER])
 def test_a_token_in_a_message_an_address_or_an_exception_is_not_written(style: str, token: str):
     written = listen(style)

@@ -79,7 +79,7 @@ def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path):
     )
     _, log = process.communicate(timeout=30)
     assert process.returncode == 78
-    assert "STATE: " in log and "Not a directory" in log
+    assert "STATE: " in log and "is a file, or in one. Set STATE to a folder." in log
 
 
 @pytest.mark.parametrize(("shards", "reason"), [((0, 1), None), ((0,), ONE_OF_SEVERAL)])

@@ -289,6 +289,21 @@ async def test_a_deleted_message_stops_nothing_and_the_command_shows_it_again(
     assert shown.title == "mine is ready"
 
 
+async def test_it_counts_as_under_way_until_its_end_is_shown(
+    world: World, admin: simcord.MemberActor, shown: Shown, executor: FakeExecutor
+):
+    run = await train(world, admin, shown, executor)
+    run.told = [PROGRESS]
+    await world.env.advance_time(EDIT_INTERVAL_S)
+    run.finish()
+    await world.env.advance_time(1)  # too soon for another edit
+    assert "Epoch 1 of 5" in shown.text
+    assert world.env.bot.is_training()
+    await world.env.advance_time(EDIT_INTERVAL_S)
+    assert shown.title == "mine is ready"
+    assert not world.env.bot.is_training()
+
+
 async def test_what_it_comes_to_is_shown_though_its_message_is_deleted(
     world: World, admin: simcord.MemberActor, shown: Shown, executor: FakeExecutor
 ):
