@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from bot.errors import SettingsError
 
@@ -55,12 +57,15 @@ class Settings:
         is the default. Raises SettingsError that names every setting that is wrong; no message
         ever holds a token."""
         try:
-            values = dotenv_values(env_file, interpolate=False, encoding="utf-8-sig")
+            text = env_file.read_text("utf-8-sig")
+        except FileNotFoundError:
+            text = ""
         except UnicodeDecodeError as error:
             raise SettingsError([f"{env_file} is not UTF-8 text. Save it as UTF-8."]) from error
         except OSError as error:
             raise SettingsError([f"{env_file} cannot be read: {error.strerror}."]) from error
-        problems = _mistyped(values, env_file)
+        values = dotenv_values(stream=StringIO(text), interpolate=False)
+        problems = [*_malformed(text, env_file), *_mistyped(values, env_file)]
         values.update({name: value for name, value in environment.items() if value.strip()})
         chosen: dict[str, Any] = {}
         for name, (attribute, parse) in _READERS.items():
@@ -101,6 +106,21 @@ class Supervision:
     @classmethod
     def from_environment(cls) -> "Supervision":
         return cls.load(os.environ)
+
+
+def _malformed(text: str, env_file: Path) -> list[str]:
+    """Lines that set nothing, and may hold a token."""
+    return [
+        f"Line {binding.original.line + _leading(binding.original.string)} of {env_file} is no "
+        "NAME=VALUE. Mend it, or put a # before it."
+        for binding in parse_stream(StringIO(text))
+        if binding.error or (binding.key is not None and binding.value is None)
+    ]
+
+
+def _leading(lines: str) -> int:
+    """How many of them are empty, before the first that is not."""
+    return len(lines) - len(lines.lstrip("\n"))
 
 
 def _mistyped(names: Iterable[str], env_file: Path) -> list[str]:

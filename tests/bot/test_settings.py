@@ -56,6 +56,15 @@ def test_a_mistyped_name_is_not_passed_over(tmp_path: Path, mistyped: str, meant
         Settings.load({}, file)
 
 
+@pytest.mark.parametrize("line", [TOKEN, f"DISCORD_TOKEN: {TOKEN}", "DISCORD TOKEN", "THREADS"])
+def test_a_line_that_sets_nothing_is_named_by_its_number_alone(tmp_path: Path, line: str):
+    file = tmp_path / ".env"
+    file.write_text(f"# mine\n\n{line}\nMODEL=chat\n")
+    with pytest.raises(SettingsError, match=r"^Line 3 of .*\.env is no NAME=VALUE") as refusal:
+        Settings.load({}, file)
+    assert TOKEN not in str(refusal.value)
+
+
 def test_what_other_programs_keep_in_the_file_is_theirs(tmp_path: Path):
     file = tmp_path / ".env"
     file.write_text("POSTGRES_PASSWORD=x\nCOMPOSE_PROJECT_NAME=bots\nDISCORD_GUILD_ID=5\n")
