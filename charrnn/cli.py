@@ -201,7 +201,8 @@ def train(
         )
         with _until_interrupted() as stopping:
             model = training.train(job, report, resume, stopping)
-        report.finished(output, model.card.scores)
+        untouched = model.card.training["history"][0]["validation_loss"] if base else None
+        report.finished(output, model.card.scores, untouched)
 
 
 @app.command()

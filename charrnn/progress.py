@@ -93,13 +93,16 @@ class Reporter:
         elif self._style is ProgressFormat.RICH:
             self._console.print(Text(message), style="yellow", soft_wrap=True)
 
-    def finished(self, output: Path, scores: dict[str, Any]) -> None:
+    def finished(self, output: Path, scores: dict[str, Any], base_nats: float | None) -> None:
+        """`base_nats`: what the base has, where there is one, in nats per character held out."""
         if self._style is ProgressFormat.JSON:
-            self._line("finished", output=str(output), scores=scores)
+            self._line("finished", output=str(output), scores=scores, base_nats=base_nats)
         elif self._style is ProgressFormat.RICH:
             self._bar.stop()
             nats = scores["held out"]["nats"]
             sentence = f"wrote {output}: {nats:.4f} nats per character on held-out text"
+            if base_nats is not None:
+                sentence += f", where its base has {base_nats:.4f}"
             self._console.print(Text(sentence), style="dim")
 
     def _show_progress(self, event: Progress) -> None:

@@ -20,7 +20,7 @@ def report(style: ProgressFormat) -> str:
         reporter.warn("Not many.")
         reporter(ENDED)
         reporter(UNDER_WAY)
-        reporter.finished(Path("model"), {"held out": {"nats": 1.4321}})
+        reporter.finished(Path("model"), {"held out": {"nats": 1.4321}}, base_nats=1.5)
     return screen.getvalue()
 
 
@@ -30,7 +30,7 @@ def test_people_see_epoch_losses_speed_time_left_and_a_sample():
         assert part in shown
     assert "loss 1.4500  validation loss 1.4321 (best)  10,000 characters/s  0:01:00 left" in shown
     assert "[b]HERO:\nSo be it." in shown
-    assert "wrote model: 1.4321 nats per character on held-out text" in shown
+    assert "model: 1.4321 nats per character on held-out text, where its base has 1.5" in shown
 
 
 def test_machines_get_the_same_as_json_lines(capsys: pytest.CaptureFixture[str]):
@@ -41,6 +41,7 @@ def test_machines_get_the_same_as_json_lines(capsys: pytest.CaptureFixture[str])
     assert lines[1]["sample"] == ENDED.sample
     assert lines[2]["done"] == 0.25
     assert lines[3]["scores"] == {"held out": {"nats": 1.4321}}
+    assert lines[3]["base_nats"] == 1.5
 
 
 def test_machines_are_told_of_a_failure(capsys: pytest.CaptureFixture[str]):
