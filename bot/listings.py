@@ -87,7 +87,8 @@ def _servers(
         sentence = f"{escape(job.name)} is to learn from your messages; it is not ready yet."
         about[job.guild_id].append(sentence)
     for job in kept.asked_for:
-        sentence = f"{escape(job.name)}: you asked for this training on {day(job.created_at)}."
+        asked = f"you asked for this training on {day(job.created_at)}, which is {job.state}."
+        sentence = f"{escape(job.name)}: {asked}"
         about[job.guild_id].append(sentence)
     return [
         line
