@@ -182,8 +182,8 @@ def _state(state: Path) -> Iterator[Finding]:
         yield Finding("state", False, f"{there} is a file. Set STATE to a folder.")
     elif not writable(there):
         sentence = (
-            f"{there} cannot be written. Give it to the bot's user ({give(there)}; in a container, "
-            "the folder that is mounted there)."
+            f"{state.absolute()} cannot be made or written. Make it, and give it to the bot's user "
+            f"({give(state.absolute())}; in a container, the folder that is mounted there)."
         )
         yield Finding("state", False, sentence)
     elif not registry.exists():

@@ -174,7 +174,7 @@ class Bot(commands.AutoShardedBot):
         self._pace = IdentifyPace(shard_count or 1)  # until Discord says how many there are
 
     async def setup_hook(self) -> None:
-        await self._services.retraining.restore()
+        await self._services.retraining.restore(self._services.no_training)
         await self.add_cogs()
         if not self.shard_ids or 0 in self.shard_ids:
             await self._sync_commands()

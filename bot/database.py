@@ -101,6 +101,8 @@ MIGRATIONS = (
     ALTER TABLE jobs ADD COLUMN base_id INTEGER; -- a model of the guild's, even one deleted since
     UPDATE jobs SET base_id = (SELECT id FROM models
                                WHERE models.guild_id = jobs.guild_id AND name = jobs.base);
+    """,
+    """
     ALTER TABLE jobs ADD COLUMN ending TEXT; -- why it has none of a model, for people
     ALTER TABLE jobs ADD COLUMN shown INTEGER NOT NULL DEFAULT TRUE; -- whether its end has been
     UPDATE jobs SET ending = failure;

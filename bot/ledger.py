@@ -48,7 +48,8 @@ class Ledger:
         self.statuses[job.id] = Ended(failed, sentence)
         await asyncio.to_thread(self._state.delete, job)
 
-    async def cancel(self, job: TrainingJob, sentence: str) -> None:
-        """Its files are left to the caller: it may be running."""
-        cancelled = await self.call(self._registry.cancel, job.guild_id, job.id, sentence)
+    async def cancel(self, job: TrainingJob, sentence: str, kept: str | None = None) -> None:
+        """Its files are left to the caller: it may be running. `kept`: what is written down in
+        place of a sentence that names somebody."""
+        cancelled = await self.call(self._registry.cancel, job.guild_id, job.id, kept or sentence)
         self.statuses[job.id] = Ended(cancelled, sentence)

@@ -99,8 +99,8 @@ class Preparation:
         status = self._ledger.statuses.get(job.id)
         if isinstance(status, Reading):
             await self._ledger.fail(status.job, sentence)
-        elif isinstance(status, Ended):
-            # It was cancelled; what was written since then goes too.
+        elif isinstance(status, Ended | None):
+            # It was cancelled, and that perhaps shown; what was written since then goes too.
             await asyncio.to_thread(self._state.delete, job)
 
     def _count(self, job_id: int, counts: Counts) -> None:

@@ -34,7 +34,8 @@ BASE_OPTED_OUT = (
     "That base has learnt from somebody who has opted out. Choose another one, such as chat."
 )
 REMOVED = "I was removed from the server."
-INTERRUPTED, DELETED = "It was interrupted.", "There is no such model any more."
+INTERRUPTED, CANCELLED = "It was interrupted.", "It was cancelled."
+DELETED = "There is no such model any more."
 
 
 class Retraining:
@@ -145,9 +146,10 @@ class Retraining:
             await self._ledger.enqueue(job)
 
     async def cancel(self, guild_id: int, job_id: int, sentence: str) -> None:
-        """Cancel was pressed, or what `sentence` says has happened."""
+        """Cancel was pressed, or what `sentence` says has happened; it may name who did it."""
         async with self._turn:
-            await self._give_up(await self._call(self._registry.job, guild_id, job_id), sentence)
+            job = await self._call(self._registry.job, guild_id, job_id)
+            await self._give_up(job, sentence, CANCELLED)
 
     async def show_in(self, job: TrainingJob, channel_id: int, message_id: int) -> None:
         """From now on the job's progress is shown in this message."""
@@ -188,14 +190,17 @@ class Retraining:
             await self._runs.look()
             await self._runs.start_next()
 
-    async def restore(self) -> None:
-        """Go on where the bot was when it ended, and delete what is left over. To be called once,
-        first of all. Raises RegistryError."""
+    async def restore(self, no_training: str | None = None) -> None:
+        """Go on where the bot was when it ended, and delete what is left over; interrupt all where
+        `no_training` says why there can be none. To be called once, first of all. Raises
+        RegistryError."""
         for person in await self._call(self._registry.opted_out):
             await self.without(person)  # it may have ended before that was done
         for job in await self._call(self._registry.unfinished):
             if job.state is JobState.PREPARING:
                 await self._give_up(job, RESTARTED)
+            elif no_training and job.state in (JobState.QUEUED, JobState.TRAINING):
+                await self._ledger.interrupt(job, no_training)
             elif job.state is JobState.TRAINING:
                 await self._call(self._registry.requeue, job.guild_id, job.id)
         for job in await self._call(self._registry.unshown):
@@ -261,8 +266,8 @@ class Retraining:
         self._preparation.close()
         await self._runs.close(grace_s)
 
-    async def _give_up(self, job: TrainingJob, sentence: str) -> None:
-        await self._ledger.cancel(job, sentence)
+    async def _give_up(self, job: TrainingJob, sentence: str, kept: str | None = None) -> None:
+        await self._ledger.cancel(job, sentence, kept)
         if not self._runs.kill(job.id):
             await asyncio.to_thread(self._state.delete, job)
 

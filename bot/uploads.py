@@ -92,9 +92,14 @@ def _plain(piece: str) -> str:
 
 
 def _pieces(text: str) -> Iterator[str]:
+    """Of whole lines; of a line that is too long, of whole words, if it has any."""
     start = 0
     while start < len(text):
-        end = text.find("\n", start + BLOCK_CHARACTERS) + 1 or len(text)
+        soonest, latest = start + BLOCK_CHARACTERS, start + 4 * BLOCK_CHARACTERS
+        end = text.find("\n", soonest, latest) + 1
+        if not end and latest < len(text):
+            end = text.rfind(" ", soonest, latest) + 1 or latest
+        end = end or len(text)
         yield text[start:end]
         start = end
 

@@ -96,6 +96,7 @@ class Privacy(commands.Cog):
             if action is Action.OPT_OUT:
                 await asyncio.to_thread(self._registry.opt_out, owner)
                 models = await self._retraining.without(owner)
+                self._bot.dispatch("trainings_ended")
                 sentence = f"{OUT} {await self._tell_admins(owner, models)}"
             else:
                 await asyncio.to_thread(self._registry.opt_in, owner)
@@ -189,23 +190,25 @@ class Privacy(commands.Cog):
     async def _forget(self) -> None:
         """Delete what has been kept long enough."""
         try:
+            await self._retraining.expire(self._clock())
+            self._bot.dispatch("trainings_ended")
+            known = await asyncio.to_thread(self._registry.guilds)
             # Not `bot.guilds`: what went while the connection was lost stays in it.
             fetched = self._bot.fetch_guilds(limit=None, with_counts=False)
             here = {guild.id async for guild in fetched}  # those unavailable are among them
-            for guild_id in await asyncio.to_thread(self._mark, here):
+            for guild_id in await asyncio.to_thread(self._mark, known, here):
                 await self._retraining.leave_guild(guild_id)
             grace_s = self._forget_after_s
             for guild_id in await asyncio.to_thread(self._registry.guilds_to_forget, grace_s):
                 if self._serves(guild_id):
                     await self._retraining.forget_guild(guild_id)
-            await self._retraining.expire(self._clock())
         except (BotError, OSError, aiohttp.ClientError, discord.HTTPException) as error:
             log.warning("Not all that is due was deleted; the rest is tomorrow: %s", error)
 
-    def _mark(self, here: Collection[int]) -> list[int]:
-        """Note which servers have removed the bot, and which have not; return those that have,
-        perhaps while the bot was not there to be told."""
-        served = [guild_id for guild_id in self._registry.guilds() if self._serves(guild_id)]
+    def _mark(self, known: Collection[int], here: Collection[int]) -> list[int]:
+        """Note which of the servers that are `known` have removed the bot, and which have not;
+        return those that have, perhaps while the bot was not there to be told."""
+        served = [guild_id for guild_id in known if self._serves(guild_id)]
         for guild_id in served:
             mark = self._registry.mark_present if guild_id in here else self._registry.mark_removed
             mark(guild_id)

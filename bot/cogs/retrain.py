@@ -109,6 +109,8 @@ class Retrain(commands.Cog):
             if action is Action.AGAIN:
                 await self._again(interaction, guild, job_id)
                 return
+            if action in (Action.TRAIN, Action.RESUME):
+                self._check_ready(interaction.app_permissions)
             await interaction.response.defer()
             match action:
                 case Action.TRAIN:
@@ -119,6 +121,7 @@ class Retrain(commands.Cog):
                 case Action.CANCEL:
                     sentence = f"Cancelled by {interaction.user.mention}."
                     await self._retraining.cancel(guild.id, job_id, sentence)
+                    self._watch_on()
                 case Action.USE:
                     await self._models.use(guild.id, job_id)
                     sentence = "In use: /write writes with it."
@@ -197,6 +200,11 @@ class Retrain(commands.Cog):
         base = job.base if job.base in self._models.shared else None
         name = await self._models.free_name(guild.id, job.name)
         await self._prepare(interaction, guild, text, base, name)
+
+    @commands.Cog.listener()
+    async def on_trainings_ended(self) -> None:
+        """Somebody has opted out, or did not ask for a training in time."""
+        self._watch_on()
 
     def _watch_on(self) -> None:
         """Watch the trainings, from the first one on."""

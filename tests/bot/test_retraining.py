@@ -22,6 +22,7 @@ from bot.runs import DAMAGED, OPTED_OUT
 from bot.server_models import ServerModels
 from bot.state_folder import StateFolder
 from bot.statuses import Candidate, Ended, Learning, Queued, Ready, Sample
+from charrnn.messages import Counts
 from charrnn.store import Model
 from tests.bot.guilds import ADMIN, ANN, BEN, CHANNEL, GLOBE, ROSE, SCORES, make
 from tests.bot.processes import until
@@ -320,6 +321,46 @@ async def test_nothing_begins_to_learn_from_somebody_who_has_opted_out(
     await retraining.tick()
     assert retraining.statuses()[job.id].sentence == OPTED_OUT
     assert not executor.runs
+
+
+async def test_what_is_read_after_a_cancelling_that_was_shown_is_deleted_too(
+    retraining: Retraining, state: Path
+):
+    status = await retraining.create(GLOBE, ADMIN, CHANNEL, name="mine", **ASKED)
+
+    async def read(path: Path, *_: object) -> Counts:
+        await retraining.cancel(GLOBE, status.job.id, "Cancelled by <@1>.")
+        await retraining.mark_shown(retraining.statuses()[status.job.id])
+        await asyncio.to_thread(path.write_text, "so be it\n")
+        return Counts(1000, 9000)
+
+    with pytest.raises(JobStateError):
+        await retraining.prepare(status.job, read)
+    assert not files(state)
+
+
+async def test_who_has_cancelled_a_training_is_shown_and_not_kept(
+    retraining: Retraining, registry: Registry
+):
+    job = await ready(retraining)
+    await retraining.cancel(GLOBE, job.id, "Cancelled by <@1>.")
+    assert retraining.statuses()[job.id].sentence == "Cancelled by <@1>."
+    assert registry.job(GLOBE, job.id).ending == "It was cancelled."
+
+
+async def test_what_was_under_way_is_interrupted_where_nothing_may_be_trained_any_more(
+    retraining: Retraining,
+    executor: FakeExecutor,
+    registry: Registry,
+    stateful: Model,
+    state: Path,
+):
+    job, _ = await learning(retraining, executor)
+    again = started(registry, executor, stateful, state)
+    await again.restore("Not here.")
+    await again.tick()
+    assert len(executor.runs) == 1
+    assert again.statuses()[job.id].sentence == "Not here."
 
 
 async def test_what_a_training_comes_to_is_shown_though_the_bot_ends_meanwhile(

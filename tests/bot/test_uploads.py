@@ -11,7 +11,7 @@ import discord
 import pytest
 
 from bot.errors import DiskFullError, HistoryError
-from bot.uploads import MAX_BRACKETS, MAX_FILE_BYTES, read_file
+from bot.uploads import BLOCK_CHARACTERS, MAX_BRACKETS, MAX_FILE_BYTES, _pieces, read_file
 from charrnn.corpus import read_sources
 from charrnn.messages import Counts, LeftOut
 from tests.bot.corpora import left_behind, written
@@ -70,6 +70,14 @@ async def test_a_file_is_read_as_the_command_line_reads_it(
     counts = await read_file(Upload(name, content), corpus, opted_out=())
     assert written(corpus) == document.text
     assert counts == (document.counts or Counts(characters=len(document.text)))
+
+
+def test_a_text_without_lines_is_taken_by_the_piece_and_between_words():
+    text = "so be it, said he " * 100_000
+    pieces = list(_pieces(text))
+    assert "".join(pieces) == text
+    assert max(map(len, pieces)) <= 4 * BLOCK_CHARACTERS
+    assert all(piece.endswith(" ") for piece in pieces)
 
 
 async def test_a_text_loses_what_messages_lose(corpus: Path):
