@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 
 from bot.records import TrainingJob
 from bot.registry import Registry
@@ -11,8 +11,6 @@ from bot.state_folder import StateFolder
 from bot.statuses import Ended, Queued, Status
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class Ledger:
@@ -24,32 +22,36 @@ class Ledger:
         self._registry = registry
         self._state = state
 
-    async def call(self, method: Callable[..., T], *arguments: Any, **named: Any) -> T:
-        """A method of the registry, which waits for the disk."""
-        return await asyncio.to_thread(method, *arguments, **named)
+    async def opted_out(self, people: AbstractSet[int]) -> bool:
+        """Whether one of them has."""
+        return not people.isdisjoint(await asyncio.to_thread(self._registry.opted_out))
 
     async def enqueue(self, job: TrainingJob, authors: Collection[int] = ()) -> None:
-        await self.call(self._registry.enqueue, job.guild_id, job.id, authors)
+        await asyncio.to_thread(self._registry.enqueue, job.guild_id, job.id, authors)
         await self.number()
 
     async def number(self) -> None:
         """Give those that wait their places."""
-        for place, job in enumerate(await self.call(self._registry.queue), start=1):
+        for place, job in enumerate(await asyncio.to_thread(self._registry.queue), start=1):
             self.statuses[job.id] = Queued(job, place)
 
     async def interrupt(self, job: TrainingJob, sentence: str) -> None:
         log.warning("Training %d of server %d broke off: %s", job.id, job.guild_id, sentence)
-        interrupted = await self.call(self._registry.interrupt, job.guild_id, job.id, sentence)
+        interrupted = await asyncio.to_thread(
+            self._registry.interrupt, job.guild_id, job.id, sentence
+        )
         self.statuses[job.id] = Ended(interrupted, sentence)
 
     async def fail(self, job: TrainingJob, sentence: str) -> None:
         log.warning("Training %d of server %d failed: %s", job.id, job.guild_id, sentence)
-        failed = await self.call(self._registry.fail, job.guild_id, job.id, sentence)
+        failed = await asyncio.to_thread(self._registry.fail, job.guild_id, job.id, sentence)
         self.statuses[job.id] = Ended(failed, sentence)
         await asyncio.to_thread(self._state.delete, job)
 
     async def cancel(self, job: TrainingJob, sentence: str, kept: str | None = None) -> None:
         """Its files are left to the caller: it may be running. `kept`: what is written down in
         place of a sentence that names somebody."""
-        cancelled = await self.call(self._registry.cancel, job.guild_id, job.id, kept or sentence)
+        cancelled = await asyncio.to_thread(
+            self._registry.cancel, job.guild_id, job.id, kept or sentence
+        )
         self.statuses[job.id] = Ended(cancelled, sentence)

@@ -52,7 +52,7 @@ class Preparation:
         self._turn = turn
         self._speed = speed
         self._read_for: set[int] = set()  # jobs
-        self._closing = False
+        self.closing = False  # then what is being read is given up
 
     def begin(self, job: TrainingJob) -> Reading:
         """From now on it is `prepare`d; or it fails with the next `look`."""
@@ -67,23 +67,19 @@ class Preparation:
             if isinstance(status, Reading) and status.job.id not in self._read_for:
                 await self._not_ready(status.job, BROKEN)
 
-    def close(self) -> None:
-        """Give up what is being read."""
-        self._closing = True
-
     async def prepare(self, job: TrainingJob, read: Read) -> None:
         """Let `read` gather the job's text; then it waits for Train. Raises HistoryError when
         that is too little, JobStateError when the job was cancelled meanwhile, and what `read`
         raises; then the job has ended."""
         sentence = BROKEN
         try:
-            opted_out = await self._ledger.call(self._registry.opted_out)
+            opted_out = await asyncio.to_thread(self._registry.opted_out)
             text = self._state.text(job)
             text.parent.mkdir(parents=True, exist_ok=True)
             counts = await read(text, frozenset(map(str, opted_out)), partial(self._count, job.id))
             async with self._turn:
                 self._count(job.id, counts)
-                if author_ids(counts) & await self._ledger.call(self._registry.opted_out):
+                if await self._ledger.opted_out(author_ids(counts)):
                     raise HistoryError(f"{OPTED_OUT} Use /retrain again.")
                 self._ledger.statuses[job.id] = await self._ready(job, counts)
         except (BotError, CharRNNError) as error:
@@ -105,7 +101,7 @@ class Preparation:
 
     def _count(self, job_id: int, counts: Counts) -> None:
         """Raises JobStateError where the job is not being read for any more, and StoppingError."""
-        if self._closing:
+        if self.closing:
             raise StoppingError
         status = self._ledger.statuses.get(job_id)
         if not isinstance(status, Reading):

@@ -61,7 +61,6 @@ class Retraining:
         self._keep_texts = keep_texts
         self._ledger = Ledger(registry, state)
         self._statuses = self._ledger.statuses
-        self._call = self._ledger.call
         self._runs = Runs(
             self._ledger,
             registry,
@@ -82,7 +81,6 @@ class Retraining:
             turn=self._turn,
             speed=lambda: self._runs.speed,
         )
-        self._closing = False
 
     @property
     def keeps_texts(self) -> bool:
@@ -95,7 +93,7 @@ class Retraining:
 
     async def mark_shown(self, end: Status) -> None:
         """The end of a training has been shown, and need not be remembered."""
-        await self._call(self._registry.mark_shown, end.job.guild_id, end.job.id)
+        await asyncio.to_thread(self._registry.mark_shown, end.job.guild_id, end.job.id)
         self.forget(end)
 
     def forget(self, end: Status) -> None:
@@ -107,15 +105,17 @@ class Retraining:
         """A new training, as `Registry.create_job` takes it. Raises JobExistsError,
         ModelNameError, NotFoundError when there is no such base, HistoryError when that has
         learnt from somebody who has opted out, and StoppingError."""
-        if self._closing:
+        if self._preparation.closing:
             raise StoppingError
         async with self._turn:
             base = await self._models.own(guild_id, asked["base"])
             base_id = base and base.id
-            if await self._taught(base_id) & await self._call(self._registry.opted_out):
+            if await self._ledger.opted_out(await self._taught(base_id)):
                 raise HistoryError(BASE_OPTED_OUT)
             where = guild_id, admin_id, channel_id
-            job = await self._call(self._registry.create_job, *where, base_id=base_id, **asked)
+            job = await asyncio.to_thread(
+                self._registry.create_job, *where, base_id=base_id, **asked
+            )
             return self._preparation.begin(job)
 
     async def prepare(self, job: TrainingJob, read: Read) -> None:
@@ -127,12 +127,12 @@ class Retraining:
     async def start(self, guild_id: int, job_id: int) -> None:
         """Train was pressed. Raises HistoryError when somebody has opted out since."""
         async with self._turn:
-            job = await self._call(self._registry.job, guild_id, job_id)
+            job = await asyncio.to_thread(self._registry.job, guild_id, job_id)
             ready = self._statuses.get(job_id)
             if not isinstance(ready, Ready):
                 raise JobStateError(job.state)
             authors = author_ids(ready.counts) | await self._taught(job.base_id)
-            if authors & await self._call(self._registry.opted_out):
+            if await self._ledger.opted_out(authors):
                 await self._give_up(job, OPTED_OUT)
                 raise HistoryError(f"{OPTED_OUT} Use /retrain again.")
             await self._ledger.enqueue(job, authors)
@@ -140,7 +140,7 @@ class Retraining:
     async def resume(self, guild_id: int, job_id: int) -> None:
         """Resume was pressed. Raises JobExistsError when another has begun since."""
         async with self._turn:
-            job = await self._call(self._registry.job, guild_id, job_id)
+            job = await asyncio.to_thread(self._registry.job, guild_id, job_id)
             if job.state is not JobState.INTERRUPTED:
                 raise JobStateError(job.state)
             await self._ledger.enqueue(job)
@@ -148,23 +148,23 @@ class Retraining:
     async def cancel(self, guild_id: int, job_id: int, sentence: str) -> None:
         """Cancel was pressed, or what `sentence` says has happened; it may name who did it."""
         async with self._turn:
-            job = await self._call(self._registry.job, guild_id, job_id)
+            job = await asyncio.to_thread(self._registry.job, guild_id, job_id)
             await self._give_up(job, sentence, CANCELLED)
 
     async def show_in(self, job: TrainingJob, channel_id: int, message_id: int) -> None:
         """From now on the job's progress is shown in this message."""
         where = job.guild_id, job.id, channel_id, message_id
-        job = await self._call(self._registry.show_in, *where)
+        job = await asyncio.to_thread(self._registry.show_in, *where)
         if job.id in self._statuses:
             self._statuses[job.id] = replace(self._statuses[job.id], job=job)
 
     async def job(self, guild_id: int, job_id: int) -> TrainingJob:
         """A training, whether under way or over."""
-        return await self._call(self._registry.job, guild_id, job_id)
+        return await asyncio.to_thread(self._registry.job, guild_id, job_id)
 
     async def active(self, guild_id: int) -> Status | None:
         """What a guild's training is at, if there is one that is not over."""
-        for job in await self._call(self._registry.unfinished):
+        for job in await asyncio.to_thread(self._registry.unfinished):
             if job.guild_id == guild_id:
                 return await self.status(job)
         return None
@@ -173,11 +173,11 @@ class Retraining:
         """How a training is, or how it has ended."""
         if job.id in self._statuses:
             return self._statuses[job.id]
-        job = await self._call(self._registry.job, job.guild_id, job.id)
+        job = await asyncio.to_thread(self._registry.job, job.guild_id, job.id)
         if job.state is not JobState.FINISHED:
             return Ended(job, job.ending or INTERRUPTED)
         try:
-            model = await self._call(self._registry.model, job.guild_id, job.id)
+            model = await asyncio.to_thread(self._registry.model, job.guild_id, job.id)
         except NotFoundError:
             return Ended(job, DELETED)
         return Candidate(job, model, samples=())
@@ -194,27 +194,27 @@ class Retraining:
         """Go on where the bot was when it ended, and delete what is left over; interrupt all where
         `no_training` says why there can be none. To be called once, first of all. Raises
         RegistryError."""
-        for person in await self._call(self._registry.opted_out):
+        for person in await asyncio.to_thread(self._registry.opted_out):
             await self.without(person)  # it may have ended before that was done
-        for job in await self._call(self._registry.unfinished):
+        for job in await asyncio.to_thread(self._registry.unfinished):
             if job.state is JobState.PREPARING:
                 await self._give_up(job, RESTARTED)
             elif no_training and job.state in (JobState.QUEUED, JobState.TRAINING):
                 await self._ledger.interrupt(job, no_training)
             elif job.state is JobState.TRAINING:
-                await self._call(self._registry.requeue, job.guild_id, job.id)
-        for job in await self._call(self._registry.unshown):
+                await asyncio.to_thread(self._registry.requeue, job.guild_id, job.id)
+        for job in await asyncio.to_thread(self._registry.unshown):
             self._statuses[job.id] = await self.status(job)
         await self._ledger.number()
-        folders = await self._call(self._registry.folders)
-        unfinished = {job.id for job in await self._call(self._registry.unfinished)}
+        folders = await asyncio.to_thread(self._registry.folders)
+        unfinished = {job.id for job in await asyncio.to_thread(self._registry.unfinished)}
         models = {int(Path(folder).name) for folder in folders} if self._keep_texts else set()
         await asyncio.to_thread(self._state.sweep, folders, unfinished | models)
 
     async def expire(self, now: float) -> None:
         """Delete the texts that nobody has asked for in time; `now` in seconds since 1970."""
         async with self._turn:
-            for job in await self._call(self._registry.unfinished):
+            for job in await asyncio.to_thread(self._registry.unfinished):
                 if job.state is JobState.PREPARING and now - job.created_at > READY_LIMIT_S:
                     await self._give_up(job, NOT_STARTED)
                 elif job.ended_at is not None and now - job.ended_at > INTERRUPTED_LIMIT_S:
@@ -222,7 +222,7 @@ class Retraining:
 
     async def kept_about(self, user_id: int) -> KeptAbout:
         """What a person is told who asks; their texts may also wait for Train."""
-        kept = await self._call(self._registry.kept_about, user_id)
+        kept = await asyncio.to_thread(self._registry.kept_about, user_id)
         ready = (status for status in self._statuses.values() if isinstance(status, Ready))
         waiting = (status.job for status in ready if str(user_id) in status.counts.authors)
         return replace(kept, learning=(*kept.learning, *waiting))
@@ -248,22 +248,21 @@ class Retraining:
         is there again."""
         async with self._turn:
             await self._leave(guild_id)
-            models = await self._call(self._registry.models, guild_id)
-            folder = await self._call(self._registry.forget_guild, guild_id)
+            models = await asyncio.to_thread(self._registry.models, guild_id)
+            folder = await asyncio.to_thread(self._registry.forget_guild, guild_id)
             if folder is not None:
                 log.info("Server %d has removed me; what I kept of it is deleted.", guild_id)
                 await asyncio.to_thread(self._state.delete_guild, folder, models)
 
     async def _leave(self, guild_id: int) -> None:
-        for job in await self._call(self._registry.unfinished):
+        for job in await asyncio.to_thread(self._registry.unfinished):
             if job.guild_id == guild_id:
                 await self._give_up(job, REMOVED)
 
     async def close(self, grace_s: float) -> None:
         """Let the trainings write a checkpoint, from which they go on after a restart. What is
         being read is given up at once."""
-        self._closing = True
-        self._preparation.close()
+        self._preparation.closing = True
         await self._runs.close(grace_s)
 
     async def _give_up(self, job: TrainingJob, sentence: str, kept: str | None = None) -> None:
@@ -274,4 +273,6 @@ class Retraining:
     async def _taught(self, base_id: int | None) -> frozenset[int]:
         """The ids of those who taught a base; nobody whom the registry knows, where it came
         along."""
-        return await self._call(self._registry.learnt_from, base_id) if base_id else frozenset()
+        return (
+            await asyncio.to_thread(self._registry.learnt_from, base_id) if base_id else frozenset()
+        )

@@ -85,7 +85,7 @@ class Runs:
         while not self._closing and len(self._running) < self._limit:
             if not any(isinstance(status, Queued) for status in statuses.values()):
                 return
-            job = await self._ledger.call(self._registry.start_next, self._limit)
+            job = await asyncio.to_thread(self._registry.start_next, self._limit)
             if job is None:
                 return
             statuses[job.id] = Learning(job)
@@ -121,8 +121,8 @@ class Runs:
 
     async def _begin(self, job: TrainingJob) -> None:
         try:
-            taught = await self._ledger.call(self._registry.learnt_from, job.id)
-            if taught & await self._ledger.call(self._registry.opted_out):
+            taught = await asyncio.to_thread(self._registry.learnt_from, job.id)
+            if await self._ledger.opted_out(taught):
                 await self._ledger.fail(job, OPTED_OUT)
                 return
             base = await self._models.base(job)
@@ -170,7 +170,7 @@ class Runs:
             await self._ledger.fail(job, for_people(error))
             return
         finish = self._registry.finish
-        model = await self._ledger.call(finish, job.guild_id, job.id, scores, size)
+        model = await asyncio.to_thread(finish, job.guild_id, job.id, scores, size)
         statuses = self._ledger.statuses
         statuses[job.id] = Candidate(statuses[job.id].job, model)
         self._sample(job, order)

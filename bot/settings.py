@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 
 from bot.errors import SettingsError
 
@@ -64,8 +63,9 @@ class Settings:
             raise SettingsError([f"{env_file} is not UTF-8 text. Save it as UTF-8."]) from error
         except OSError as error:
             raise SettingsError([f"{env_file} cannot be read: {error.strerror}."]) from error
-        values = dotenv_values(stream=StringIO(text), interpolate=False)
-        problems = [*_malformed(text, env_file), *_mistyped(values, env_file)]
+        bindings = list(parse_stream(StringIO(text)))
+        values = {binding.key: binding.value for binding in bindings if binding.key is not None}
+        problems = [*_malformed(bindings, env_file), *_mistyped(values, env_file)]
         values.update({name: value for name, value in environment.items() if value.strip()})
         chosen: dict[str, Any] = {}
         for name, (attribute, parse) in _READERS.items():
@@ -108,12 +108,12 @@ class Supervision:
         return cls.load(os.environ)
 
 
-def _malformed(text: str, env_file: Path) -> list[str]:
+def _malformed(bindings: Iterable[Binding], env_file: Path) -> list[str]:
     """Lines that set nothing, and may hold a token."""
     return [
         f"Line {binding.original.line + _leading(binding.original.string)} of {env_file} is no "
         "NAME=VALUE. Mend it, or put a # before it."
-        for binding in parse_stream(StringIO(text))
+        for binding in bindings
         if binding.error or (binding.key is not None and binding.value is None)
     ]
 

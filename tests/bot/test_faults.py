@@ -322,31 +322,25 @@ async def test_a_gateway_closed_for_good_ends_the_bot_which_says_why(
 
 
 async def test_a_writer_that_fails_fails_one_text_and_no_clock_lengthens_a_cooldown(tmp_path: Path):
-    clock = tmp_path / "clock"
-    clock.write_text("0")
-    async with DiscordServer() as discord, Processes(discord.api, tmp_path) as processes:
-        program = (sys.executable, "-m", faulty.__name__, str(clock))
-        process = await processes.start(program=program, COOLDOWN_S="0.1", LOG_LEVEL="ERROR")
-        await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
-        bot = Running(discord, process, tmp_path)
+    async with failing(tmp_path, COOLDOWN_S="0.1", LOG_LEVEL="ERROR") as bot:
         for seed in (faulty.OUT_OF_MEMORY, faulty.BROKEN):
             asked = await bot.answer(await bot.ask(seed=seed))
             assert "Something went wrong on my side" in asked.told[0]
             await bot.is_well()
         for years in (-1, 1):
             before = await bot.answer(await bot.ask())
-            clock.write_text(str(years * 365 * 86_400))
+            clock_of(tmp_path).write_text(str(years * 365 * 86_400))
             await asyncio.sleep(0.1)
-            after = await discord.slash("shakespeare", {"seed": "To be"}, asker=bot.people)
+            after = await bot.discord.slash("shakespeare", {"seed": "To be"}, asker=bot.people)
             await bot.answer(after)
             assert before.told == after.told == []
-        process.terminate()
-        await asyncio.wait_for(process.communicate(), PATIENCE_S)
-    assert process.returncode == 0
+        bot.process.terminate()
+        await asyncio.wait_for(bot.process.communicate(), PATIENCE_S)
+    assert bot.process.returncode == 0
 
 
 async def test_a_bot_whose_writers_all_hang_says_so_and_ends_to_be_started_again(tmp_path: Path):
-    async with hangable(tmp_path) as bot:
+    async with failing(tmp_path, THREADS="2", SHUTDOWN_GRACE_S="1") as bot:
         for n in range(2):
             await bot.is_well()
             asked = await bot.answer(await bot.ask(seed=faulty.HANGING))
@@ -357,21 +351,25 @@ async def test_a_bot_whose_writers_all_hang_says_so_and_ends_to_be_started_again
 
 
 async def test_a_bot_with_a_writer_that_hangs_can_be_stopped(tmp_path: Path):
-    async with hangable(tmp_path) as bot:
+    async with failing(tmp_path, THREADS="2", SHUTDOWN_GRACE_S="1") as bot:
         await bot.answer(await bot.ask(seed=faulty.HANGING))
         bot.process.terminate()
         await asyncio.wait_for(bot.process.communicate(), PATIENCE_S)
     assert bot.process.returncode == 0
 
 
+def clock_of(state: Path) -> Path:
+    """Holds how far the clock of a failing bot is off, in seconds."""
+    return state / "clock"
+
+
 @asynccontextmanager
-async def hangable(state: Path) -> AsyncIterator[Running]:
-    """A bot with two writers that can be made to hang."""
-    clock = state / "clock"
-    clock.write_text("0")
+async def failing(state: Path, **settings: str) -> AsyncIterator[Running]:
+    """A bot whose writers and clock can be made to fail."""
+    clock_of(state).write_text("0")
     async with DiscordServer() as discord, Processes(discord.api, state) as processes:
-        program = (sys.executable, "-m", faulty.__name__, str(clock))
-        process = await processes.start(program=program, THREADS="2", SHUTDOWN_GRACE_S="1")
+        program = (sys.executable, "-m", faulty.__name__, str(clock_of(state)))
+        process = await processes.start(program=program, **settings)
         await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
         yield Running(discord, process, state)
 

@@ -79,6 +79,14 @@ def files(state: Path) -> set[str]:
     }
 
 
+async def from_a_model_of_its_own(retraining: Retraining, executor: FakeExecutor) -> TrainingJob:
+    """A training that starts from the guild's model mine, number 1."""
+    _, run = await learning(retraining, executor)
+    run.finish()
+    await retraining.tick()
+    return (await retraining.create(GLOBE, ADMIN, CHANNEL, name="b", base="mine", source="s")).job
+
+
 async def sampled(retraining: Retraining, job: TrainingJob) -> Candidate:
     """What comes of a training, once its model has written something."""
     await until(lambda: retraining.statuses()[job.id].samples is not None)
@@ -404,10 +412,7 @@ async def test_one_that_was_interrupted_keeps_its_reason_and_is_shown_once(
 async def test_a_base_that_is_renamed_meanwhile_is_still_the_base(
     retraining: Retraining, executor: FakeExecutor, registry: Registry, state: Path
 ):
-    _, run = await learning(retraining, executor)
-    run.finish()
-    await retraining.tick()
-    job = (await retraining.create(GLOBE, ADMIN, CHANNEL, name="b", base="mine", source="s")).job
+    job = await from_a_model_of_its_own(retraining, executor)
     await retraining.prepare(job, reading())
     model = registry.rename(GLOBE, 1, "other")
     await retraining.start(GLOBE, job.id)
@@ -418,10 +423,7 @@ async def test_a_base_that_is_renamed_meanwhile_is_still_the_base(
 async def test_a_base_that_was_deleted_meanwhile_is_named_as_the_reason(
     retraining: Retraining, executor: FakeExecutor, registry: Registry
 ):
-    _, run = await learning(retraining, executor)
-    run.finish()
-    await retraining.tick()
-    job = (await retraining.create(GLOBE, ADMIN, CHANNEL, name="b", base="mine", source="s")).job
+    job = await from_a_model_of_its_own(retraining, executor)
     await retraining.prepare(job, reading())
     registry.delete(GLOBE, 1)
     await retraining.start(GLOBE, job.id)
@@ -438,10 +440,7 @@ async def test_a_damaged_base_ends_it_and_is_in_the_log(
     caplog: pytest.LogCaptureFixture,
     when: str,
 ):
-    _, run = await learning(retraining, executor)
-    run.finish()
-    await retraining.tick()
-    job = (await retraining.create(GLOBE, ADMIN, CHANNEL, name="b", base="mine", source="s")).job
+    job = await from_a_model_of_its_own(retraining, executor)
     card = state / registry.models(GLOBE)[0].folder / "card.json"
     if when == "before it is read":
         card.write_text("{")
@@ -479,10 +478,7 @@ async def test_what_cannot_be_written_down_is_tried_again(
 async def test_a_base_that_is_deleted_meanwhile_costs_the_samples_and_not_the_model(
     retraining: Retraining, executor: FakeExecutor, registry: Registry, state: Path
 ):
-    _, run = await learning(retraining, executor)
-    run.finish()
-    await retraining.tick()
-    job = (await retraining.create(GLOBE, ADMIN, CHANNEL, name="b", base="mine", source="s")).job
+    job = await from_a_model_of_its_own(retraining, executor)
     await retraining.prepare(job, reading())
     await retraining.start(GLOBE, job.id)
     await retraining.tick()
