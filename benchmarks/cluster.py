@@ -16,7 +16,9 @@ from distributed import LocalCluster
 
 from bot.dask.cluster import Cluster
 from bot.dask.executor import DaskExecutor
-from bot.executor import Executor, LoadedModels, LocalExecutor, ModelReference
+from bot.inference.executor import Executor, LocalExecutor
+from bot.models.cache import LoadedModels
+from bot.models.reference import ModelReference
 from charrnn.generation import Prompt
 
 MEMORY_BYTES = 2**28

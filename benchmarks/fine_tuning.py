@@ -14,9 +14,10 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from charrnn import corpus, evaluation, store
-from charrnn.spec import Preset, Recipe, fine_tuning
-from charrnn.training import Job, train
+from charrnn import evaluation, store
+from charrnn.text import corpus
+from charrnn.training.recipes import Preset, Recipe, fine_tuning
+from charrnn.training.run import Job, train
 
 FROM_SCRATCH_S = 180
 FROM_SCRATCH_RATE = 0.002  # of learning; a base asks for a lower one

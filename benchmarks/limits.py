@@ -19,11 +19,12 @@ from itertools import pairwise
 import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
+from writing import medians, processor
 
-from charrnn import graph, store
-from charrnn.benchmark import medians, processor
+from charrnn import store
 from charrnn.generation import Prompt, generate
 from charrnn.spec import ModelSpec
+from charrnn.training import graph
 
 LANES = (1, 64)
 LENGTH = 500  # characters

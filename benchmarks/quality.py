@@ -10,8 +10,9 @@ SOURCE and what was held out are those of the training, as for `charrnn evaluate
 import argparse
 from itertools import product
 
-from charrnn import corpus, evaluation, store
+from charrnn import evaluation, store
 from charrnn.sampling import Sampling
+from charrnn.text import corpus
 
 TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 TOP_PS = (0.9, 0.95, 1.0)

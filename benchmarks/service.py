@@ -23,8 +23,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bot.executor import LoadedModels, LocalExecutor, ModelReference
-from bot.inference import GenerationRequest, Inference
+from bot.inference.executor import LocalExecutor
+from bot.inference.queue import GenerationRequest, Inference
+from bot.models.cache import LoadedModels
+from bot.models.reference import ModelReference
 from charrnn.generation import Prompt
 
 HEARTBEAT_S = 0.01

@@ -21,8 +21,9 @@ import numpy as np
 import tensorflow as tf
 import torch  # pyright: ignore[reportMissingImports] - the extra `benchmark`
 
-from charrnn import network
-from charrnn.spec import PRESETS, ModelSpec, Recipe
+from charrnn.spec import ModelSpec
+from charrnn.training import network
+from charrnn.training.recipes import PRESETS, Recipe
 
 CHARACTERS = 75
 Step = Callable[[np.ndarray, np.ndarray], object]

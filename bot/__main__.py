@@ -15,10 +15,11 @@ import aiohttp
 import discord
 from discord.http import Route
 
-from bot import check, delivery, logs
 from bot.client import Bot, create_bot
 from bot.errors import RegistryError, SettingsError
-from bot.service import Supervisor, at_signals, leave
+from bot.interactions import retries
+from bot.operations import check, logs
+from bot.operations.systemd import Supervisor, at_signals, leave
 from bot.settings import Settings, Supervision
 from charrnn.errors import ModelError, install, needs_extra
 
@@ -100,7 +101,7 @@ def _health(bot: Bot, settings: Settings) -> AbstractAsyncContextManager[object]
     if settings.health_port is None:
         return nullcontext()
     try:
-        from bot.health import Health
+        from bot.operations.health import Health
     except ModuleNotFoundError as error:
         raise SettingsError([needs_extra("HEALTH_PORT", error.name, "metrics")]) from error
     return Health(bot, settings.health_host, settings.health_port)
@@ -109,7 +110,7 @@ def _health(bot: Bot, settings: Settings) -> AbstractAsyncContextManager[object]
 async def _preview(settings: Settings, stop: asyncio.Event) -> None:
     logging.getLogger("discord").setLevel(logging.ERROR)  # it would speak of a real connection
     try:
-        from bot import preview
+        from bot.operations import preview
     except ModuleNotFoundError as error:
         missing = (
             "DISCORD_TOKEN is not set. Set it, in the environment or in .env; or install the "
@@ -122,7 +123,7 @@ async def _preview(settings: Settings, stop: asyncio.Event) -> None:
 async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
     """Run `bot` on Discord until `stop` is set. Raises SettingsError when Discord refuses the
     token, or what the bot asks of it, for good."""
-    delivery.install()
+    retries.install()
     async with bot:
         bot.add_listener(partial(_announce, bot), "on_ready")
         running = asyncio.create_task(bot.start(token))

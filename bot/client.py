@@ -12,24 +12,26 @@ from discord.ext import commands
 from discord.gateway import DiscordWebSocket
 from yarl import URL
 
-from bot import answers, definitions
 from bot.cogs.generate import Generate, ReplyButton
 from bot.cogs.models import ModelButton, Models
 from bot.cogs.privacy import Privacy, PrivacyButton
 from bot.cogs.retrain import Retrain
-from bot.cooldown import Cooldown
 from bot.errors import RegistryError, SettingsError
-from bot.executor import Executor, LoadedModels, LocalExecutor, ModelReference
-from bot.identifying import PAUSE_S, IdentifyPace
-from bot.inference import Inference
-from bot.registry import Registry
-from bot.retraining import Retraining
-from bot.server_models import ServerModels
+from bot.inference.executor import Executor, LocalExecutor
+from bot.inference.queue import Inference
+from bot.interactions import answering, command_sync
+from bot.interactions.command_tree import Tree
+from bot.interactions.cooldown import Cooldown
+from bot.interactions.identify_pace import PAUSE_S, IdentifyPace
+from bot.models.cache import LoadedModels
+from bot.models.reference import ModelReference
+from bot.models.server_models import ServerModels
 from bot.settings import Settings
-from bot.state_folder import StateFolder
-from bot.statuses import Candidate, Ended, Learning, Queued
-from bot.training_messages import TrainingButton
-from bot.tree import Tree
+from bot.storage.files import StateFolder
+from bot.storage.registry import Registry
+from bot.training.message import TrainingButton
+from bot.training.service import Retraining
+from bot.training.statuses import Candidate, Ended, Learning, Queued
 from charrnn import store
 from charrnn.errors import needs_extra
 
@@ -181,7 +183,7 @@ class Bot(commands.AutoShardedBot):
 
     async def _sync_commands(self) -> None:
         """Discord allows but so many registrations a day, and a start is no reason for one."""
-        if not await definitions.are_registered(self):
+        if not await command_sync.are_registered(self):
             await self.tree.sync()
             log.info("The commands were new or had changed, so they are registered anew.")
 
@@ -276,7 +278,7 @@ class Bot(commands.AutoShardedBot):
             has.inference.finish(has.shutdown_grace_s), has.retraining.close(has.shutdown_grace_s)
         )
         await has.inference.close()  # and the executor, which the trainings needed to the end
-        await answers.given(max(deadline - now(), LAST_ANSWERS_S))
+        await answering.given(max(deadline - now(), LAST_ANSWERS_S))
         if self._retrain is not None:
             try:
                 async with asyncio.timeout(LAST_ANSWERS_S):

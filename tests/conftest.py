@@ -6,9 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from charrnn import export, store
-from charrnn.network import build
-from charrnn.spec import PRESETS, ModelSpec
+from charrnn import store
+from charrnn.spec import ModelSpec
+from charrnn.training import export
+from charrnn.training.network import build
+from charrnn.training.recipes import PRESETS
 from charrnn.vocabulary import Vocabulary
 
 CHARACTERS = "\n !',.:?ABCDEHINORSTabcdefghiklmnoprstuvwy"

@@ -18,7 +18,7 @@ import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bot.service import CLOSING_S
+from bot.operations.systemd import CLOSING_S
 from bot.settings import _READERS, Settings
 from tests.bot.processes import PATIENCE_S
 from tests.discord_server import TOKEN, DiscordServer

@@ -13,7 +13,7 @@ from dotenv import dotenv_values
 from typer.main import get_command
 
 from bot.settings import _READERS, Settings
-from charrnn.cli import app
+from charrnn.cli.commands import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]

@@ -7,58 +7,116 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 MODULES = [*ROOT.glob("bot/**/*.py"), *ROOT.glob("charrnn/**/*.py")]
-TRAINING = {"training.py", "network.py", "export.py", "graph.py"}
-SQL = {"database.py", "registry.py", "rows.py"}
-# What `charrnn benchmark` measures this engine beside is TensorFlow's own.
-BENCHMARK = {"contestants.py", "frameworks.py"}
+
+# From top to bottom: a module imports from its own folder and from the layers below, not from a
+# neighbour and not from above. A folder's name stands for everything in it.
+LAYERS = (
+    {"bot.__main__"},
+    {"bot.operations"},
+    {"bot.client"},
+    {"bot.cogs", "bot.dask"},
+    {"bot.training"},
+    {"bot.inference"},
+    {"bot.corpus", "bot.models", "bot.privacy"},
+    {"bot.storage", "bot.interactions", "bot.settings"},
+    {"bot.errors"},
+    {"charrnn.cli"},
+    {"charrnn.training"},
+    {"charrnn.text"},
+    {"charrnn"},
+)
+# The only folders that may import a package. What imports none of it starts fast and stays small.
+ONLY_IN = {
+    "discord": "bot",
+    "dotenv": "bot.settings",
+    "sqlite3": "bot.storage",
+    "distributed": "bot.dask",
+    "prometheus_client": "bot.operations",
+    "simcord": "bot.operations",
+    "keras": "charrnn.training",
+    "tensorflow": "charrnn.training",
+    "h5py": "charrnn.training",
+    "onnx": "charrnn.training",
+    "matplotlib": "charrnn.training",
+    "rich": "charrnn.cli",
+    "typer": "charrnn.cli",
+}
+
+
+def module_name(path: Path) -> str:
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return name.removesuffix(".__init__")
 
 
 def imports(path: Path) -> set[str]:
     """The modules that a file names in its import statements, anywhere in it."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
     return names
 
 
-def attributes(path: Path) -> set[str]:
-    """The names after a dot, anywhere in a file."""
-    return {n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)}
+def within(name: str, folder: str) -> bool:
+    return f"{name}.".startswith(f"{folder}.")
 
 
-def packages(path: Path) -> set[str]:
-    return {name.partition(".")[0] for name in imports(path)}
+def layer(name: str) -> tuple[int, str]:
+    """The layer's number, and the folder or module in it that `name` belongs to."""
+    found = [
+        (number, folder)
+        for number, folders in enumerate(LAYERS)
+        for folder in folders
+        if within(name, folder)
+    ]
+    return max(found, key=lambda pair: len(pair[1]))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_layers_are_kept(path: Path):
-    if path.parent.name == "charrnn":
-        assert not packages(path) & {"bot", "discord", "dotenv", "simcord"}
-        if path.name not in TRAINING | BENCHMARK:
-            assert not packages(path) & {"keras", "tensorflow", "h5py", "onnx"}
-    else:
-        assert not packages(path) & {"keras", "tensorflow", "h5py", "onnx"}
-        assert not imports(path) & {f"charrnn.{Path(name).stem}" for name in TRAINING | BENCHMARK}
-    if path.name not in SQL:
-        assert "sqlite3" not in packages(path)
-    if path.parent.name != "dask":
-        assert not packages(path) & {"dask", "distributed"}
-    if path.name not in ("health.py", "metrics.py"):
-        assert "prometheus_client" not in packages(path)
-    if path.parent.name == "cogs":
-        assert not packages(path) & {"numpy", "sqlite3", "pathlib", "os"}
-    if path.parent.name in ("bot", "cogs") and path.name != "settings.py":
-        assert "dotenv" not in packages(path)
-        assert not attributes(path) & {"environ", "getenv"}
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_a_module_imports_from_its_own_folder_and_from_below(path: Path):
+    name = module_name(path)
+    if name in ("bot", "charrnn.__main__"):
+        return  # they only start what is above
+    number, folder = layer(name)
+    ours = {other for other in imports(path) if other.partition(".")[0] in ("bot", "charrnn")}
+    wrong = {other for other in ours if not (within(other, folder) or layer(other)[0] > number)}
+    assert not wrong
 
 
-def test_the_running_bot_has_no_tensorflow_in_it_and_no_dask(tmp_path: Path):
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_a_package_is_imported_only_where_it_belongs(path: Path):
+    packages = {name.partition(".")[0] for name in imports(path)}
+    name = module_name(path)
+    assert {p for p in packages & set(ONLY_IN) if not within(name, ONLY_IN[p])} == set()
+
+
+def test_cogs_touch_no_files_and_no_arrays():
+    for path in ROOT.glob("bot/cogs/*.py"):
+        assert not imports(path) & {"numpy", "os", "pathlib.Path"}
+
+
+def test_only_settings_reads_the_environment():
+    reading = {
+        module_name(path)
+        for path in ROOT.glob("bot/**/*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
+    }
+    assert reading == {"bot.settings"}
+
+
+def test_no_folder_holds_more_than_nine_modules():
+    folders = {path.parent for path in MODULES}
+    for folder in folders:
+        modules = [p for p in folder.glob("*.py") if p.stem not in ("__init__", "__main__")]
+        assert len(modules) <= 9, folder
+
+
+def test_the_running_bot_imports_neither_tensorflow_nor_dask(tmp_path: Path):
     program = """
 import asyncio, sys, simcord
 from pathlib import Path

@@ -6,7 +6,7 @@ import discord
 from discord import app_commands
 
 from bot.errors import NotAllowedError
-from bot.server_models import ServerModels
+from bot.models.server_models import ServerModels
 
 SHOWN_CHOICES = 25  # Discord's limit
 

@@ -8,15 +8,15 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.answers import Answering
 from bot.cogs.choices import model_choices
-from bot.cooldown import Cooldown
 from bot.errors import NotYoursError
-from bot.executor import ModelReference
-from bot.inference import GenerationRequest, Inference
-from bot.replies import Reply, as_shown
-from bot.server_models import ServerModels
-from bot.tree import CogButton
+from bot.inference.queue import GenerationRequest, Inference
+from bot.interactions.answering import Answering
+from bot.interactions.buttons import CogButton
+from bot.interactions.cooldown import Cooldown
+from bot.interactions.reply import Reply, as_shown
+from bot.models.reference import ModelReference
+from bot.models.server_models import ServerModels
 from charrnn.generation import Prompt
 from charrnn.sampling import Sampling
 

@@ -7,14 +7,14 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.answers import Answering
 from bot.cogs.choices import admitted, fitting
-from bot.listings import model_details, model_list
-from bot.packages import packed
-from bot.records import StoredModel
-from bot.replies import escape
-from bot.server_models import ServerModels
-from bot.tree import CogButton
+from bot.interactions.answering import Answering
+from bot.interactions.buttons import CogButton
+from bot.interactions.markup import escape
+from bot.models.archive import packed
+from bot.models.embeds import model_details, model_list
+from bot.models.server_models import ServerModels
+from bot.storage.records import StoredModel
 
 NAME_LIMIT = 32  # characters
 

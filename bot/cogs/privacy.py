@@ -12,19 +12,18 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands, tasks
 
-from bot.answers import Answering
 from bot.cogs.models import Action as ModelAction
 from bot.cogs.models import ModelButton
 from bot.errors import BotError, NotYoursError
-from bot.listings import EMBED_LIMIT, day, kept_file, kept_text
-from bot.records import StoredModel, TrainingJob
-from bot.registry import Registry
-from bot.replies import escape
-from bot.retraining import Retraining
-from bot.screens import NEUTRAL, counted
-from bot.screens import Action as TrainingAction
-from bot.training_messages import TrainingButton
-from bot.tree import CogButton
+from bot.interactions.answering import Answering
+from bot.interactions.buttons import CogButton
+from bot.interactions.markup import NEUTRAL, counted, day, escape
+from bot.models.embeds import EMBED_LIMIT, kept_file, kept_text
+from bot.storage.records import StoredModel, TrainingJob
+from bot.storage.registry import Registry
+from bot.training.embeds import Action as TrainingAction
+from bot.training.message import TrainingButton
+from bot.training.service import Retraining
 
 log = logging.getLogger(__name__)
 

@@ -8,15 +8,15 @@ import discord
 from discord import app_commands
 from discord.ext import commands, tasks
 
-from bot import history
-from bot.answers import Answering, permission_names
 from bot.cogs.choices import admitted, model_choices
+from bot.corpus.channel import MAX_MESSAGES
+from bot.corpus.source import Text, chosen, of_channel
 from bot.errors import BotError, NotAllowedError, RegistryError
-from bot.retraining import Retraining
-from bot.screens import Action
-from bot.server_models import ServerModels
-from bot.sources import Text, chosen, of_channel
-from bot.training_messages import TrainingMessages, caption
+from bot.interactions.answering import Answering, permission_names
+from bot.models.server_models import ServerModels
+from bot.training.embeds import Action
+from bot.training.message import TrainingMessages, caption
+from bot.training.service import Retraining
 from charrnn.errors import CharRNNError
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Retrain(commands.Cog):
         self,
         interaction: discord.Interaction,
         channel: app_commands.AppCommandChannel | app_commands.AppCommandThread | None = None,
-        messages: app_commands.Range[int, 1, history.MAX_MESSAGES] = DEFAULT_MESSAGES,
+        messages: app_commands.Range[int, 1, MAX_MESSAGES] = DEFAULT_MESSAGES,
         days: app_commands.Range[int, 1, MAX_DAYS] | None = None,
         file: discord.Attachment | None = None,
         base: str | None = None,

@@ -9,8 +9,8 @@ from bot.dask.cluster import Cluster, WorkLostError
 from bot.dask.run import DaskRun
 from bot.dask.worker import Batch, Missing, lacks, receive, write
 from bot.errors import ExecutorError
-from bot.executor import ModelReference
-from bot.training_run import TrainingOrder
+from bot.models.reference import ModelReference
+from bot.training.process import TrainingOrder
 from charrnn import store
 from charrnn.generation import Generated, Prompt
 

@@ -23,7 +23,7 @@ from bot.dask.worker import (
     write_folder,
 )
 from bot.errors import ExecutorError
-from bot.training_run import CRASHED, TrainingEnd, TrainingOrder, TrainingOutcome
+from bot.training.process import CRASHED, TrainingEnd, TrainingOrder, TrainingOutcome
 from charrnn import store
 
 log = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ from typing import Any
 
 from distributed import Worker, get_worker
 
-from bot.executor import LoadedModels
-from bot.training_run import CHARRNN, TrainingOrder, TrainingOutcome, TrainingProcess
+from bot.models.cache import LoadedModels
+from bot.training.process import CHARRNN, TrainingOrder, TrainingOutcome, TrainingProcess
 from charrnn import store
 from charrnn.errors import ModelError
 from charrnn.generation import Generated, Prompt, generate

@@ -9,13 +9,15 @@ import pytest
 import simcord
 
 from bot.client import Bot, Services
-from bot.cooldown import Cooldown
-from bot.executor import Executor, LoadedModels, LocalExecutor, ModelReference
-from bot.inference import Inference
-from bot.registry import Registry
-from bot.retraining import Retraining
-from bot.server_models import ServerModels
-from bot.state_folder import StateFolder
+from bot.inference.executor import Executor, LocalExecutor
+from bot.inference.queue import Inference
+from bot.interactions.cooldown import Cooldown
+from bot.models.cache import LoadedModels
+from bot.models.reference import ModelReference
+from bot.models.server_models import ServerModels
+from bot.storage.files import StateFolder
+from bot.storage.registry import Registry
+from bot.training.service import Retraining
 from charrnn.store import Model
 from tests.bot.guilds import Clock
 from tests.bot.processes import Processes, Start

@@ -10,8 +10,8 @@ from pathlib import Path
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 import bot
-from bot import executor
-from bot.inference import Inference
+from bot.inference import executor
+from bot.inference.queue import Inference
 from charrnn.generation import Generated, Prompt
 from charrnn.generation import generate as write
 from charrnn.store import Model

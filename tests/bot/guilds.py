@@ -1,7 +1,7 @@
 """Guilds whose admins train models."""
 
-from bot.records import Scores, StoredModel, TrainingJob
-from bot.registry import Registry
+from bot.storage.records import Scores, StoredModel, TrainingJob
+from bot.storage.registry import Registry
 
 GLOBE, ROSE = 10, 20  # two guilds
 ADMIN, ANN, BEN = 1, 2, 3

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from bot.replies import Reply
+from bot.interactions.reply import Reply
 from charrnn import store
 from tests.bot import faulty
 from tests.bot.processes import PATIENCE_S, Processes, until

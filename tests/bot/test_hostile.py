@@ -19,17 +19,18 @@ from discord.http import Route
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bot.answers import answer_error
+from bot.corpus.channel import read_channel
+from bot.corpus.upload import read_file
 from bot.errors import HistoryError, SettingsError
-from bot.history import read_channel
-from bot.replies import MESSAGE_LIMIT, Reply, as_shown, utf16_length, visible
+from bot.interactions.answering import answer_error
+from bot.interactions.markup import MESSAGE_LIMIT, utf16_length, visible
+from bot.interactions.reply import Reply, as_shown
 from bot.settings import _READERS, Settings
-from bot.uploads import read_file
 from charrnn.store import Model
 from tests.bot.conftest import bot_with
 from tests.bot.corpora import left_behind, written
-from tests.bot.test_history import Scroll, message
-from tests.bot.test_uploads import Upload
+from tests.bot.corpus.test_channel import Scroll, message
+from tests.bot.corpus.test_upload import Upload
 from tests.discord_server import TOKEN, DiscordServer
 
 # The same cases every time; each leaves what they share as it was.

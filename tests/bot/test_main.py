@@ -19,9 +19,9 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 from bot.__main__ import connect
 from bot.client import ONE_OF_SEVERAL, Bot, create_bot
 from bot.errors import RegistryError, SettingsError
-from bot.replies import MESSAGE_LIMIT
+from bot.interactions.markup import MESSAGE_LIMIT
 from bot.settings import Settings
-from bot.state_folder import StateFolder
+from bot.storage.files import StateFolder
 from charrnn.store import Model
 from tests import discord_server
 from tests.bot.conftest import services

@@ -4,7 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from bot.replies import Reply
+from bot.interactions.reply import Reply
 from tests.bot.processes import PATIENCE_S, Start
 from tests.discord_server import APPLICATION_ID, GUILD_ID, SECOND_GUILD_ID, TOKEN, DiscordServer
 
@@ -59,7 +59,7 @@ async def test_the_log_for_machines_has_an_object_a_line_and_nothing_that_people
         log += written
         line = json.loads(written)
         assert {"time", "level", "logger", "message"} <= line.keys()
-        if line["logger"] == "bot.answers":
+        if line["logger"] == "bot.interactions.answering":
             answered[line["outcome"]] = line
     bot.terminate()
     log += (await asyncio.wait_for(bot.communicate(), PATIENCE_S))[1]

@@ -9,7 +9,7 @@ import discord
 import simcord
 
 from bot.client import Services
-from bot.records import StoredModel, TrainingJob
+from bot.storage.records import StoredModel, TrainingJob
 from tests.bot.guilds import SCORES
 
 

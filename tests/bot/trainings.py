@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bot.executor import ModelReference
-from bot.training_run import TrainingEnd, TrainingOrder, TrainingOutcome
+from bot.models.reference import ModelReference
+from bot.training.process import TrainingEnd, TrainingOrder, TrainingOutcome
 from charrnn import store
 from charrnn.generation import Generated, Prompt
-from charrnn.messages import Counts
 from charrnn.store import Model
+from charrnn.text.messages import Counts
 
 PROGRESS = {
     "event": "progress",

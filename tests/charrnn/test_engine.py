@@ -2,11 +2,13 @@ import keras
 import numpy as np
 import pytest
 
-from charrnn import corpus, evaluation, export, graph, store
+from charrnn import evaluation, store
 from charrnn.engine import Engine
 from charrnn.errors import ModelError
 from charrnn.sampling import log_softmax
 from charrnn.spec import ModelSpec
+from charrnn.text import corpus
+from charrnn.training import export, graph
 from tests.conftest import keras_model, random_ids
 
 SPEC = ModelSpec(characters=11, units=(5, 3, 4), embedding=7, stateful=True)

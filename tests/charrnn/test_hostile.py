@@ -17,13 +17,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from charrnn import cli, corpus, export, network, store, tables
+from charrnn import store
+from charrnn.cli import commands, tables
 from charrnn.errors import CorpusError, ModelError, OptionError
 from charrnn.generation import Prompt, generate
-from charrnn.messages import Cleaner, read_export, read_lines
 from charrnn.sampling import Sampling
-from charrnn.spec import PRESETS
 from charrnn.store import Model
+from charrnn.text import corpus
+from charrnn.text.messages import Cleaner, read_export, read_lines
+from charrnn.training import export, network
+from charrnn.training.recipes import PRESETS
 from charrnn.verbatim import MAX_LONGEST, VerbatimGuard
 
 # The same cases every time; fixtures are shared by them all, and each leaves them as they were.
@@ -66,7 +69,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: Any, *arguments: object) ->
     """What a command says on standard error that ends with exit code 1 or, of an option, 2."""
     monkeypatch.setattr(sys, "argv", ["charrnn", *map(str, arguments)])
     with pytest.raises(SystemExit) as exit_:
-        cli.main()
+        commands.main()
     assert exit_.value.code in (1, 2)
     said = capsys.readouterr().err
     assert said and "Traceback" not in said
@@ -258,7 +261,7 @@ def test_a_card_cannot_take_over_the_terminal(
     path.write_text(json.dumps(card | told))
     monkeypatch.setattr(sys, "argv", ["charrnn", "info", str(model_folder)])
     with pytest.raises(SystemExit, match="0"):
-        cli.main()
+        commands.main()
     assert "\x1b" not in capsys.readouterr().out
     path.write_text(json.dumps(card | {"spec": {**card["spec"], ESCAPE: 1}}))
     assert "\x1b" not in refused(monkeypatch, capsys, "info", model_folder)

@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 
-from charrnn import export
 from charrnn.engine import Engine
 from charrnn.errors import OptionError
-from charrnn.graph import SHORTLIST
-from charrnn.network import build
 from charrnn.sampling import LaneSampling, Sampling, log_softmax
-from charrnn.spec import PRESETS, ModelSpec
+from charrnn.spec import ModelSpec
+from charrnn.training import export
+from charrnn.training.graph import SHORTLIST
+from charrnn.training.network import build
+from charrnn.training.recipes import PRESETS
 
 LOGITS = np.array([2.0, 0.5, 1.0, -1.0, 0.0], np.float32)
 DRAWS = 20_000

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from charrnn.errors import OptionError
-from charrnn.spec import PRESETS, Recipe, fine_tuning, from_scratch
+from charrnn.training.recipes import PRESETS, Recipe, fine_tuning, from_scratch
 
 
 def test_less_text_is_read_more_often_and_held_back_harder():

@@ -5,10 +5,11 @@ import keras
 import numpy as np
 import pytest
 
-from charrnn import export, store
+from charrnn import store
 from charrnn.errors import ModelError
 from charrnn.generation import Prompt, generate
 from charrnn.store import Model
+from charrnn.training import export
 from charrnn.verbatim import VerbatimGuard, longest_copy
 
 

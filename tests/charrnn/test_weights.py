@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from charrnn import corpus, store
+from charrnn import store
 from charrnn.evaluation import score
 from charrnn.generation import Prompt, generate
+from charrnn.text import corpus
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 FOLDERS = {name: store.locate(name) for name in store.shipped()}
 
 

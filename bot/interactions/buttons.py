@@ -1,0 +1,47 @@
+"""Buttons that keep working after a restart."""
+
+import re
+from enum import StrEnum
+from typing import Any, Self
+
+import discord
+from discord import ui
+
+
+class CogButton(ui.DynamicItem[ui.Button[Any]], template=r"(?!)"):
+    """A button that says in its id what it does, and with what or for whom, `kind:action:number`;
+    so it outlives the process. What it says, its cog does, once for each time it is pressed."""
+
+    _kind: str
+    _actions: type[StrEnum]
+    _cog: str
+
+    def __init_subclass__(cls, *, kind: str, actions: type[StrEnum], cog: str) -> None:
+        template = rf"{kind}:(?P<action>{'|'.join(actions)}):(?P<number>\d+)"
+        super().__init_subclass__(template=template)
+        cls._kind, cls._actions, cls._cog = kind, actions, cog
+
+    def __init__(self, action: StrEnum, number: int, **look: Any):
+        """`look`: as ui.Button takes it."""
+        self._action = action
+        self._number = number
+        super().__init__(ui.Button(custom_id=f"{self._kind}:{action}:{number}", **look))
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Of the buttons there are of this kind, as the log and the metrics call them."""
+        return [f"{cls._kind}:{action}" for action in cls._actions]
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str]
+    ) -> Self:
+        del interaction, item  # all that matters is in the id
+        return cls(cls._actions(match["action"]), int(match["number"]))
+
+    async def interaction_check(self, interaction: discord.Interaction[Any]) -> bool:
+        return interaction.client.tree.is_new(interaction)
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        cog = interaction.client.get_cog(self._cog)
+        await cog.press(interaction, self._action, self._number)

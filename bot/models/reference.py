@@ -1,0 +1,22 @@
+"""A model by its name and folder, whether in memory or not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from charrnn import store
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """A model to write with, which need not be in memory."""
+
+    name: str
+    folder: Path
+    window: int  # characters of a text that it goes on from
+
+    @classmethod
+    def of(cls, model: str | Path) -> "ModelReference":
+        """The model of a shipped name or in a folder. Raises ModelError."""
+        folder = store.locate(model)
+        card, _ = store.read_card(folder)
+        return cls(folder.resolve().name, folder, card.spec.window)

@@ -1,0 +1,68 @@
+"""What those who watch over the bot ask it, over HTTP: is it alive, is it ready, how is it."""
+
+import asyncio
+import logging
+from typing import Self
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from bot.client import Bot
+from bot.errors import SettingsError
+from bot.operations.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Health:
+    """`async with Health(bot, host, port):` serves
+
+    - `/live`: 200 as long as the event loop turns;
+    - `/ready`: 200 when everybody can be answered, 503 and the reason when not;
+    - `/metrics`: for Prometheus.
+    """
+
+    def __init__(self, bot: Bot, host: str, port: int):
+        self._bot = bot
+        self._host = host
+        self._port = port
+        self._metrics = Metrics(bot)
+        app = web.Application()
+        app.router.add_get("/live", self._live)
+        app.router.add_get("/ready", self._ready)
+        app.router.add_get("/metrics", self._show_metrics)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        self._sampling: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Raises SettingsError when it cannot be served there."""
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            wrong = (
+                f"HEALTH_PORT {self._port} on HEALTH_HOST {self._host} cannot be had: "
+                f"{error.strerror}. Set another port, or an address of this machine."
+            )
+            raise SettingsError([wrong]) from error
+        log.info("How I am is at http://%s:%d/metrics, /ready and /live.", self._host, self._port)
+        self._sampling = asyncio.create_task(self._metrics.sample_lag(), name="lag")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._sampling is not None:
+            self._sampling.cancel()
+        await self._runner.cleanup()
+
+    async def _live(self, _: web.Request) -> web.Response:
+        return web.Response(text="The event loop turns.\n")
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        trouble = self._bot.trouble()
+        return web.Response(text=f"{trouble or 'Ready.'}\n", status=503 if trouble else 200)
+
+    async def _show_metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )

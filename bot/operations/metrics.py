@@ -1,0 +1,168 @@
+"""What is measured of the running bot, in Prometheus's format: the only importer of its client."""
+
+import asyncio
+import math
+from collections import Counter as Tally
+from collections.abc import Iterator
+from itertools import product
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from bot.client import Bot
+from bot.interactions.answering import OUTCOMES, Answered
+from bot.training.statuses import Candidate, Ended, Learning, Queued, Reading, Ready
+
+LAG_INTERVAL_S = 1.0
+STATES = {
+    Reading: "reading",
+    Ready: "ready",
+    Queued: "queued",
+    Learning: "learning",
+    Candidate: "candidate",
+    Ended: "ended",
+}
+
+COMMAND_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120, 600)  # /retrain reads for minutes
+WRITING_S = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 3)
+BATCH = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """Counts what a bot does, from now on. Labels take their values from the code alone, and from
+    the numbers of shards: never from people."""
+
+    def __init__(self, bot: Bot):
+        self._bot = bot
+        disable_created_metrics()  # a series each, of when counting began, that nobody looks at
+        registry = self._registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        registry.register(_Gauges(bot))
+        self._commands = Counter(
+            "charrnn_commands",
+            "Commands and buttons used, by outcome.",
+            ["command", "outcome"],
+            registry=registry,
+        )
+        self._errors = Counter(
+            "charrnn_errors",
+            "Commands and buttons that were not answered as asked, by the error's class.",
+            ["kind"],
+            registry=registry,
+        )
+        self._command_s = Histogram(
+            "charrnn_command_seconds",
+            "From a command's arrival to its whole answer.",
+            ["command"],
+            buckets=COMMAND_S,
+            registry=registry,
+        )
+        self._texts = Counter("charrnn_texts", "Texts written.", registry=registry)
+        self._batch = Histogram(
+            "charrnn_batch_requests",
+            "Texts written side by side.",
+            buckets=BATCH,
+            registry=registry,
+        )
+        self._writing_s = Histogram(
+            "charrnn_writing_seconds",
+            "What a batch takes to be written.",
+            buckets=WRITING_S,
+            registry=registry,
+        )
+        self._lag_s = Histogram(
+            "charrnn_event_loop_lag_seconds",
+            "How late the event loop wakes who has slept for a second.",
+            buckets=LAG_S,
+            registry=registry,
+        )
+        self._connects = Counter(
+            "charrnn_gateway_connects",
+            "Connections to Discord's gateway: with a new session, or an old one resumed.",
+            ["session"],
+            registry=registry,
+        )
+        for session in ("new", "resumed"):
+            self._connects.labels(session)
+        bot.services.inference.observe(self._written)
+        bot.add_listener(self._answered, "on_answered")
+        bot.add_listener(self._connected, "on_shard_connect")
+        bot.add_listener(self._resumed, "on_shard_resumed")
+
+    def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return generate_latest(self._registry)
+
+    async def sample_lag(self) -> None:
+        """Measure the event loop's lag, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_INTERVAL_S
+            await asyncio.sleep(LAG_INTERVAL_S)
+            self._lag_s.observe(max(0.0, loop.time() - due))
+
+    def _written(self, requests: int, seconds: float) -> None:
+        self._texts.inc(requests)
+        self._batch.observe(requests)
+        self._writing_s.observe(seconds)
+
+    async def _answered(self, answered: Answered) -> None:
+        self._commands.labels(answered.command, answered.outcome).inc()
+        self._command_s.labels(answered.command).observe(answered.seconds)
+        if answered.error is not None:
+            self._errors.labels(answered.error).inc()
+
+    async def _connected(self, shard_id: int) -> None:
+        del shard_id  # bots with many shards have many series enough
+        self._connects.labels("new").inc()
+        # Prometheus sees no growth in a series that begins with 1, so all begin with 0: here, where
+        # the commands are known and nobody can have used one yet.
+        for command, outcome in product(self._bot.offered(), OUTCOMES):
+            self._commands.labels(command, outcome)
+
+    async def _resumed(self, shard_id: int) -> None:
+        del shard_id
+        self._connects.labels("resumed").inc()
+
+
+class _Gauges(Collector):
+    """What is read when somebody asks."""
+
+    def __init__(self, bot: Bot):
+        self._bot = bot
+
+    def collect(self) -> Iterator[Metric]:
+        bot, has = self._bot, self._bot.services
+        yield _gauge("charrnn_ready", "1 when everybody can be answered.", bot.trouble() is None)
+        yield _gauge("charrnn_servers", "Servers that the bot is in.", len(bot.guilds))
+        yield _gauge("charrnn_queue_requests", "Requests waiting.", has.inference.waiting)
+        yield _gauge("charrnn_models_in_memory", "Models in memory.", has.executor.models)
+        trainings = GaugeMetricFamily(
+            "charrnn_trainings", "Trainings under way or just ended.", labels=["state"]
+        )
+        tally = Tally(map(type, has.retraining.statuses().values()))
+        for kind, state in STATES.items():
+            trainings.add_metric([state], tally[kind])
+        yield trainings
+        latency = GaugeMetricFamily(
+            "charrnn_gateway_latency_seconds",
+            "From a heartbeat to Discord's answer.",
+            labels=["shard"],
+        )
+        for shard_id, seconds in bot.latencies:
+            if math.isfinite(seconds):  # a heartbeat has been answered
+                latency.add_metric([str(shard_id)], seconds)
+        yield latency
+
+
+def _gauge(name: str, description: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, description, value=value)

@@ -1,0 +1,116 @@
+"""The same bot in a simulated Discord, in a local browser, without a token."""
+
+import asyncio
+import socket
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import simcord
+import simcord.preview
+from discord import Permissions
+
+from bot.client import Bot
+from bot.errors import SettingsError
+from bot.interactions.markup import MESSAGE_LIMIT
+from bot.settings import Settings
+from charrnn.errors import CorpusError, install
+from charrnn.text.corpus import read_text
+from charrnn.text.messages import Message, read_lines
+
+SETTLE_TIMEOUT_S = 30.0  # how long a command may take
+TICK_S = 1.0
+LOUNGE = "lounge"  # the channel of PREVIEW_MESSAGES
+NAME_LIMIT = 32  # characters
+
+
+async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
+    """Serve `bot` in a page on 127.0.0.1 until `stop` is set or the page ends it.
+
+    Raises SettingsError when the port is taken, or the channel's messages cannot be read."""
+    messages = _messages(settings.preview_messages) if settings.preview_messages else []
+    world = simcord.run(bot, shard_count=1, check_errors=False, settle_timeout=SETTLE_TIMEOUT_S)
+    async with world as discord:
+        # The simulation's clock stands at the start of its own year.
+        await discord.advance_time((datetime.now(UTC) - discord.now()).total_seconds())
+        assert bot.user is not None  # the bot has logged in
+        await bot.user.edit(username="Shakespeare")
+        guild = discord.create_guild("The Globe")
+        channel = guild.create_text_channel("general")
+        admins = guild.create_role("admins", permissions=Permissions(manage_guild=True))
+        viewer = guild.add_member(discord.create_user("you"), roles=[admins])
+        if messages:
+            # Not in the channel that is shown: the page draws all of it for every change.
+            await _pour(messages, discord, guild, guild.create_text_channel(LOUNGE))
+        _check_free(settings.preview_port)
+        page = discord.preview(
+            channel, viewers=[viewer], layout="channel", port=settings.preview_port
+        )
+        async with page as preview:
+            print("No DISCORD_TOKEN is set, so this is a preview, with the real model.")
+            print(f"Open  {preview.url}")
+            print("There, type /shakespeare and Enter, then your words and Enter. Ctrl-C ends it.")
+            if messages:
+                print(f"Your messages are in #{LOUNGE}. To learn from them, type /retrain and")
+                print(f"Enter, choose channel, then {LOUNGE}, and click the arrow.")
+                if bot.services.no_training:
+                    print(f"But first, to train: {install('train')}")
+            sys.stdout.flush()
+            ticking = asyncio.create_task(_tick(bot, discord, preview))
+            ends = [asyncio.create_task(stop.wait()), asyncio.create_task(preview.wait_closed())]
+            _, pending = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for task in (*pending, ticking):
+                task.cancel()
+            await asyncio.gather(*pending, ticking, return_exceptions=True)
+
+
+async def _tick(bot: Bot, discord: simcord.Env, preview: simcord.preview.Preview) -> None:
+    """While a training is under way, let the simulation's clock go on, and the page with it."""
+    seen = time.perf_counter()  # the simulation has put its own time in monotonic's place
+    while True:
+        await asyncio.sleep(TICK_S)
+        now = time.perf_counter()
+        if bot.is_training():
+            asked = len(discord.http_requests)
+            try:
+                await discord.advance_time(now - seen)
+                # A page that is refreshed refuses what was begun before; so only if need be.
+                if len(discord.http_requests) > asked:
+                    await preview.refresh()
+            except simcord.SetupError:
+                continue  # somebody is at it; the next time is soon
+        seen = now
+
+
+def _messages(file: Path) -> list[Message]:
+    try:
+        return list(read_lines(read_text(file), str(file)))
+    except CorpusError as error:
+        raise SettingsError([f"PREVIEW_MESSAGES: {error}"]) from error
+
+
+async def _pour(
+    messages: list[Message],
+    discord: simcord.Env,
+    guild: simcord.GuildHandle,
+    channel: simcord.ChannelHandle,
+) -> None:
+    people: dict[str, simcord.MemberActor] = {}
+    for message in messages:
+        name = message.author or "somebody"
+        if name not in people:
+            user = discord.create_user(name[:NAME_LIMIT], bot=message.automatic)
+            people[name] = guild.add_member(user)
+        if content := message.content.strip()[:MESSAGE_LIMIT]:
+            await people[name].send(channel, content)
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            taken = f"PREVIEW_PORT {port} is taken: set another one, or 0 for any that is free."
+            raise SettingsError([taken]) from error

@@ -1,0 +1,86 @@
+"""What the command line shows of models, scores and samples, as tables for a terminal."""
+
+import json
+from collections.abc import Mapping
+
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.evaluation import Quality, Score
+from charrnn.store import Card
+from charrnn.vocabulary import describe_characters
+
+
+def score(model: str, score: Score) -> Table:
+    """How well a model predicts a text."""
+    table = Table("model", "nats/char", "bits/char", "perplexity", "characters")
+    table.add_row(
+        Text(model),
+        f"{score.nats:.4f}",
+        f"{score.bits:.4f}",
+        f"{score.perplexity:.3f}",
+        f"{score.characters:,}",
+    )
+    return table
+
+
+def quality(quality: Quality) -> Table:
+    """How good a text a model writes."""
+    table = Table(title=f"{quality.samples} samples", title_justify="left", show_header=False)
+    named = quality.named_speeches
+    rows = {
+        "words that are in the training text": f"{quality.known_words:.1%}",
+        "different runs of four words": f"{quality.distinct_4grams:.1%}",
+        "speeches that a known name opens": "-" if named is None else f"{named:.1%}",
+        "samples that end in a loop": f"{quality.loops:.1%}",
+        "longest run copied from it": f"{quality.longest_copy} characters: {quality.copied!r}",
+    }
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    return table
+
+
+def models(cards: Mapping[str, Card]) -> Table:
+    """Models, a line each."""
+    table = Table("model", "network", "parameters", "held out, nats/char")
+    for name, card in cards.items():
+        parameters = card.training.get("parameters")
+        nats = card.scores.get("held out", {}).get("nats")
+        table.add_row(
+            name,
+            _network(card),
+            f"{parameters:,}" if isinstance(parameters, int) else "",
+            f"{nats:.4f}" if nats else "",
+        )
+    return table
+
+
+def card(card: Card) -> Table:
+    """All that is known of a model."""
+    table = Table(show_header=False)
+    rows: dict[str, object] = {
+        "network": _network(card),
+        "window": f"{card.spec.window} characters",
+        "vocabulary": describe_characters(card.vocabulary.characters),
+        "opening": card.opening,
+        **{f"score, {name}": value for name, value in card.scores.items()},
+        **card.training,
+    }
+    for name, value in rows.items():
+        table.add_row(printable(name), _shown(value))
+    return table
+
+
+def _network(card: Card) -> str:
+    layers = " + ".join(f"LSTM {units}" for units in card.spec.units)
+    inputs = f"embedding {card.spec.embedding}" if card.spec.embedding else "scaled ids"
+    return f"{inputs}, {layers}, {card.spec.characters} characters"
+
+
+def _shown(value: object) -> Text:
+    return printable(value if isinstance(value, str) else json.dumps(value))
+
+
+def printable(text: str) -> Text:
+    """What may be a stranger's, as a terminal may have it: without control sequences."""
+    return Text("".join(c if c.isprintable() or c == "\n" else f"U+{ord(c):04X}" for c in text))

@@ -1,0 +1,214 @@
+"""The network in Keras: standard layers in the file, a faster LSTM while training."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from charrnn import store
+from charrnn.errors import ModelError
+from charrnn.spec import ModelSpec
+from charrnn.training import export
+from charrnn.training.recipes import Recipe
+
+
+def build(spec: ModelSpec, recipe: Recipe, lanes: int | None = None) -> keras.Model:
+    """The network of `spec` in standard Keras layers. With `lanes`, for training with carried
+    state: batches of exactly `lanes` streams of text, and LSTM layers that are trained faster,
+    with bfloat16 where the recipe wants it and the processor has it. The weights are the same."""
+    layers = keras.layers
+    if spec.embedding is not None:
+        inputs = keras.Input(batch_shape=(lanes, None), dtype="int32", name="ids")
+        x = layers.Embedding(spec.characters, spec.embedding, name="embedding")(inputs)
+        x = _dropout(x, recipe.input_dropout, spec)
+    else:
+        x = inputs = keras.Input((spec.window, 1), name="scaled_ids")
+    for n, units in enumerate(spec.units, start=1):
+        name = f"lstm_{n}"
+        if spec.stateful and lanes is not None:
+            bfloat16 = recipe.mixed_precision and processor_has_bfloat16()
+            lstm = SegmentLSTM(units, recipe.weight_dropout, bfloat16, name=name)
+        else:
+            sequences = spec.stateful or n < len(spec.units)
+            lstm = layers.LSTM(units, return_sequences=sequences, name=name)
+        x = _dropout(lstm(x), recipe.dropout, spec)
+    outputs = layers.Dense(spec.characters, "softmax", name="softmax")(x)
+    return keras.Model(inputs, outputs, name="character_lstm")
+
+
+def trainable(spec: ModelSpec, recipe: Recipe, batches: int) -> keras.Model:
+    """The network with random weights and the optimizer of `recipe`, for a run of so many
+    batches, which its learning rate follows."""
+    model = build(spec, recipe, recipe.batch_size)
+    optimizer = keras.optimizers.AdamW(
+        _learning_rate(recipe, batches),
+        weight_decay=recipe.weight_decay,
+        global_clipnorm=recipe.clip_norm,
+        use_ema=recipe.averaging > 0,
+        ema_momentum=recipe.averaging,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "embeddings"])
+    optimizer.build(model.trainable_variables)
+    # XLA makes the short loop over a window faster and the carried state slower.
+    compiled = not spec.stateful
+    model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=compiled)  # pyright: ignore[reportArgumentType]
+    return model
+
+
+def _learning_rate(recipe: Recipe, batches: int) -> Any:
+    # A number or a schedule: Keras takes both, its types do not.
+    if not recipe.cosine:
+        return recipe.learning_rate
+    warmup = max(1, round(recipe.warmup * batches))
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        max(1, batches - warmup),
+        warmup_target=recipe.learning_rate,
+        warmup_steps=warmup,
+    )
+
+
+def _dropout(x: Any, rate: float, spec: ModelSpec) -> Any:
+    if not rate:
+        return x
+    # Many to many: one mask for all steps of a segment.
+    shape = (None, 1, None) if spec.stateful else None
+    return keras.layers.Dropout(rate, noise_shape=shape)(x)
+
+
+def processor_has_bfloat16() -> bool:
+    """Whether bfloat16 products are the processor's own; emulated, they are slower than float32."""
+    try:
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+def adopt(model: keras.Model, base: store.Model) -> None:
+    """Start `model` from the weights of `base`. What belongs to a new character starts as the
+    mean of what belongs to the old ones. Raises ModelError when they are not of its network."""
+    known = len(base.vocabulary)
+    path = base.folder / store.KERAS
+    trained = export.load_keras(path)
+    if replace(export.spec_of(trained), window=base.card.spec.window) != base.card.spec:
+        raise ModelError(f"{path} is not the network that {store.CARD} describes.")
+    for variable, old in zip(model.weights, trained.get_weights(), strict=True):
+        value = np.array(variable)
+        if value.shape == old.shape:
+            value = old
+        elif variable.path.startswith("embedding"):
+            value[:known], value[known:] = old, old.mean(axis=0)
+        else:
+            value[..., :known], value[..., known:] = old, old.mean(axis=-1, keepdims=True)
+        variable.assign(value)
+
+
+class SegmentLSTM(keras.layers.LSTM):
+    """Keras's LSTM with carried state, trained on whole segments.
+
+    Keras runs its cell once a step and lets TensorFlow differentiate the loop: input products,
+    weight gradients and casts are all made a step at a time. Here, only what must wait for the
+    step before is in a loop; see `segment_lstm`. Dropout on the recurrent weights takes one mask
+    a segment (Merity et al., "Regularizing and Optimizing LSTM Language Models", 2018)."""
+
+    def __init__(self, units: int, weight_dropout: float, bfloat16: bool, name: str):
+        super().__init__(units, return_sequences=True, stateful=True, name=name)
+        self._weight_dropout = weight_dropout
+        self._product_dtype = tf.bfloat16 if bfloat16 else tf.float32
+        self.seed_generator = keras.random.SeedGenerator()
+
+    def inner_loop(
+        self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
+    ) -> tuple[Any, Any, list[Any]]:
+        del mask
+        recurrent: Any = tf.convert_to_tensor(self.cell.recurrent_kernel)
+        if training and self._weight_dropout:
+            recurrent = keras.random.dropout(
+                recurrent, self._weight_dropout, seed=self.seed_generator
+            )
+        hidden, cell = segment_lstm(
+            tf.cast(tf.transpose(sequences, (1, 0, 2)), self._product_dtype),
+            tf.cast(self.cell.kernel, self._product_dtype),
+            tf.cast(recurrent, self._product_dtype),
+            tf.convert_to_tensor(self.cell.bias),
+            *map(tf.convert_to_tensor, initial_state),
+        )
+        last = hidden[-1]
+        return last, tf.transpose(hidden, (1, 0, 2)), [last, cell]
+
+    def save_own_variables(self, store: Any) -> None:
+        """With the weights, which are the cell's, goes the carried state."""
+        for n, state in enumerate(self.states or []):
+            store[f"state_{n}"] = np.array(state)
+
+    def load_own_variables(self, store: Any) -> None:
+        for n, state in enumerate(self.states or []):
+            state.assign(store[f"state_{n}"])
+
+
+@tf.custom_gradient
+def segment_lstm(
+    inputs: Any, kernel: Any, recurrent: Any, bias: Any, hidden: Any, cell: Any
+) -> Any:
+    """An LSTM layer over a segment, with back-propagation through time written out.
+
+    inputs `(T, B, E)`, kernel `(E, 4H)`, recurrent `(H, 4H)` in the dtype of the products;
+    bias `(4H,)`, hidden and cell state `(B, H)` float32; gates in Keras's order i, f, c, o
+    -> hidden states float32 `(T, B, H)`, last cell state `(B, H)`.
+
+    The input products of all steps are one product, and so are the gradients of each weight
+    matrix; in the loops remain `h @ R`, and `dz @ R.T` on the way back."""
+    product, size = inputs.dtype, hidden.shape[-1]
+    steps, lanes = tf.shape(inputs)[0], tf.shape(inputs)[1]
+    flat = tf.reshape(inputs, (-1, inputs.shape[-1]))
+    projected = tf.cast(tf.matmul(flat, kernel), tf.float32) + bias
+    projected = tf.reshape(projected, (steps, lanes, 4 * size))
+
+    def forward(t: Any, h: Any, c: Any, hs: Any, cs: Any, gates: Any) -> tuple[Any, ...]:
+        z = projected[t] + tf.cast(tf.matmul(h, recurrent), tf.float32)
+        i, f, g, o = tf.split(z, 4, axis=-1)
+        i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
+        c = f * c + i * g
+        h = tf.cast(o * tf.tanh(c), product)
+        gate = tf.concat([i, f, g, o], axis=-1)
+        return t + 1, h, c, hs.write(t, h), cs.write(t, c), gates.write(t, gate)
+
+    first, first_cell = tf.cast(hidden, product), cell
+    arrays = [tf.TensorArray(dtype, steps) for dtype in (product, tf.float32, tf.float32)]
+    *_, last_cell, hs, cs, gates = tf.while_loop(
+        lambda t, *_: t < steps, forward, (0, first, first_cell, *arrays), parallel_iterations=1
+    )
+    hs, cs, gates = hs.stack(), cs.stack(), gates.stack()
+
+    def gradient(d_hs: Any, d_cell: Any) -> tuple[Any, ...]:
+        cells_before = tf.concat([first_cell[tf.newaxis], cs[:-1]], axis=0)
+
+        def backward(t: Any, dh: Any, dc: Any, dzs: Any) -> tuple[Any, ...]:
+            i, f, g, o = tf.split(gates[t], 4, axis=-1)
+            squashed = tf.tanh(cs[t])
+            dh = d_hs[t] + tf.cast(dh, tf.float32)
+            dc = dc + dh * o * (1 - squashed * squashed)
+            di, df = dc * g * i * (1 - i), dc * cells_before[t] * f * (1 - f)
+            dg, do = dc * i * (1 - g * g), dh * squashed * o * (1 - o)
+            dz = tf.cast(tf.concat([di, df, dg, do], axis=-1), product)
+            dh = tf.matmul(dz, recurrent, transpose_b=True)
+            return t - 1, dh, dc * f, dzs.write(t, dz)
+
+        start = (steps - 1, tf.zeros_like(first), d_cell, tf.TensorArray(product, steps))
+        _, dh, dc, dzs = tf.while_loop(lambda t, *_: t >= 0, backward, start, parallel_iterations=1)
+        dz = tf.reshape(dzs.stack(), (-1, 4 * size))
+        before = tf.reshape(tf.concat([first[tf.newaxis], hs[:-1]], axis=0), (-1, size))
+        ones = tf.ones((1, tf.shape(dz)[0]), product)
+        return (
+            tf.reshape(tf.matmul(dz, kernel, transpose_b=True), tf.shape(inputs)),
+            tf.matmul(flat, dz, transpose_a=True),
+            tf.matmul(before, dz, transpose_a=True),
+            tf.cast(tf.matmul(ones, dz)[0], tf.float32),
+            tf.cast(dh, tf.float32),
+            dc,
+        )
+
+    return (tf.cast(hs, tf.float32), last_cell), gradient

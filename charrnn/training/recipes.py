@@ -1,0 +1,181 @@
+"""How each preset is trained, and which recipe suits how much text."""
+
+import math
+from dataclasses import dataclass, replace
+
+from charrnn.errors import OptionError
+from charrnn.spec import ModelSpec
+
+MAX_COUNT = 10_000  # of what a recipe counts: epochs, windows in a batch, steps
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained. The defaults are the classic tutorial's."""
+
+    epochs: int = 5
+    batch_size: int = 128  # windows, or streams of text read side by side
+    segment: int = 100  # T, steps of truncated back-propagation through time
+    learning_rate: float = 0.001
+    cosine: bool = False  # let the learning rate fall to zero along a cosine,
+    warmup: float = 0.0  # having risen from zero in this share of all steps
+    weight_decay: float = 0.0
+    clip_norm: float | None = None  # largest norm of all gradients together
+    input_dropout: float = 0.0  # on the embedding
+    dropout: float = 0.2  # after each LSTM layer
+    weight_dropout: float = 0.0  # on the recurrent weights; only with carried state
+    # Momentum of a moving average of the weights, an update; what is measured and kept is that.
+    averaging: float = 0.0
+    patience: int | None = None  # epochs without a lower validation loss, after which to stop
+    least_occurrences: int = 1  # of a character in the text, for the model to learn it
+    lowercase: bool = False
+    mixed_precision: bool = False  # bfloat16 products, float32 weights, where the processor has it
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "segment", "patience"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= MAX_COUNT:
+                raise OptionError(f"{name.replace('_', ' ')} must be 1 to {MAX_COUNT:,}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise OptionError("learning rate must be above 0.")
+        for name in ("warmup", "input_dropout", "dropout", "weight_dropout", "averaging"):
+            if not 0 <= getattr(self, name) < 1:
+                raise OptionError(f"{name.replace('_', ' ')} must be at least 0 and below 1.")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network without its vocabulary, and the recipe that suits it."""
+
+    units: tuple[int, ...]
+    embedding: int | None
+    stateful: bool
+    recipe: Recipe
+
+    def spec(self, characters: int) -> ModelSpec:
+        return ModelSpec(characters, self.units, self.embedding, self.stateful)
+
+
+# Many to many, state carried from segment to segment, one dropout mask for a whole segment
+# (Gal & Ghahramani, "A Theoretically Grounded Application of Dropout in RNNs", 2016).
+_SHAKESPEARE = Recipe(
+    epochs=4,
+    batch_size=32,
+    segment=128,
+    learning_rate=0.002,
+    warmup=0.03,
+    cosine=True,
+    weight_decay=0.01,
+    clip_norm=1.0,
+    input_dropout=0.05,
+    dropout=0.1,
+    averaging=0.995,
+    patience=3,
+    mixed_precision=True,
+)
+
+PRESETS = {
+    # The classic tutorial, number for number: LSTM(256), Dropout(0.2), Dense(V, softmax) over
+    # windows of 100 ids divided by V; categorical cross-entropy, Adam, 5 epochs of batch 128.
+    "othello": Preset((256,), None, False, Recipe(lowercase=True)),
+    # Five million characters.
+    "shakespeare": Preset((512, 512), 128, True, _SHAKESPEARE),
+    # One million, which a large network would learn by heart.
+    "tinyshakespeare": Preset(
+        (768, 768),
+        128,
+        True,
+        replace(
+            _SHAKESPEARE,
+            epochs=28,
+            weight_decay=0.05,
+            input_dropout=0.25,
+            dropout=0.5,
+            weight_dropout=0.3,
+            averaging=0.998,
+            patience=8,
+        ),
+    ),
+    # Twelve million, typed in haste.
+    "chat": Preset(
+        (512, 512),
+        128,
+        True,
+        replace(
+            _SHAKESPEARE,
+            epochs=5,
+            batch_size=64,
+            learning_rate=0.003,
+            input_dropout=0.0,
+            dropout=0.05,
+            least_occurrences=50,
+        ),
+    ),
+}
+
+# Measured on channels of 10,000 to 170,000 characters (benchmarks/fine_tuning.py).
+_FINE_TUNING = replace(
+    _SHAKESPEARE,
+    batch_size=16,
+    segment=64,
+    learning_rate=0.001,
+    input_dropout=0.1,
+    averaging=0.9,
+    least_occurrences=5,
+)
+
+MUCH_TEXT = 30_000  # characters, that are not so quickly learnt by heart
+
+LITTLE_TEXT = 500_000  # characters, too few for the presets' large batches and slow average
+
+
+@dataclass(frozen=True)
+class LeastText:
+    """How much text training takes, in characters; figures from benchmarks/README.md."""
+
+    refused: int  # below this
+    warned: int  # below this, with
+    warning: str  # this
+
+
+FROM_SCRATCH = LeastText(
+    10_000,
+    200_000,
+    "From scratch, so little text teaches spelling at best: with 50,000 characters of a channel "
+    "the loss is 2.07 nats per character, and 1.48 from the base model `chat`. Consider "
+    "--base chat.",
+)
+
+FROM_A_BASE = LeastText(
+    2_000,
+    10_000,
+    "So little text changes a model's manner, not its matter; 10,000 characters or more are "
+    "better.",
+)
+
+
+def fine_tuning(spec: ModelSpec, characters: int) -> Recipe:
+    """The recipe that suits going on from a trained model with so much text. A vocabulary without
+    capitals reads them as small letters by itself."""
+    if not spec.stateful:
+        return Recipe()
+    return replace(
+        _FINE_TUNING,
+        # What is more than enough, in three minutes on two cores; the rest is early stopping.
+        epochs=min(10, max(5, 300_000 // max(1, characters))),
+        dropout=0.2 if characters >= MUCH_TEXT else 0.3,
+    )
+
+
+def from_scratch(preset: Preset, characters: int) -> Recipe:
+    """The recipe of a preset, and with far less text than that is meant for, one of small batches
+    and many epochs."""
+    if not preset.stateful or characters >= LITTLE_TEXT:
+        return preset.recipe
+    return replace(
+        _FINE_TUNING,
+        epochs=min(40, max(8, 1_000_000 // max(1, characters))),
+        learning_rate=preset.recipe.learning_rate,
+        dropout=0.2 if characters >= MUCH_TEXT else 0.3,
+        patience=5,
+    )

@@ -1,0 +1,284 @@
+"""What people see: /shakespeare and its buttons, in a simulated Discord."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+import simcord
+
+from bot.inference.executor import LocalExecutor
+from bot.interactions.cooldown import Cooldown
+from bot.interactions.reply import Reply
+from bot.models.cache import LoadedModels
+from bot.models.reference import ModelReference
+from charrnn.generation import Generated, Prompt, generate
+from charrnn.sampling import Sampling
+from charrnn.store import Model
+from tests.bot.conftest import World, bot_with
+
+pytestmark = pytest.mark.simcord(shard_count=1)
+
+
+async def ask(world: World, seed: str = "So be it", **options: Any) -> simcord.InteractionResult:
+    return await world.alice.slash(world.channel, "shakespeare", seed=seed, **options)
+
+
+def shown(result: simcord.InteractionResult) -> Reply:
+    return Reply.parse(result.response.content)
+
+
+def written(model: Model, reply: Reply, seed: str | None = None) -> str:
+    """The 500 characters that the model writes under the conditions that a reply names."""
+    seed = reply.seed if seed is None else seed
+    prompt = Prompt(seed, 500, Sampling(reply.temperature), reply.rng_seed)
+    return generate(model, [prompt])[0].text
+
+
+def button_states(result: simcord.InteractionResult) -> dict[str, bool]:
+    """Whether each button can be pressed."""
+    [row] = result.response.components
+    return {b["label"]: not b.get("disabled", False) for b in row["components"]}
+
+
+async def test_the_reply_is_the_seed_in_bold_and_500_characters_and_how_they_came_about(
+    world: World, stateful: Model
+):
+    result = await ask(world, "So be it")
+    assert result.response.content.startswith("**So be it\u200b**")
+    assert not result.ephemeral
+    assert result.response.embeds == []
+    reply = shown(result)
+    assert reply.seed == "So be it"
+    assert reply.text == written(stateful, reply)
+    assert (reply.model, reply.temperature) == ("tiny", 0.7)
+
+
+async def test_the_random_seed_gives_the_same_reply_again(world: World):
+    first, second = await ask(world), await ask(world)
+    assert shown(first).text != shown(second).text
+    again = await ask(world, random_seed=shown(first).rng_seed)
+    assert shown(again) == shown(first)
+
+
+async def test_temperature_zero_is_argmax_whatever_the_random_seed(world: World):
+    first, second = await ask(world, temperature=0), await ask(world, temperature=0)
+    assert shown(first).text == shown(second).text
+
+
+async def test_a_private_reply_is_seen_by_nobody_else(world: World):
+    result = await ask(world, private=True)
+    assert result.ephemeral
+    assert len(shown(result).text) > 400
+    assert world.channel.history(viewer=world.bob) == []
+
+
+async def test_what_the_model_cannot_say_is_named(world: World):
+    result = await ask(world, "So ☃ be it")
+    assert result.response.content.endswith(" · left out: ☃")
+
+
+async def test_reroll_writes_another_text_in_its_place(world: World, stateful: Model):
+    result = await ask(world)
+    before = shown(result)
+    await world.alice.click(result.response, label="Reroll")
+    after = shown(result)
+    assert after.rng_seed != before.rng_seed
+    assert after.text == written(stateful, replace(before, rng_seed=after.rng_seed))
+
+
+async def test_continue_goes_on_from_the_end_in_a_new_message(world: World, stateful: Model):
+    result = await ask(world)
+    before = shown(result)
+    more = await world.alice.click(result.response, label="Continue")
+    assert shown(result) == before
+    whole = (before.seed + before.text).rstrip()
+    assert whole.endswith(shown(more).seed)
+    assert shown(more).text == written(stateful, shown(more), seed=whole)
+
+
+async def test_continue_under_a_private_reply_is_private(world: World):
+    result = await ask(world, private=True)
+    assert (await world.alice.click(result.response, label="Continue")).ephemeral
+
+
+async def test_hotter_and_colder_change_the_temperature_and_keep_the_random_seed(world: World):
+    result = await ask(world)
+    before = shown(result)
+    for label, temperature in (("Hotter", 0.9), ("Colder", 0.7), ("Colder", 0.5)):
+        await world.alice.click(result.response, label=label)
+        assert shown(result).temperature == temperature
+        assert shown(result).rng_seed == before.rng_seed
+
+
+@pytest.mark.parametrize(
+    ("temperature", "label"), [(2.0, "Hotter"), (0.0, "Colder"), (1.9, ""), (0.1, "")]
+)
+async def test_buttons_end_where_the_temperature_does(world: World, temperature: float, label: str):
+    states = button_states(await ask(world, temperature=temperature))
+    assert states == {name: name != label for name in ("Reroll", "Continue", "Hotter", "Colder")}
+
+
+async def test_buttons_go_on_working_after_a_restart(world: World, stateful: Model, tmp_path: Path):
+    result = await ask(world)
+    before = shown(result)
+    await world.env.restart_bot(bot_with(stateful, tmp_path))
+    for label in ("Reroll", "Hotter"):
+        await world.alice.click(result.response, label=label)
+    assert shown(result).text != before.text
+    assert shown(result).temperature == 0.9
+
+
+@pytest.mark.parametrize("label", ["Reroll", "Continue", "Hotter", "Colder"])
+async def test_somebody_elses_button_is_answered_with_a_sentence(world: World, label: str):
+    result = await ask(world)
+    before = shown(result)
+    refusal = await world.bob.click(result.response, label=label)
+    assert refusal.ephemeral
+    assert refusal.response.content.startswith(f"These buttons are <@{world.alice.id}>'s.")
+    assert shown(result) == before
+
+
+NEEDED = (
+    *("view_channel", "send_messages", "send_messages_in_threads"),
+    *("embed_links", "attach_files", "read_message_history"),
+)
+
+HOSTILE = (
+    "@everyone <@1> <#2> </x:3> ||a|| **b** __c__ ```d``` > e https://evil.example "
+    "discord.gg/evil [f](http://evil.example) <t:1> <:g:4> \u202e\n# h\n-# i"
+)
+
+
+async def test_a_hostile_seed_can_neither_ping_nor_break_the_reply(world: World):
+    mark = len(world.env.http_requests)
+    result = await ask(world, HOSTILE)
+    edit = world.env.http_requests[mark:][-1].json
+    assert edit["allowed_mentions"] == {"parse": []}
+    assert shown(result).seed == HOSTILE.replace("\u202e", "")
+    assert await markup(world, result.response.id) == HARMLESS
+
+
+async def test_a_hostile_text_can_neither_ping_nor_break_the_reply(world: World):
+    reply = Reply("So", HOSTILE, "tiny", 0.7, 5).render()
+    message = await world.env.bot.get_channel(world.channel.id).send(reply)
+    assert world.env.http_requests[-1].json["allowed_mentions"] == {"parse": []}
+    assert await markup(world, message.id) == HARMLESS
+
+
+HARMLESS = {"paragraph", "inline", "text", "break", "strong_open", "strong_close", "subtext"}
+
+
+async def markup(world: World, message_id: int) -> set[str]:
+    """The kinds of markup that a message shows."""
+    preview = world.env.preview(world.channel, viewers=[world.alice], layout="channel")
+    async with preview as page:
+        message = (await page.snapshot())["messages"][str(message_id)]
+    return token_kinds(message["content_tokens"])
+
+
+def token_kinds(tokens: Any) -> set[str]:
+    """The kinds of markup in a parsed message."""
+    if isinstance(tokens, dict):
+        return {tokens["type"]} | token_kinds(list(tokens.values())) if "type" in tokens else set()
+    if isinstance(tokens, list):
+        return set().union(*(token_kinds(token) for token in tokens))
+    return set()
+
+
+class TestAcknowledgement:
+    """Discord hears from the bot before the model does anything."""
+
+    class Witness(LocalExecutor):
+        """An executor that notes what Discord has been told when it is given work."""
+
+        env: simcord.Env
+        seen: list[Any]
+
+        async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
+            self.seen = [entry.json for entry in self.env.http_requests]
+            return await super().write(model, prompts)
+
+    @pytest.fixture
+    def simcord_bot(self, stateful: Model, tmp_path: Path):
+        self.witness = self.Witness(1, LoadedModels(0))
+        return bot_with(stateful, tmp_path, self.witness)
+
+    async def test_the_interaction_is_acknowledged_before_anything_else(self, world: World):
+        self.witness.env = world.env
+        mark = len(world.env.http_requests)
+        result = await ask(world, private=True)
+        assert self.witness.seen[mark:] == [{"type": 5, "data": {"flags": 64}}]
+        mark = len(world.env.http_requests)
+        await world.alice.click(result.response, label="Reroll")
+        assert self.witness.seen[mark:] == [{"type": 6}]
+
+
+class TestCooldown:
+    now = 0.0
+
+    @pytest.fixture
+    def simcord_bot(self, stateful: Model, tmp_path: Path):
+        return bot_with(stateful, tmp_path, cooldown=Cooldown(10, clock=lambda: self.now))
+
+    async def test_who_asked_a_moment_ago_is_told_the_seconds_left(self, world: World):
+        result = await ask(world)
+        self.now = 7.5
+        for refusal in (await ask(world), await world.alice.click(result.response, label="Reroll")):
+            assert refusal.ephemeral
+            assert "try again in 2.5 seconds" in refusal.response.content
+        await world.bob.slash(world.channel, "shakespeare", seed="mine")
+        self.now = 10.0
+        assert shown(await ask(world)).seed == "So be it"
+
+
+class TestFullQueue:
+    @pytest.fixture
+    def simcord_bot(self, stateful: Model, tmp_path: Path):
+        return bot_with(stateful, tmp_path, queue_limit=0)
+
+    async def test_people_are_told_so_with_the_wait_to_expect(self, world: World):
+        refusal = await ask(world)
+        assert refusal.ephemeral
+        assert "Try again in about 1 second." in refusal.response.content
+
+
+class TestBrokenModel:
+    @pytest.fixture
+    def simcord_bot(self, stateful: Model, tmp_path: Path):
+        def load(folder: Path) -> Model:
+            raise MemoryError(f"secret detail of {folder}")
+
+        return bot_with(stateful, tmp_path, LocalExecutor(1, LoadedModels(0, load)))
+
+    async def test_an_unexpected_error_is_answered_with_a_number_and_logged(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ):
+        result = await ask(world)
+        assert "Something went wrong on my side" in result.response.content
+        assert "secret detail" not in result.response.content
+        [record] = [r for r in caplog.records if r.name == "bot.interactions.answering"]
+        assert str(record.args[0]) in result.response.content
+        assert record.exc_info is not None
+
+
+async def test_an_interaction_that_is_gone_is_a_line_in_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+):
+    world.env.inject_error(
+        "POST", "/interactions/*/callback", status=404, code=10062, message="Unknown interaction"
+    )
+    result = await ask(world)
+    assert not result.acknowledged
+    [record] = [r for r in caplog.records if r.name == "bot.interactions.answering"]
+    assert "/shakespeare" in record.getMessage()
+    assert ": lost, " in record.getMessage()
+    assert (await ask(world)).acknowledged
+
+
+async def test_the_invite_link_asks_for_what_is_needed(world: World):
+    link = world.env.bot.invite_link()
+    assert "scope=bot+applications.commands" in link
+    assert f"permissions={discord.Permissions(**dict.fromkeys(NEEDED, True)).value}" in link

@@ -1,0 +1,180 @@
+"""What of an uploaded file gets to the disk."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import discord
+import pytest
+
+from bot.corpus.upload import BLOCK_CHARACTERS, MAX_BRACKETS, MAX_FILE_BYTES, _pieces, read_file
+from bot.errors import DiskFullError, HistoryError
+from charrnn.text.corpus import read_sources
+from charrnn.text.messages import Counts, LeftOut
+from tests.bot.corpora import left_behind, written
+
+
+@dataclass
+class Upload:
+    filename: str
+    content: bytes
+    fails: Exception | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.content)
+
+    async def read(self) -> bytes:
+        if self.fails:
+            raise self.fails
+        return self.content
+
+
+def exported(content: str, author: str = "1", **more: object) -> dict[str, Any]:
+    person = {"id": author, "name": f"person{author}", "isBot": False}
+    return {"type": "Default", "content": content, "author": person, **more}
+
+
+def export(*messages: object) -> str:
+    return json.dumps({"messages": messages})
+
+
+def line(content: str, author: str = "1", bot: bool = False) -> str:
+    return json.dumps({"author": author, "content": content, "bot": bot}) + "\n"
+
+
+TEXT = "“Well”,\tI said…\r\n\u2028\n\x07Done: so be it\n"
+CHANNEL = [("hello", "1"), ("!play", "1"), ("hello there", "2"), ("hello", "3")]
+FILES = [
+    ("a.txt", TEXT.encode()),
+    ("A.TXT", TEXT.encode("utf-8-sig")),
+    ("b.txt", TEXT.encode("utf-16")),
+    ("no newline at the end.txt", b"so be it"),
+    ("long.txt", "“So be it”\n".encode() * 20_000),
+    ("c.jsonl", "".join(line(*message) for message in CHANNEL).encode()),
+    ("d.json", export(*(exported(*message) for message in CHANNEL)).encode()),
+    ("e.json", export(*(exported(*message) for message in CHANNEL)).encode("utf-16")),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), FILES, ids=[name for name, _ in FILES])
+async def test_a_file_is_read_as_the_command_line_reads_it(
+    tmp_path: Path, corpus: Path, name: str, content: bytes
+):
+    file = tmp_path / name
+    file.write_bytes(content)
+    [document] = read_sources([str(file)])
+    counts = await read_file(Upload(name, content), corpus, opted_out=())
+    assert written(corpus) == document.text
+    assert counts == (document.counts or Counts(characters=len(document.text)))
+
+
+def test_a_text_without_lines_is_taken_by_the_piece_and_between_words():
+    text = "so be it, said he " * 100_000
+    pieces = list(_pieces(text))
+    assert "".join(pieces) == text
+    assert max(map(len, pieces)) <= 4 * BLOCK_CHARACTERS
+    assert all(piece.endswith(" ") for piece in pieces)
+
+
+async def test_a_text_loses_what_messages_lose(corpus: Path):
+    told = "Ask ada@example.com\n or +44 20 7946 0958, see https://example.com/ada, 10.1.2.3 too\n"
+    await read_file(Upload("a.txt", told.encode()), corpus, opted_out=())
+    assert written(corpus).split() == ["Ask", "or", ",", "see", "too"]
+    assert written(corpus).count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", line("yes", "1") + line("no", "2")),
+        ("a.json", export(exported("yes", "1"), exported("no", "2"))),
+    ],
+)
+async def test_members_who_opted_out_are_left_out_of_a_file_too(
+    corpus: Path, name: str, content: str
+):
+    counts = await read_file(Upload(name, content.encode()), corpus, opted_out={"2"})
+    assert written(corpus) == "yes\n"
+    assert counts == Counts(1, 4, {"1"}, Counter({LeftOut.OPTED_OUT: 1}))
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("one\ntwo\nthree\n", "two\nthree\n"),
+        ("one\ntwo two\nthree\n", "three\n"),
+        ("one\ntwo\nseventh\n", "two\nseventh\n"),
+        ("one\ntwo\nthree", "two\nthree"),
+        ("one\ntwo, three and four\n", "ee and four\n"),
+        ("one, two, three and four", "ree and four"),
+    ],
+)
+async def test_of_a_file_that_is_too_long_the_last_lines_are_kept(
+    corpus: Path, text: str, kept: str
+):
+    upload = Upload("a.txt", text.encode())
+    counts = await read_file(upload, corpus, opted_out=(), max_characters=12)
+    assert written(corpus) == kept
+    assert counts == Counts(characters=len(kept))
+
+
+async def test_the_counts_of_a_file_that_is_too_long_are_of_what_is_kept(corpus: Path):
+    content = "".join(line(f"number {number}") for number in range(10)).encode()
+    counts = await read_file(Upload("a.jsonl", content), corpus, opted_out=(), max_characters=20)
+    assert written(corpus) == "number 8\nnumber 9\n"
+    assert counts == Counts(messages=2, characters=18, authors={"1"})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.txt", b"", r"a.txt holds no text. Upload another"),
+        ("a.txt", b"\xef\xbb\xbf \n", "a.txt holds no text"),
+        ("a.txt", b"\x89PNG\r\n\x1a\n", r"a.txt is not UTF-8 text \(byte 0\)"),
+        ("a.txt", b"so\x00be it", "a.txt is not a text"),
+        ("a.txt", "so be it".encode("utf-16-le"), "a.txt is not a text"),
+        ("a.txt", b"\xff\xfea", "a.txt is not UTF-8 text"),
+        ("a.json", b"{}", "a.json is no channel: the JSON of DiscordChatExporter"),
+        ("a.json", b"[" * 100_000, "a.json is no channel"),
+        ("a.json", b'{"messages": [1]}', "Message 1 of a.json is none of DiscordChatExporter's"),
+        ("a.json", b'{"messages": []}', "a.json holds no text"),
+        ("a.jsonl", b"so be it", "Line 1 of a.jsonl is no message"),
+        ("a.jsonl", line("beep", bot=True).encode(), r"no text to learn from \(0 messages; left"),
+        ("a.json", b"[[]" + b",[]" * MAX_BRACKETS + b"]", "a.json has more parts than I can read"),
+        ("a.pdf", b"so be it", r"I cannot read a.pdf. Upload a text \(.txt\)"),
+        ("txt", b"so be it", "I cannot read txt"),
+        ("**a**.txt", b"", r"\\\*\\\*a\\\*\\\*.txt holds no text"),
+        ("a.txt", b"a" * (MAX_FILE_BYTES + 1), "a.txt is too large.*at most 25 MB"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+async def test_a_file_that_is_no_corpus_is_refused_with_the_reason(
+    corpus: Path, name: str, content: bytes, sentence: str
+):
+    with pytest.raises(HistoryError, match=sentence):
+        await read_file(Upload(name, content), corpus, opted_out=())
+    assert not left_behind(corpus)
+
+
+async def test_a_file_that_discord_has_lost_is_asked_for_again(corpus: Path):
+    response = SimpleNamespace(status=404, reason="Not Found")
+    upload = Upload("a.txt", b"", fails=discord.NotFound(response, "asset not found"))
+    with pytest.raises(HistoryError, match=r"Discord did not hand over a.txt. Upload it again."):
+        await read_file(upload, corpus, opted_out=())
+
+
+async def test_a_name_in_an_export_cannot_spoil_the_corpus(corpus: Path):
+    named = {"id": "2", "name": "\ud800\nb\x07o"}
+    content = export(exported("hello <@2>", mentions=[named])).encode()
+    await read_file(Upload("a.json", content), corpus, opted_out=())
+    assert written(corpus) == "hello @ bo\n"
+
+
+async def test_a_file_that_there_is_no_room_for_leaves_nothing_behind(full_disk: Path):
+    with pytest.raises(DiskFullError):
+        await read_file(Upload("a.txt", b"so be it"), full_disk, opted_out=())
+    assert not left_behind(full_disk)

@@ -1,0 +1,197 @@
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bot.errors import BusyError, StoppingError, TooSlowError
+from bot.inference.queue import GenerationRequest, Inference
+from bot.models.reference import ModelReference
+from charrnn.errors import ModelError
+from charrnn.generation import Generated, Prompt
+
+ONE, OTHER = (ModelReference(name, Path(name), 100) for name in ("one", "other"))
+
+
+class Gate:
+    """An executor that works when it is opened, and notes each batch."""
+
+    def __init__(self, workers: int = 1):
+        self.workers = workers
+        self.open = asyncio.Event()
+        self.batches: list[list[str]] = []
+        self.closed = False
+
+    async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
+        self.batches.append([prompt.seed for prompt in prompts])
+        await self.open.wait()
+        if any(prompt.seed == "broken" for prompt in prompts):
+            raise ModelError("The model is broken.")
+        return [Generated(f"{prompt.seed} by {model.name}", "") for prompt in prompts]
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def service(gate: Gate, batch_limit: int = 4, queue_limit: int = 100) -> Inference:
+    return Inference(gate, batch_limit=batch_limit, queue_limit=queue_limit, clock=lambda: 0.0)
+
+
+async def ask(
+    inference: Inference, *seeds: str, server: int = 0, model: ModelReference = ONE
+) -> list[asyncio.Task[Generated]]:
+    """Let people ask, and idle workers take up what they ask."""
+    requests = [GenerationRequest(model, Prompt(seed), server) for seed in seeds]
+    tasks = [asyncio.create_task(inference.generate(request)) for request in requests]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def texts(tasks: list[asyncio.Task[Generated]]) -> list[str]:
+    return [written.text for written in await asyncio.gather(*tasks)]
+
+
+async def test_requests_that_come_while_a_batch_is_written_form_the_next_one():
+    gate = Gate()
+    inference = service(gate)
+    tasks = await ask(inference, "a")
+    assert gate.batches == [["a"]]  # whoever asks alone waits for nobody
+    tasks += await ask(inference, "b", "c", "d", "e", "f")
+    gate.open.set()
+    assert await texts(tasks) == [f"{seed} by one" for seed in "abcdef"]
+    assert gate.batches == [["a"], ["b", "c", "d", "e"], ["f"]]
+
+
+async def test_who_observes_is_told_of_each_batch_and_sees_what_waits():
+    gate, seen = Gate(), []
+    inference = service(gate, batch_limit=2)
+    inference.observe(lambda requests, seconds: seen.append((requests, seconds)))
+    tasks = await ask(inference, "a", "b", "c", "d")
+    assert inference.waiting == 3
+    gate.open.set()
+    await texts(tasks)
+    assert inference.waiting == 0
+    assert seen == [(1, 0.0), (2, 0.0), (1, 0.0)]
+
+
+async def test_every_idle_worker_takes_a_batch():
+    gate = Gate(workers=2)
+    inference = service(gate)
+    await ask(inference, "a")
+    await ask(inference, "b")
+    await ask(inference, "c")
+    assert gate.batches == [["a"], ["b"]]
+
+
+async def test_servers_take_turns_however_much_one_of_them_asks():
+    gate = Gate()
+    inference = service(gate, batch_limit=3)
+    tasks = await ask(inference, "busy 0", "busy 1", "busy 2", "busy 3", "busy 4", "busy 5")
+    tasks += await ask(inference, "quiet 0", server=1)
+    tasks += await ask(inference, "quiet 1", server=2)
+    gate.open.set()
+    await asyncio.gather(*tasks)
+    assert gate.batches == [
+        ["busy 0"],
+        ["busy 1", "quiet 0", "quiet 1"],
+        ["busy 2", "busy 3", "busy 4"],
+        ["busy 5"],
+    ]
+
+
+async def test_a_batch_is_of_one_model_and_models_take_turns():
+    gate = Gate()
+    inference = service(gate)
+    tasks = await ask(inference, "a", "b", "c")
+    tasks += await ask(inference, "d", "e", server=1, model=OTHER)
+    gate.open.set()
+    assert (await texts(tasks))[3:] == ["d by other", "e by other"]
+    assert gate.batches == [["a"], ["b", "c"], ["d", "e"]]
+
+
+async def test_a_full_queue_is_refused_with_the_wait_to_expect():
+    gate = Gate()
+    inference = service(gate, batch_limit=1, queue_limit=2)
+    tasks = await ask(inference, "a", "b", "c")
+    with pytest.raises(BusyError, match="again in about 1 second") as refusal:
+        inference.check_room(0)
+    assert refusal.value.wait_s == 1.0
+    gate.open.set()
+    await asyncio.gather(*tasks)
+    inference.check_room(0)
+
+
+async def test_a_queue_that_one_server_has_filled_has_room_for_another():
+    gate = Gate()
+    inference = service(gate, queue_limit=4)
+    await ask(inference, "a", "b", "c", "d", "e")
+    await ask(inference, "f", server=1)
+    inference.check_room(1)
+    await ask(inference, "g", server=1)
+    with pytest.raises(BusyError):
+        inference.check_room(1)
+
+
+async def test_a_failed_batch_fails_its_own_requests_and_no_others():
+    gate = Gate()
+    gate.open.set()
+    inference = service(gate)
+    [failed] = await ask(inference, "broken")
+    with pytest.raises(ModelError):
+        await failed
+    assert await texts(await ask(inference, "a")) == ["a by one"]
+
+
+async def test_a_stop_refuses_newcomers_at_once_and_writes_for_those_who_wait():
+    gate = Gate()
+    inference = service(gate, batch_limit=1)
+    tasks = await ask(inference, "a", "b", "c")
+    finishing = asyncio.create_task(inference.finish(grace_s=60))
+    await asyncio.sleep(0)
+    with pytest.raises(StoppingError):
+        inference.check_room(0)
+    gate.open.set()
+    await finishing
+    texts = [written.text for written in await asyncio.gather(*tasks)]
+    assert texts == ["a by one", "b by one", "c by one"]
+
+
+async def test_when_the_grace_is_over_whoever_still_waits_is_told():
+    gate = Gate()  # that never opens
+    inference = service(gate, batch_limit=1)
+    tasks = await ask(inference, "a", "b")
+    await inference.finish(grace_s=0)
+    told = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(error) for error in told] == [StoppingError] * 2
+
+
+async def test_closing_ends_the_executor():
+    gate = Gate()
+    await service(gate).close()
+    assert gate.closed
+
+
+async def test_who_no_longer_waits_costs_nobody_anything():
+    gate = Gate()
+    inference = service(gate)
+    tasks = await ask(inference, "a")
+    impatient, patient = await ask(inference, "b", "c")
+    impatient.cancel()
+    await asyncio.sleep(0)
+    gate.open.set()
+    await asyncio.gather(*tasks, patient)
+    assert gate.batches == [["a"], ["c"]]
+
+
+async def test_who_waits_for_a_worker_that_hangs_is_told_and_it_works_on_when_it_is_free():
+    gate = Gate()
+    inference = Inference(gate, batch_limit=4, queue_limit=9, patience_s=0.01)
+    for task in await ask(inference, "a", "b"):
+        with pytest.raises(TooSlowError, match="Try again in a minute"):
+            await task
+    await inference.hang()
+    assert inference.hanging == 1
+    gate.open.set()
+    assert await texts(await ask(inference, "c")) == ["c by one"]
+    assert inference.hanging == 0

@@ -1,0 +1,109 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.interactions.markup import MESSAGE_LIMIT, escape, unescape, utf16_length, visible
+from bot.interactions.reply import Reply, as_shown
+
+TEXT = "And, sweet sprites, the burthen bear.\nHark, hark!"
+
+
+def reply(seed: str = "So", text: str = TEXT, **changes: object) -> Reply:
+    options = {"model": "tiny", "temperature": 0.7, "rng_seed": 5} | changes
+    return Reply(seed=as_shown(seed), text=text, **options)
+
+
+def test_verse_keeps_its_lines_under_the_seed_in_bold():
+    assert reply("The sprites:", " " + TEXT).render() == (
+        "**The sprites:\u200b** And, sweet sprites, the burthen bear.\nHark, hark!"
+        "\n-# tiny · temperature 0.7 · random seed 5"
+    )
+
+
+def test_each_paragraph_of_the_seed_is_bold():
+    content = reply("IAGO:\nSo *be* it.\n\nHERO:").render()
+    assert content.startswith("**IAGO:\nSo \\*be\\* it.\u200b**\n\n**HERO:\u200b**And,")
+    assert Reply.parse(content).seed == "IAGO:\nSo *be* it.\n\nHERO:"
+
+
+def test_an_empty_seed_leaves_no_empty_bold():
+    assert reply("").render().startswith("And, sweet")
+    assert reply(" \n").render().startswith("And, sweet")
+
+
+@given(
+    st.text(st.characters(), max_size=300),
+    st.text(st.characters(), min_size=1, max_size=500),
+    st.integers(0, 200),
+)
+def test_any_reply_is_short_enough_and_read_back_as_it_was_shown(
+    seed: str, text: str, hundredths: int
+):
+    original = reply(seed, text, dropped="☃", temperature=hundredths / 100)
+    content = original.render()
+    assert utf16_length(content) <= MESSAGE_LIMIT
+    # Discord takes the white space off both ends of a message.
+    parsed = Reply.parse(content.strip())
+    assert parsed.text.strip() == visible(text).strip()
+    assert replace(parsed, text="") == replace(original, text="", dropped="")
+
+
+@pytest.mark.parametrize(
+    "seed", ["*" * 6000, "☃" * 6000, "😀" * 6000, "word " * 1200, ":" * 6000, "a\n\n" * 2000]
+)
+def test_of_a_seed_too_long_to_show_the_end_is_shown(seed: str):
+    content = reply(seed, "*" * 500).render()
+    assert MESSAGE_LIMIT - 10 <= utf16_length(content) <= MESSAGE_LIMIT
+    parsed = Reply.parse(content)
+    assert parsed.seed.startswith("…")
+    assert seed.rstrip().endswith(parsed.seed[1:])
+    assert len(parsed.seed) > 100
+
+
+@given(st.text(st.characters()))
+def test_escaping_takes_nothing_away_but_the_invisible(text: str):
+    assert unescape(escape(text)) == visible(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("@everyone", "@\u200beveryone"),
+        ("<@1>", "\\<@\u200b1>"),
+        ("https://evil", "https:/\u200b/evil"),
+        ("discord.gg/evil DISCORDAPP.com", "discord\u200b.gg/evil DISCORDAPP\u200b.com"),
+        ("*a* _b_ `c` ~~d~~ ||e||", r"\*a\* \_b\_ \`c\` \~\~d\~\~ \|\|e\|\|"),
+        ("# a\n > b\n- c\n-# d\n1. e", "\\# a\n \\> b\n\\- c\n\\-# d\n1\\. e"),
+        ("[a](b)", r"\[a\](b)"),
+        (":skull: <:a:1>: no: 3:4", r"\:skull: \<\:a\:1>: no: 3:4"),
+        ("well-known; 3 > 2; No. 1.", "well-known; 3 > 2; No. 1."),
+    ],
+)
+def test_what_would_be_markup_is_shown_as_it_was_typed(text: str, escaped: str):
+    assert escape(text) == escaped
+
+
+def test_a_text_that_looks_like_a_last_line_is_not_taken_for_one():
+    forged = reply(text="a\n-# evil · temperature 2 · random seed 9")
+    parsed = Reply.parse(forged.render())
+    assert parsed.model == "tiny"
+    assert parsed.text == forged.text
+
+
+@pytest.mark.parametrize("content", ["", "hello", "**a** b"])
+def test_what_is_no_reply_is_refused(content: str):
+    with pytest.raises(ValueError, match="not a reply"):
+        Reply.parse(content)
+
+
+def test_a_text_too_long_for_any_message_is_an_error():
+    with pytest.raises(ValueError, match="too long for a message"):
+        reply("So", "*" * 1000).render()
+
+
+def test_many_characters_left_out_are_not_all_named():
+    content = reply(dropped="".join(map(chr, range(0x4E00, 0x4F00)))).render()
+    assert content.endswith("…")
+    assert utf16_length(content) < 300

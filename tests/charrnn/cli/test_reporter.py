@@ -1,0 +1,59 @@
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from charrnn.cli.reporter import ProgressFormat, Reporter
+from charrnn.errors import TrainingError
+from charrnn.training.events import EpochEnd, Progress
+
+UNDER_WAY = Progress(2, 5, 0.25, 1.5, 10_000.0, 61.0)
+ENDED = EpochEnd(2, 5, 1.45, 1.4321, True, 10_000.0, 60.0, "[b]HERO:\nSo be it.")
+
+
+def report(style: ProgressFormat) -> str:
+    """What a terminal is shown of a run."""
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120, color_system=None)
+    with Reporter(style, console) as reporter:
+        reporter.warn("Not many.")
+        reporter(ENDED)
+        reporter(UNDER_WAY)
+        reporter.finished(Path("model"), {"held out": {"nats": 1.4321}}, base_nats=1.5)
+    return screen.getvalue()
+
+
+def test_people_see_epoch_losses_speed_time_left_and_a_sample():
+    shown = report(ProgressFormat.RICH)
+    for part in ("Not many.", "2/5", "25%", "loss 1.5000, 10,000 characters/s, 0:01:01 left"):
+        assert part in shown
+    assert "loss 1.4500  validation loss 1.4321 (best)  10,000 characters/s  0:01:00 left" in shown
+    assert "[b]HERO:\nSo be it." in shown
+    assert "model: 1.4321 nats per character on held-out text, where its base has 1.5" in shown
+
+
+def test_machines_get_the_same_as_json_lines(capsys: pytest.CaptureFixture[str]):
+    assert report(ProgressFormat.JSON) == ""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["event"] for line in lines] == ["warning", "epoch", "progress", "finished"]
+    assert lines[0]["message"] == "Not many."
+    assert lines[1]["sample"] == ENDED.sample
+    assert lines[2]["done"] == 0.25
+    assert lines[3]["scores"] == {"held out": {"nats": 1.4321}}
+    assert lines[3]["base_nats"] == 1.5
+
+
+def test_machines_are_told_of_a_failure(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(TrainingError), Reporter(ProgressFormat.JSON, Console(stderr=True)):
+        raise TrainingError("The loss became nan.")
+    assert json.loads(capsys.readouterr().out) == {
+        "event": "error",
+        "message": "The loss became nan.",
+    }
+
+
+def test_nothing_is_shown_where_nothing_is_wanted(capsys: pytest.CaptureFixture[str]):
+    assert report(ProgressFormat.NONE) == ""
+    assert capsys.readouterr().out == ""

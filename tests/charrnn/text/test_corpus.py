@@ -1,0 +1,156 @@
+import doctest
+import gzip
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charrnn.errors import CorpusError, OptionError
+from charrnn.text import corpus
+from charrnn.vocabulary import clean
+
+
+def test_the_examples_in_the_documentation():
+    assert doctest.testmod(corpus).failed == 0
+
+
+def test_a_folder_is_its_text_files_in_order(tmp_path: Path):
+    (tmp_path / "b.txt").write_text("two")
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "c.md").write_text("three")
+    assert corpus.join(corpus.read_sources([str(tmp_path)])) == "one\n\ntwo\n\n"
+
+
+def test_texts_are_cleaned_and_left_alone_where_they_are_clean(tmp_path: Path):
+    file = tmp_path / "text.txt"
+    file.write_bytes("\ufeff“Well”\u00a0all\r\n\x00done\u202e".encode())
+    assert corpus.read_sources([str(file)])[0].text == '"Well" all\ndone'
+    assert clean("Tis\tnone,\n\nsir--ay!") == "Tis\tnone,\n\nsir--ay!"
+
+
+def test_a_text_may_be_in_utf_16_if_it_says_so(tmp_path: Path):
+    file = tmp_path / "text.txt"
+    file.write_bytes("Ça va?\r\n".encode("utf-16"))
+    assert corpus.read_sources([str(file)])[0].text == "Ça va?\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(b"\xff\xfe\x00", "not UTF-8"), (b" \n", "holds no text"), (None, "cannot be read")],
+)
+def test_a_source_that_is_no_text_is_refused_by_name(
+    tmp_path: Path, content: bytes | None, sentence: str
+):
+    file = tmp_path / "play.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(CorpusError, match=f"play.*{sentence}"):
+        corpus.read_sources([str(file)])
+
+
+def test_the_plays_are_speeches_without_stage_directions():
+    plays = corpus.read_sources([corpus.PLAYS])
+    assert len(plays) == 38
+    othello = next(play.text for play in plays if play.source == "plays:othello")
+    assert othello.startswith("RODERIGO:\nTush! never tell me; I take it much unkindly\n")
+    assert "\n\nIAGO:\n'Sblood, but you will not hear me:\n" in othello
+    assert not set("_*#[]\\") & set(corpus.join(plays))
+
+
+def test_a_play_that_is_held_out_is_in_none_of_the_rest():
+    held_out = corpus.read_sources(["plays:macbeth"])
+    kept = corpus.without(corpus.read_sources([corpus.PLAYS]), held_out)
+    assert len(kept) == 37
+    assert "MACBETH:" not in corpus.join(kept)
+
+
+def test_what_is_held_out_is_known_by_its_path_not_its_name(tmp_path: Path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "text.txt").write_text(folder)
+    one, other = (corpus.read_sources([str(tmp_path / name)]) for name in ("a", "b"))
+    assert corpus.without(one, other) == one
+    with pytest.raises(CorpusError, match="none left to train on"):
+        corpus.without(one, corpus.read_sources([str(tmp_path / "a" / "text.txt")]))
+
+
+def test_an_unknown_play_is_refused_with_those_there_are():
+    with pytest.raises(CorpusError, match=r"'faust'.*macbeth"):
+        corpus.read_sources(["plays:faust"])
+
+
+def test_the_last_share_is_held_out():
+    assert corpus.hold_out("abcdefghij", 0.3) == ("abcdefg", "hij")
+    for share in (0.0, 1.1, -1.0, float("nan")):
+        with pytest.raises(OptionError):
+            corpus.hold_out("abc", share)
+
+
+def test_the_opening_fills_the_window_and_ends_with_a_speech():
+    text = "HERO:\nAnd one for thee, and one for me.\n\nURSULA:\nSo be it.\n\nHERO:\nGone."
+    opening = corpus.opening(text, 50)
+    assert len(opening) == 50
+    assert opening.endswith("So be it.\n\n")
+
+
+def test_segments_carry_on_where_the_lane_left_off_and_cover_the_ring():
+    ids = np.arange(100, dtype=np.int32)
+    segments = list(corpus.segments(ids, lanes=4, steps=5, offset=90))
+    assert [s.shape for s in segments] == [(4, 6)] * 5
+    for earlier, later in pairwise(segments):
+        assert (earlier[:, -1] == later[:, 0]).all()
+    assert sorted(i for s in segments for i in s[:, 1:].ravel()) == list(range(100))
+
+
+def test_windows_show_every_window_once_in_another_order():
+    ids = np.arange(30, dtype=np.int32)
+    batches = list(corpus.windows(ids, window=7, batch=4, rng=np.random.default_rng(0)))
+    starts = [int(row[0]) for inputs, _ in batches for row in inputs]
+    assert sorted(starts) == list(range(23))
+    assert starts != sorted(starts)
+    for inputs, targets in batches:
+        assert (inputs[:, 0] + 7 == targets).all()
+
+
+MESSAGES = [
+    {"author": "ada", "bot": False, "content": "“hi”\u2028all"},
+    {"author": "robo", "bot": True, "content": "Beep."},
+    {"author": "bo", "bot": False, "content": " \x07"},
+    {"author": "bo", "bot": False, "content": "hello\nthere ☃"},
+]
+
+
+@pytest.mark.parametrize("name", ["channel.jsonl", "channel.jsonl.gz"])
+def test_a_channel_is_a_message_a_line_without_bots_and_authors(tmp_path: Path, name: str):
+    content = "".join(json.dumps(m, ensure_ascii=False) + "\n" for m in MESSAGES).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    [document] = corpus.read_sources([str(tmp_path / name)])
+    assert document.text == '"hi" all\nhello there ☃\n'
+    assert str(document.counts) == (
+        "2 messages of 2 people; left out: 1 by bots, 1 with nothing left"
+    )
+
+
+def test_a_channel_may_come_from_discord_chat_exporter(tmp_path: Path):
+    author = {"id": "1", "name": "ada", "nickname": "Ada", "isBot": False}
+    message = {"type": "Default", "content": "hi\nall", "author": author, "mentions": []}
+    (tmp_path / "export.json").write_text(json.dumps({"messages": [message, message]}))
+    [document] = corpus.read_sources([str(tmp_path / "export.json")])
+    assert document.text == "hi all\n"
+    assert str(document.counts) == "1 messages of 1 person; left out: 1 as repeats"
+
+
+@pytest.mark.parametrize("line", ["", '{"bot": true, "content": "Beep."}'])
+def test_a_channel_without_messages_holds_no_text_and_says_why(tmp_path: Path, line: str):
+    (tmp_path / "a.jsonl").write_text(f"\n{line}\n")
+    why = "; left out: 1 by bots" if line else ""
+    with pytest.raises(CorpusError, match=rf"a.jsonl holds no text \(0 messages{why}\)"):
+        corpus.read_sources([str(tmp_path / "a.jsonl")])
+
+
+def test_half_a_gzip_file_is_refused(tmp_path: Path):
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"{}" * 100)[:-9])
+    with pytest.raises(CorpusError, match="not a whole gzip file"):
+        corpus.read_sources([str(tmp_path / "a.jsonl.gz")])

@@ -1,0 +1,104 @@
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from charrnn.training.network import SegmentLSTM, segment_lstm
+
+# All different, so that a swapped axis shows.
+T, B, E, H = 6, 3, 4, 5
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def pair(rng: np.random.Generator) -> tuple[SegmentLSTM, keras.layers.LSTM]:
+    """The fast layer and Keras's own, with the same weights."""
+    fast = SegmentLSTM(H, weight_dropout=0.0, bfloat16=False, name="fast")
+    plain = keras.layers.LSTM(H, return_sequences=True, stateful=True)
+    for layer in (fast, plain):
+        layer.build((B, T, E))
+    weights = [rng.normal(size=w.shape).astype(np.float32) for w in plain.get_weights()]
+    for layer in (fast, plain):
+        layer.set_weights(weights)
+    return fast, plain
+
+
+def gradients(layer: keras.layers.LSTM, segments: np.ndarray) -> Any:
+    """Of a loss over two segments, the state carried from one to the other."""
+    first, second = (tf.constant(segment) for segment in segments)
+    with tf.GradientTape() as tape:
+        tape.watch([first, second])
+        loss: Any = tf.reduce_sum(tf.sin(3 * layer(first)) * tf.cos(layer(second)))
+    return tape.gradient(loss, [first, second, *(w.value for w in layer.trainable_weights)])
+
+
+def test_a_segment_is_read_as_keras_reads_it(rng: np.random.Generator):
+    fast, plain = pair(rng)
+    for _ in range(2):  # the second from the state of the first
+        segment = rng.normal(size=(B, T, E)).astype(np.float32)
+        np.testing.assert_allclose(fast(segment), plain(segment), rtol=1e-5, atol=1e-6)
+    for one, other in zip(fast.states, plain.states, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_are_those_of_keras(rng: np.random.Generator):
+    fast, plain = pair(rng)
+    segments = rng.normal(size=(2, B, T, E)).astype(np.float32)
+    for one, other in zip(gradients(fast, segments), gradients(plain, segments), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def arguments(rng: np.random.Generator, dtype: Any) -> list[Any]:
+    """What `segment_lstm` takes, the products in `dtype`."""
+    shapes = [(T, B, E), (E, 4 * H), (H, 4 * H), (4 * H,), (B, H), (B, H)]
+    dtypes = [dtype] * 3 + [tf.float32] * 3
+    return [tf.cast(rng.normal(size=s) / 2, d) for s, d in zip(shapes, dtypes, strict=True)]
+
+
+def loss_and_gradients(inputs: list[Any]) -> tuple[Any, Any]:
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        hidden, cell = segment_lstm(*inputs)
+        loss: Any = tf.reduce_sum(tf.sin(3 * hidden)) + tf.reduce_sum(tf.cos(cell))
+    return loss, tape.gradient(loss, inputs)
+
+
+def test_gradients_reach_the_states_before_the_segment(rng: np.random.Generator):
+    inputs = arguments(rng, tf.float32)
+    _, gradients = loss_and_gradients(inputs)
+    for n, gradient in enumerate(gradients):  # each in a random direction, by differences
+        step = tf.cast(rng.normal(size=gradient.shape) * 1e-3, tf.float32)
+        higher, lower = ([*inputs[:n], inputs[n] + d, *inputs[n + 1 :]] for d in (step, -step))
+        slope = (loss_and_gradients(higher)[0] - loss_and_gradients(lower)[0]) / 2
+        np.testing.assert_allclose(slope, tf.reduce_sum(gradient * step), rtol=0.02, atol=2e-4)
+
+
+def test_bfloat16_products_are_near_those_in_float32(rng: np.random.Generator):
+    inputs = arguments(rng, tf.float32)
+    rough = [tf.cast(x, tf.bfloat16) for x in inputs[:3]] + inputs[3:]
+    pairs = zip(loss_and_gradients(inputs)[1], loss_and_gradients(rough)[1], strict=True)
+    for exact, rounded in pairs:
+        error = tf.norm(exact - tf.cast(rounded, tf.float32)) / tf.norm(exact)
+        assert 1e-5 < error < 0.03
+
+
+def test_weights_and_states_stay_in_float32():
+    layer = SegmentLSTM(H, weight_dropout=0.0, bfloat16=True, name="rough")
+    layer.build((B, T, E))
+    assert {str(w.dtype) for w in (*layer.weights, *(layer.states or []))} == {"float32"}
+
+
+def test_weight_dropout_is_for_training_alone(rng: np.random.Generator):
+    fast, plain = pair(rng)
+    dropping = SegmentLSTM(H, weight_dropout=0.5, bfloat16=False, name="dropping")
+    dropping.build((B, T, E))
+    dropping.set_weights(fast.get_weights())
+    segment = rng.normal(size=(B, T, E)).astype(np.float32)
+    np.testing.assert_allclose(dropping(segment, training=False), plain(segment), atol=1e-5)
+    dropping.reset_state()
+    assert np.abs(dropping(segment, training=True) - plain(segment)).max() > 0.1

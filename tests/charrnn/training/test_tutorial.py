@@ -1,0 +1,113 @@
+"""The classic tutorial's network and loop, in its own lines, against what `convert` makes of it."""
+
+import json
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras.layers import LSTM, Dense, Dropout
+from keras.models import Sequential
+
+from charrnn.errors import ModelError
+from charrnn.training.conversion import convert
+from tests.charrnn.cli.test_commands import charrnn
+
+TEXT = "Tush! never tell me; I take it much unkindly\nThat thou, Iago, who hast had my purse\n" * 8
+SEQUENCE_LENGTH = 100
+
+
+@pytest.fixture(scope="module")
+def tutorial(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sequential, Path]:
+    raw_text = TEXT.lower()
+    chars = sorted(set(raw_text))
+    keras.utils.set_random_seed(3)
+    model = Sequential()
+    model.add(LSTM(256, input_shape=(SEQUENCE_LENGTH, 1)))
+    model.add(Dropout(0.2))
+    model.add(Dense(len(chars), activation="softmax"))
+    model.compile(loss="categorical_crossentropy", optimizer="adam")
+    # Weights that make the text wander rather than settle on one character.
+    model.set_weights([w * (4 if w.ndim == 2 else 1) for w in model.get_weights()])
+    folder = tmp_path_factory.mktemp("tutorial")
+    (folder / "text.txt").write_text(TEXT)
+    return model, folder
+
+
+def tutorial_loop(model: Sequential, seed: str, length: int) -> str:
+    raw_text = TEXT.lower()
+    chars = sorted(set(raw_text))
+    char_to_int = {c: i for i, c in enumerate(chars)}
+    int_to_char = dict(enumerate(chars))
+    pattern = [char_to_int[c] for c in seed]
+    result = ""
+    for _ in range(length):
+        x = np.reshape(pattern, (1, len(pattern), 1)) / float(len(chars))
+        prediction = model.predict_on_batch(x)
+        index = int(np.argmax(prediction))
+        result += int_to_char[index]
+        pattern = [*pattern[1:], index]
+    return result
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.weights.h5", "m.h5", "m.hdf5"])
+def test_a_converted_model_writes_the_tutorials_characters(
+    tutorial: tuple[Sequential, Path], name: str
+):
+    model, folder = tutorial
+    file, destination = folder / name, folder / f"{name}-folder"
+    if name == "m.weights.h5":
+        model.save_weights(file)
+    else:
+        model.save(file)
+    convert(file, folder / "text.txt", destination)
+    opening = TEXT.lower()
+    opening = opening[: opening.index("\n", SEQUENCE_LENGTH - 1) + 1][-SEQUENCE_LENGTH:]
+    hundred = TEXT.lower()[40:140]
+    # A shorter seed follows the card's opening, of a longer one the end counts.
+    for seed in (hundred, "tell me", TEXT.lower()[:250]):
+        window = (opening + seed)[-SEQUENCE_LENGTH:]
+        expected = tutorial_loop(model, window, 60)
+        written = charrnn(
+            "generate", seed, "--model", destination, "--temperature", "0", "--length", "60"
+        )
+        assert written == seed + expected + "\n"
+        assert len(set(expected)) > 5
+
+
+def test_a_file_of_an_older_keras_is_read(tutorial: tuple[Sequential, Path], tmp_path: Path):
+    model, folder = tutorial
+    file = tmp_path / "old.hdf5"
+    model.save(file)
+    with h5py.File(file, "r+") as content:
+        configuration = json.loads(content.attrs["model_config"])
+        for layer in configuration["config"]["layers"]:
+            if layer["class_name"] == "LSTM":
+                layer["config"]["time_major"] = False  # an option of Keras 2
+        content.attrs["model_config"] = json.dumps(configuration)
+    charrnn("convert", file, tmp_path / "m", "--text", folder / "text.txt")
+    seed = TEXT.lower()[40:140]
+    options = ("--model", tmp_path / "m", "--temperature", "0", "--length", "20")
+    assert charrnn("generate", seed, *options) == seed + tutorial_loop(model, seed, 20) + "\n"
+
+
+def test_a_network_that_only_looks_like_the_tutorials_is_refused(tmp_path: Path):
+    model = Sequential()
+    model.add(keras.Input((SEQUENCE_LENGTH, 1)))
+    model.add(LSTM(8))
+    model.add(Dense(len(set(TEXT.lower())), activation="relu"))
+    model.add(keras.layers.Softmax())
+    model.save(tmp_path / "m.keras")
+    (tmp_path / "text.txt").write_text(TEXT)
+    with pytest.raises(ModelError, match="not a plain stack of LSTMs"):
+        convert(tmp_path / "m.keras", tmp_path / "text.txt", tmp_path / "m")
+
+
+def test_a_text_of_another_alphabet_is_refused(tutorial: tuple[Sequential, Path], tmp_path: Path):
+    model, _ = tutorial
+    model.save(tmp_path / "m.keras")
+    (tmp_path / "text.txt").write_text("abc" * 100)
+    with pytest.raises(ModelError, match="Give the very text the model was trained on"):
+        convert(tmp_path / "m.keras", tmp_path / "text.txt", tmp_path / "m")
+    assert not (tmp_path / "m").exists()
