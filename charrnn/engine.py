@@ -97,7 +97,7 @@ class Engine:
         -> ids int32 `(N, B)`, and the state, in which the last of them is not yet read."""
         chosen, state = self._run(["chosen", "next_state"], ids, state, uniform, sampling, bias)
         if chosen.min(initial=0) < 0 or chosen.max(initial=0) >= self.spec.characters:
-            raise ModelError("The graph chooses characters that there are none of.")
+            raise ModelError("The graph chose an unknown character.")
         return chosen, state
 
     def _run(

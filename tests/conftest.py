@@ -1,10 +1,13 @@
 """Small models with random weights: what the code does does not depend on what they learnt."""
 
+import json
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 
 from charrnn import store
 from charrnn.spec import ModelSpec
@@ -12,6 +15,23 @@ from charrnn.training import export
 from charrnn.training.network import build
 from charrnn.training.recipes import PRESETS
 from charrnn.vocabulary import Vocabulary
+
+# The same examples every time, however slow the machine.
+settings.register_profile(
+    "same",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("same")
+
+TEXTS = st.text(st.characters(exclude_categories=()))
+NUMBERS = st.integers() | st.floats() | st.sampled_from([10**400, -(10**400)])
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=8,
+)
 
 CHARACTERS = "\n !',.:?ABCDEHINORSTabcdefghiklmnoprstuvwy"
 OPENING = ("And there an end.\n\nHERO:\nSo be it.\n\n" * 4)[-100:]
@@ -64,3 +84,11 @@ def model_folder(stateful: store.Model, tmp_path: Path) -> Path:
 
 def random_ids(rng_seed: int, characters: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(rng_seed).integers(characters, size=shape, dtype=np.int32)
+
+
+def replace_file(folder: Path, name: str, content: bytes) -> None:
+    """Replace one of a model's files, and its checksum in the card."""
+    (folder / name).write_bytes(content)
+    card = json.loads((folder / store.CARD).read_text())
+    card["sha256"][name] = store.sha256(folder / name)
+    (folder / store.CARD).write_text(json.dumps(card))

@@ -1,12 +1,19 @@
-import keras
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from charrnn import evaluation, store
 from charrnn.engine import Engine
 from charrnn.errors import ModelError
+from charrnn.generation import Prompt, generate
 from charrnn.sampling import log_softmax
 from charrnn.spec import ModelSpec
+from charrnn.store import Model
 from charrnn.text import corpus
 from charrnn.training import export, graph
 from tests.conftest import keras_model, random_ids
@@ -89,22 +96,64 @@ def test_a_graph_of_another_shape_is_refused():
         Engine(export.writing_graph(keras_model(SPEC), int8=True), other)
 
 
+def instead_of(output: str, *nodes: onnx.NodeProto, **constants: np.ndarray) -> Any:
+    """Changes a graph: `nodes` compute `output` from the original, which is renamed `honest`."""
+
+    def change(model: onnx.ModelProto) -> None:
+        for node in model.graph.node:
+            node.output[:] = ["honest" if name == output else name for name in node.output]
+        tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+        model.graph.initializer.extend(tensors)
+        model.graph.node.extend(nodes)
+
+    return change
+
+
+def weights_in(location: str) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        tensor = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=location)
+
+    return change
+
+
 @pytest.mark.parametrize(
-    ("layers", "sentence"),
+    ("change", "sentence"),
     [
-        ([keras.layers.GRU(4)], "GRU"),
-        ([keras.layers.LSTM(4, activation="relu")], "not a standard forward LSTM"),
-        ([keras.layers.Flatten()], "Flatten"),
-        ([keras.layers.LSTM(4), keras.layers.Dense(3)], "Dense with a softmax"),
+        (weights_in("/etc/passwd"), "another file"),
+        (weights_in("model.onnx"), "another file"),
         (
-            [keras.layers.LSTM(4), keras.layers.Dense(3, "softmax", use_bias=False)],
-            "Dense with a softmax",
+            instead_of(
+                "chosen",
+                helper.make_node("Add", ["honest", "far"], ["chosen"]),
+                far=np.array(99, np.int32),
+            ),
+            "unknown character",
+        ),
+        (
+            instead_of(
+                "chosen",
+                helper.make_node("ConstantOfShape", ["huge"], ["room"]),
+                helper.make_node("ReduceSum", ["room"], ["sum"], keepdims=0),
+                helper.make_node("Cast", ["sum"], ["integer"], to=TensorProto.INT32),
+                helper.make_node("Add", ["honest", "integer"], ["chosen"]),
+                huge=np.array([2**44]),
+            ),
+            "ONNX Runtime cannot",
+        ),
+        (
+            instead_of("logits", helper.make_node("Evil", ["honest"], ["logits"], domain="evil")),
+            "ONNX Runtime cannot load the graph",
         ),
     ],
 )
-def test_a_network_that_is_something_else_is_refused(layers: list, sentence: str):
-    model = keras.Sequential([keras.Input((10, 1)), *layers])
-    if not isinstance(layers[-1], keras.layers.Dense):
-        model.add(keras.layers.Dense(3, activation="softmax"))
+def test_a_hostile_graph_is_refused(
+    stateful: Model, change: Callable[[onnx.ModelProto], None], sentence: str
+):
+    model = onnx.load(stateful.folder / store.ONNX)
+    change(model)
     with pytest.raises(ModelError, match=sentence):
-        export.spec_of(model)
+        engine = Engine(model.SerializeToString(), stateful.card.spec)
+        generate(replace(stateful, engine=engine), [Prompt("So")])

@@ -1,10 +1,15 @@
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from charrnn.errors import OptionError
 from charrnn.generation import Prompt, generate
 from charrnn.sampling import Sampling
 from charrnn.store import Model
+from tests.conftest import NUMBERS, TEXTS
 
 SEEDS = [
     "",
@@ -96,3 +101,30 @@ def test_no_prompts_give_no_texts(model: Model):
 def test_options_beyond_their_limits_are_refused(options: dict):
     with pytest.raises(OptionError):
         Prompt("", **options)
+
+
+@given(seed=TEXTS, temperature=st.sampled_from([0.0, 0.7, 5.0]))
+@example(seed="\ud800\udfff\0\x1b[31m" * 2500, temperature=0.7)
+@example(seed="a\u0301" * 5000, temperature=0.0)
+@example(seed="\ufdfa" * 10_000, temperature=5.0)  # a ligature of 18 characters
+def test_any_seed_is_gone_on_from(stateful: Model, seed: str, temperature: float):
+    [written] = generate(stateful, [Prompt(seed, 7, Sampling(temperature))])
+    assert len(written.text) == 7
+    assert set(written.text) <= set(stateful.vocabulary.characters)
+    assert set(written.dropped).isdisjoint(stateful.vocabulary.characters)
+
+
+@given(NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.none() | NUMBERS)
+@example(5, 0, 10**400, 1.0, None)
+@example(1.5, 0, 0.7, 1.0, None)
+@example(5, 0.5, 0.7, 1.0, None)
+@example(5, 0, 0.7, 1.0, 2.5)
+def test_a_prompt_is_within_its_limits_or_an_option_error(
+    stateful: Model, length: Any, rng_seed: Any, temperature: Any, top_p: Any, top_k: Any
+):
+    try:
+        prompt = Prompt("So", length, Sampling(temperature, top_p, top_k), rng_seed)
+    except OptionError:
+        return
+    if length < 1000:
+        assert len(generate(stateful, [prompt])[0].text) == length

@@ -1,16 +1,19 @@
 import json
+from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
-import keras
-import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from charrnn import store
 from charrnn.errors import ModelError
 from charrnn.generation import Prompt, generate
 from charrnn.store import Model
-from charrnn.training import export
 from charrnn.verbatim import VerbatimGuard, longest_copy
+from tests.conftest import JSON, replace_file
 
 
 def edit_card(folder: Path, **changes: object) -> None:
@@ -123,34 +126,6 @@ def test_a_folder_that_is_no_model_is_not_written_over(tmp_path: Path, stateful:
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_keras_file_with_code_in_it_is_refused(tmp_path: Path):
-    inputs = keras.Input((10, 1))
-    outputs = keras.layers.Lambda(lambda x: x)(inputs)
-    keras.Model(inputs, outputs).save(tmp_path / "evil.keras")
-    with pytest.raises(ModelError, match="Keras cannot open"):
-        export.load_keras(tmp_path / "evil.keras")
-
-
-@pytest.mark.parametrize("name", ["m.keras", "m.weights.h5", "m.hdf5"])
-def test_a_keras_file_that_is_none_is_refused(tmp_path: Path, name: str):
-    (tmp_path / name).write_bytes(b"not a model")
-    with pytest.raises(ModelError, match=f"Keras cannot open .*{name}"):
-        export.load_keras(tmp_path / name)
-
-
-def test_a_keras_file_with_a_flipped_byte_is_refused_or_read(tmp_path: Path, stateful: Model):
-    whole = (stateful.folder / store.KERAS).read_bytes()
-    file = tmp_path / "m.keras"
-    refused = 0
-    for position in np.random.default_rng(0).integers(len(whole), size=40):
-        file.write_bytes(whole[:position] + bytes([whole[position] ^ 255]) + whole[position + 1 :])
-        try:
-            export.load_keras(file)
-        except ModelError:
-            refused += 1
-    assert refused > 30
-
-
 def test_nothing_in_either_package_unpickles():
     root = Path(store.__file__).parent.parent
     for path in (*root.glob("charrnn/**/*.py"), *root.glob("bot/**/*.py")):
@@ -226,3 +201,78 @@ def test_a_file_that_is_not_sent_is_named(stateful: Model, tmp_path: Path):
     del files[store.ONNX]
     with pytest.raises(ModelError, match=r"model\.onnx cannot be read"):
         store.write_files(tmp_path / "sent", files)
+
+
+@pytest.fixture(scope="module")
+def guarded(stateful: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's folder with a guard in it."""
+    folder = tmp_path_factory.mktemp("guarded") / "m"
+    guard = VerbatimGuard(stateful.opening_ids, 5, len(stateful.vocabulary))
+    graph = (stateful.folder / store.ONNX).read_bytes()
+    store.write(folder, stateful.card, stateful.folder / store.KERAS, graph, guard)
+    return folder
+
+
+def entries(card: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Where something stands in a card."""
+    for key, value in card.items():
+        yield (*path, key)
+        if isinstance(value, dict):
+            yield from entries(value, (*path, key))
+
+
+@given(data=st.data())
+def test_a_card_with_anything_in_it_is_read_or_refused(guarded: Path, data: Any):
+    path = guarded / store.CARD
+    whole = path.read_text()
+    card = json.loads(whole)
+    changed = deepcopy(card)
+    *above, key = data.draw(st.sampled_from(list(entries(card))))
+    part = changed
+    for name in above:
+        part = part[name]
+    part[key] = data.draw(JSON)
+    path.write_text(json.dumps(changed))
+    try:
+        model = store.load(guarded)
+        generate(model, [Prompt("So", 5)])
+    except ModelError as error:
+        assert str(error)
+    finally:
+        path.write_text(whole)
+
+
+@pytest.mark.parametrize("vocabulary", [["a", "b"], {"a": 1, "b": 2}])
+def test_a_vocabulary_is_a_string(model_folder: Path, vocabulary: Any):
+    path = model_folder / store.CARD
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"vocabulary": vocabulary}))
+    with pytest.raises(ModelError, match="vocabulary is no str"):
+        store.load(model_folder)
+
+
+@pytest.mark.parametrize("name", [store.CARD, store.ONNX, store.KERAS])
+def test_a_device_in_place_of_a_file_is_not_read(model_folder: Path, name: str):
+    (model_folder / name).unlink()
+    (model_folder / name).symlink_to("/dev/zero")
+    with pytest.raises(ModelError, match=f"{name} is not a file; the model is damaged"):
+        store.load(model_folder)
+
+
+@settings(max_examples=50)
+@given(st.sampled_from([store.ONNX, store.GUARD]), st.data())
+def test_a_garbled_file_that_the_card_vouches_for_is_refused_or_runs(
+    guarded: Path, name: str, data: Any
+):
+    kept = {file: (guarded / file).read_bytes() for file in (name, store.CARD)}
+    garbled = bytearray(kept[name])
+    for place in data.draw(st.lists(st.integers(0, len(garbled) - 1), min_size=1, max_size=4)):
+        garbled[place] = data.draw(st.integers(0, 255))
+    del garbled[data.draw(st.sampled_from([len(garbled), 0, 100, len(garbled) - 1])) :]
+    replace_file(guarded, name, bytes(garbled))
+    try:
+        assert len(generate(store.load(guarded), [Prompt("So", 5)])[0].text) == 5
+    except ModelError as error:
+        assert str(error)
+    finally:
+        for file, content in kept.items():
+            (guarded / file).write_bytes(content)

@@ -1,14 +1,18 @@
 import doctest
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from charrnn import verbatim
-from charrnn.errors import OptionError
+from charrnn import store, verbatim
+from charrnn.errors import ModelError, OptionError
 from charrnn.generation import Prompt, generate
 from charrnn.sampling import Sampling
 from charrnn.store import Model
-from charrnn.verbatim import VerbatimGuard, longest_copy
+from charrnn.verbatim import MAX_LONGEST, VerbatimGuard, longest_copy
 from tests.conftest import random_ids
 
 
@@ -84,3 +88,56 @@ def test_a_source_shorter_than_what_may_be_copied_forbids_nothing(stateful: Mode
 def test_at_least_one_character_may_be_copied():
     with pytest.raises(OptionError, match="1 to 10,000 characters"):
         VerbatimGuard(random_ids(1, 9, 3), 0, 9)
+
+
+def archive(method: int = zipfile.ZIP_STORED, shape: str = "(5,)", **changes: np.ndarray) -> bytes:
+    """A guard's, of five runs, but for the `changes`; its arrays are said to be of a `shape`."""
+    honest, said = b"(5,), }" + b" " * 20, f"{shape}, }}".ljust(27).encode()
+    arrays = {
+        "limits": np.array([3, 42], np.int64),
+        "runs": np.arange(5, dtype=np.uint64),
+        "followers": np.arange(5, dtype=np.int32),
+        "blocks": np.arange(5, dtype=np.uint64),
+    }
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as whole:
+        for name, array in (arrays | changes).items():
+            content = io.BytesIO()
+            np.save(content, array, allow_pickle=True)
+            whole.writestr(f"{name}.npy", content.getvalue().replace(honest, said))
+    return file.getvalue()
+
+
+class Bomb:
+    def __reduce__(self) -> Any:
+        return pytest.fail, ("something was unpickled",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        archive(runs=np.array([Bomb()])),
+        archive(zipfile.ZIP_DEFLATED, runs=np.zeros(10**7, np.uint64)),
+        archive(runs=np.zeros(2, np.uint64)),
+        archive(runs=np.zeros(5)),
+        archive(runs=np.zeros((5, 1), np.uint64)),
+        archive(followers=np.full(5, 42, np.int32)),
+        archive(followers=np.full(5, -1, np.int32)),
+        archive(limits=np.array([0, 42])),
+        archive(limits=np.array([MAX_LONGEST + 1, 42])),
+        archive(limits=np.array([3, 2**62])),
+        archive(limits=np.array([3])),
+        archive(shape="(1000000000000000,)"),
+        archive(shape="(5, 1)"),
+        archive(shape="(" * 20),
+    ],
+)
+def test_a_guard_that_means_harm_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / store.GUARD).write_bytes(content)
+    with pytest.raises(ModelError, match=r"guard\.npz"):
+        VerbatimGuard.load(tmp_path / store.GUARD, 42)
+
+
+def test_the_archive_that_the_others_differ_from_is_a_guards(tmp_path: Path):
+    (tmp_path / store.GUARD).write_bytes(archive())
+    assert VerbatimGuard.load(tmp_path / store.GUARD, 42).longest == 3

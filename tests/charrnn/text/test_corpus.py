@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from charrnn.errors import CorpusError, OptionError
 from charrnn.text import corpus
@@ -154,3 +156,34 @@ def test_half_a_gzip_file_is_refused(tmp_path: Path):
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"{}" * 100)[:-9])
     with pytest.raises(CorpusError, match="not a whole gzip file"):
         corpus.read_sources([str(tmp_path / "a.jsonl.gz")])
+
+
+def test_a_gzip_bomb_is_refused_before_it_has_filled_memory(tmp_path: Path):
+    bomb = tmp_path / "bomb.jsonl.gz"
+    block = gzip.compress(bytes(corpus.MAX_BYTES // 4), compresslevel=1)
+    bomb.write_bytes(block * 1000)  # 64 GB
+    with pytest.raises(CorpusError, match=r"more than 256 MB of text. Give a part of it"):
+        corpus.read_sources([str(bomb)])
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x1f\x8b", b"so be it", gzip.compress(b"so be it" * 99)[:-9]]
+)
+def test_half_a_gzip_file_or_none_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "a.jsonl.gz").write_bytes(content)
+    with pytest.raises(CorpusError, match=r"a\.jsonl\.gz"):
+        corpus.read_sources([str(tmp_path / "a.jsonl.gz")])
+
+
+@given(st.binary(), st.sampled_from([".txt", ".json", ".jsonl", ".jsonl.gz"]))
+@example(gzip.compress(b"so be it"), ".txt")
+@example(b"PK\x03\x04" + bytes(26), ".txt")
+@example(b"\xff\xfe\x00\xd8", ".txt")
+def test_any_file_is_a_text_or_a_corpus_error(tmp_path: Path, content: bytes, suffix: str):
+    file = tmp_path / f"file{suffix}"
+    file.write_bytes(content)
+    try:
+        [document] = corpus.read_sources([str(file)])
+    except CorpusError:
+        return
+    assert document.text.strip()

@@ -1,7 +1,7 @@
 import doctest
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from charrnn.errors import CorpusError
 from charrnn.text import messages
 from charrnn.text.messages import Cleaner, LeftOut, Message
+from tests.conftest import JSON, TEXTS
 
 
 def cleaned(content: str, names: Mapping[str, str] = {}) -> str | None:
@@ -268,3 +269,34 @@ def test_a_line_may_name_its_author():
 def test_a_line_that_is_no_message_is_named(line: str):
     with pytest.raises(CorpusError, match="Line 2 of channel is no message"):
         list(messages.read_lines('{"bot": false, "content": "hi"}\n' + line, "channel"))
+
+
+MESSAGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["Default", "Reply", "46"]) | JSON,
+        "content": TEXTS | JSON,
+        "bot": st.booleans() | JSON,
+        "author": st.fixed_dictionaries({"id": JSON, "isBot": st.booleans() | JSON}) | JSON,
+        "mentions": st.lists(st.fixed_dictionaries({"id": JSON, "name": JSON}), max_size=2) | JSON,
+    },
+)
+
+
+def printable_or_refused(read: Iterator[Message]) -> None:
+    cleaner = Cleaner()
+    try:
+        lines = [cleaner.clean(message) for message in read]
+    except CorpusError:
+        return
+    assert all(line is None or line.isprintable() for line in lines)
+
+
+@given(st.lists(MESSAGES | JSON, max_size=3))
+def test_lines_of_any_json_are_messages_or_refused(written: list[Any]):
+    printable_or_refused(messages.read_lines("\n".join(map(json.dumps, written)), "file"))
+
+
+@given(st.lists(MESSAGES | JSON, max_size=3) | JSON)
+def test_an_export_of_any_json_is_a_channel_or_refused(written: Any):
+    printable_or_refused(messages.read_export(json.dumps({"messages": written}), "file"))
