@@ -3,7 +3,6 @@
 import asyncio
 import os
 import resource
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +15,6 @@ import pytest
 import pytest_asyncio
 
 from bot.interactions.reply import Reply
-from charrnn import store
 from tests.bot import faulty
 from tests.bot.processes import PATIENCE_S, Processes, until
 from tests.discord_server import HANGS, TOKEN, Asked, DiscordServer
@@ -63,10 +61,8 @@ class Running:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bot(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
     state = tmp_path_factory.mktemp("state")
-    model = state / "shakespeare"
-    shutil.copytree(store.locate("shakespeare"), model)
     async with DiscordServer() as discord, Processes(discord.api, state) as processes:
-        process = await processes.start(MODEL=str(model), LOG_LEVEL="WARNING")
+        process = await processes.start(LOG_LEVEL="WARNING")
         reading = asyncio.create_task(process.stderr.read())
         await asyncio.wait_for(discord.identified.wait(), PATIENCE_S)
         yield Running(discord, process, state)
@@ -195,30 +191,6 @@ async def test_of_a_thousand_who_ask_at_once_each_is_answered_or_told(bot: Runni
     sentences = {asked.told[0][:34] for asked in everybody if asked.told}
     assert sentences == {"Too many people are asking at once"}
     assert any(not asked.told for asked in everybody)
-    await bot.is_well()
-
-
-async def test_a_model_may_be_replaced_while_it_writes(bot: Running):
-    model, texts = bot.state / "shakespeare", set[str]()
-    for name in ("tinyshakespeare", "shakespeare", "tinyshakespeare"):
-        asking = [await bot.ask(seed="So", temperature=0.0) for _ in range(8)]
-        files = store.read_files(store.locate(name))
-        await asyncio.to_thread(store.write_files, model, files)
-        asking += [await bot.ask(seed="So", temperature=0.0) for _ in range(8)]
-        for asked in asking:
-            await bot.answer(asked)
-            assert asked.told == []
-            texts.add(Reply.parse(asked.content).text)
-    assert len(texts) == 2  # the one's and the other's
-    await bot.is_well()
-
-
-async def test_a_model_replaced_by_a_damaged_one_is_used_on(bot: Running):
-    card = bot.state / "shakespeare" / store.CARD
-    content = card.read_text()
-    card.write_text("{}")
-    await bot.is_well()
-    card.write_text(content)
     await bot.is_well()
 
 
