@@ -23,7 +23,7 @@ from rich.text import Text
 from charrnn import evaluation, store
 from charrnn.cli import tables
 from charrnn.cli.reporter import ProgressFormat, Reporter
-from charrnn.errors import CharRNNError, CorpusError, OptionError, Stopped, needs_extra
+from charrnn.errors import CharRNNError, OptionError, Stopped, needs_extra
 from charrnn.generation import Prompt
 from charrnn.generation import generate as generate_texts
 from charrnn.sampling import Sampling
@@ -33,7 +33,6 @@ from charrnn.training.recipes import (
     FROM_A_BASE,
     FROM_SCRATCH,
     PRESETS,
-    LeastText,
     fine_tuning,
     from_scratch,
 )
@@ -41,7 +40,6 @@ from charrnn.verbatim import MAX_LONGEST
 from charrnn.vocabulary import describe_characters
 
 DEFAULT_MODEL = "shakespeare"
-HELD_OUT_SHARE = 0.1
 PICTURES = (".png", ".svg", ".pdf")
 INTERRUPTED = 130  # the shell's exit code for a program that Ctrl-C ended
 
@@ -146,7 +144,7 @@ def train(
     held_out: HeldOut = None,
     held_out_share: Annotated[
         float, typer.Option(help="Without --held-out: the last part of the text, held out.")
-    ] = HELD_OUT_SHARE,
+    ] = corpus.HELD_OUT_SHARE,
     rng_seed: Annotated[
         int, typer.Option(help="The same one gives the same model.", min=0, max=2**32 - 1)
     ] = 0,
@@ -181,8 +179,10 @@ def train(
                 if document.counts:
                     _note(f"{Path(document.source).name}: {document.counts}")
         text, held_out_text = _split(documents, held_out or [], held_out_share)
-        if warning := _warning(text, FROM_A_BASE if base else FROM_SCRATCH):
-            report.warn(warning)
+        share = 0.0 if held_out else held_out_share
+        characters = len(text) if held_out else len(text) + len(held_out_text)
+        if warning := (FROM_A_BASE if base else FROM_SCRATCH).check(characters, share):
+            report.warn(f"{characters:,} characters are not many. {warning}")
         if base:
             start = store.load(base)
             recipe = fine_tuning(start.card.spec, len(text))
@@ -326,17 +326,6 @@ def _check_new(output: Path) -> None:
     """Raises OptionError rather than let a model that took hours be written over."""
     if output.exists():
         raise OptionError(f"{output} exists already. Give another name, or delete it first.")
-
-
-def _warning(text: str, least: LeastText) -> str:
-    """What to warn of, if anything. Raises CorpusError where there is too little text."""
-    if len(text) < least.refused:
-        raise CorpusError(
-            f"{len(text):,} characters are too few to train on; it takes {least.refused:,}."
-        )
-    if len(text) < least.warned:
-        return f"{len(text):,} characters are not many. {least.warning}"
-    return ""
 
 
 def _check_picture(path: Path) -> None:

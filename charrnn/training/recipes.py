@@ -1,10 +1,12 @@
 """How each preset is trained, and which recipe suits how much text."""
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
-from charrnn.errors import OptionError
+from charrnn.errors import CorpusError, OptionError
 from charrnn.spec import ModelSpec
+from charrnn.text import corpus
 
 MAX_COUNT = 10_000  # of what a recipe counts: epochs, windows in a batch, steps
 
@@ -131,11 +133,29 @@ LITTLE_TEXT = 500_000  # characters, too few for the presets' large batches and 
 
 @dataclass(frozen=True)
 class LeastText:
-    """How much text training takes, in characters; figures from benchmarks/README.md."""
+    """How many characters to train on are enough; figures from benchmarks/README.md."""
 
-    refused: int  # below this
-    warned: int  # below this, with
-    warning: str  # this
+    refused: int  # fewer are refused
+    warned: int  # fewer are accepted with the `warning`
+    warning: str
+
+    def check(self, characters: int, held_out_share: float) -> str:
+        """The warning for a text of so many characters, or "". `held_out_share` of the text is
+        held out; 0 where another text is.
+
+        Raises CorpusError, which says how long a text must be, when this one is too short."""
+        if held_out_share == 1:
+            raise CorpusError("All of the text is held out; there is none left to train on.")
+
+        def learnt(characters: int) -> int:
+            return corpus.trained_on(characters, held_out_share)
+
+        if learnt(characters) < self.refused:
+            enough = bisect_left(range(corpus.MAX_BYTES), self.refused, key=learnt)
+            raise CorpusError(
+                f"{characters:,} characters are too few to train on. It takes {enough:,} or more."
+            )
+        return self.warning if learnt(characters) < self.warned else ""
 
 
 FROM_SCRATCH = LeastText(

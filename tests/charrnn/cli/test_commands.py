@@ -64,7 +64,7 @@ def test_a_seed_of_broken_bytes_is_answered(stateful: Model):
             ("train", "README.md", "--output", "x", "--base", "chat", "--preset", "othello"),
             "leave out --preset",
         ),
-        (("train", "LICENSE", "--output", "x"), "too few to train on; it takes 10,000"),
+        (("train", "LICENSE", "--output", "x"), "too few to train on. It takes 11,111"),
         (("convert", "nosuch.keras", "x"), "--text FILE is needed"),
         (("convert", "nosuch", "x.onnx"), "There is no model 'nosuch'"),
         (("convert", "shakespeare", "/nonexistent/x.onnx"), "/nonexistent/x.onnx: No such file"),
@@ -108,7 +108,7 @@ def test_train_reports_json_lines_and_writes_a_model_that_generates(tmp_path: Pa
         "epoch",
         "finished",
     ]
-    assert "10,800 characters are not many" in events[0]["message"]
+    assert "12,000 characters are not many" in events[0]["message"]
     assert "2.07 nats per character, and 1.48 from the base" in events[0]["message"]
     epoch = next(event for event in events if event["event"] == "epoch")
     assert len(epoch["sample"]) == 300
