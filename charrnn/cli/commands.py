@@ -7,9 +7,8 @@ import os
 import secrets
 import shlex
 import shutil
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from enum import StrEnum
@@ -23,12 +22,14 @@ from rich.text import Text
 from charrnn import evaluation, store
 from charrnn.cli import tables
 from charrnn.cli.reporter import ProgressFormat, Reporter
+from charrnn.cli.stopping import stop_requests
 from charrnn.errors import CharRNNError, OptionError, Stopped, needs_extra
 from charrnn.generation import Prompt
 from charrnn.generation import generate as generate_texts
 from charrnn.sampling import Sampling
 from charrnn.text import corpus
 from charrnn.text.corpus import Document
+from charrnn.training.events import Finished, Warned
 from charrnn.training.recipes import (
     FROM_A_BASE,
     FROM_SCRATCH,
@@ -164,6 +165,9 @@ def train(
         ),
     ] = None,
     progress: Annotated[ProgressFormat, typer.Option(help="How to report.")] = ProgressFormat.RICH,
+    stop_with_stdin: Annotated[
+        bool, typer.Option("--stop-with-stdin", hidden=True)  # for programs, such as the bot
+    ] = False,
 ) -> None:
     """Train a model on SOURCE..., or fine-tune one with --base."""
     with Reporter(progress, notes) as report:
@@ -182,7 +186,7 @@ def train(
         share = 0.0 if held_out else held_out_share
         characters = len(text) if held_out else len(text) + len(held_out_text)
         if warning := (FROM_A_BASE if base else FROM_SCRATCH).check(characters, share):
-            report.warn(f"{characters:,} characters are not many. {warning}")
+            report(Warned(f"{characters:,} characters are not many. {warning}"))
         if base:
             start = store.load(base)
             recipe = fine_tuning(start.card.spec, len(text))
@@ -205,10 +209,10 @@ def train(
             plot=plot,
             longest_copy=longest_copy,
         )
-        with _until_interrupted() as stopping:
+        with stop_requests(notes, stop_with_stdin) as stopping:
             model = training.train(job, report, resume, stopping)
         untouched = model.card.training["history"][0]["validation_loss"] if base else None
-        report.finished(output, model.card.scores, untouched)
+        report(Finished(str(output), model.card.scores, untouched))
 
 
 @app.command()
@@ -336,27 +340,6 @@ def _check_picture(path: Path) -> None:
         raise OptionError(f"--plot: there is no folder {path.parent}.")
 
 
-@contextmanager
-def _until_interrupted() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM has come. The second one ends the program at once."""
-    received: list[int] = []
-
-    def receive(number: int, _: object) -> None:
-        received.append(number)
-        restore()
-        notes.print("Stopping after this batch; once more ends it at once.")
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    before = {n: signal.signal(n, receive) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        restore()
-
-
 def _with_keras(module: str) -> Any:
     """A module of `charrnn.training`. It imports TensorFlow, which most commands do not need."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its log says nothing of use here
@@ -393,7 +376,7 @@ def _split(documents: list[Document], held_out: list[str], share: float) -> tupl
 
 
 def _command_line() -> str:
-    arguments = [a for a in sys.argv[1:] if a != "--resume"]
+    arguments = [a for a in sys.argv[1:] if a not in ("--resume", "--stop-with-stdin")]
     return "charrnn " + " ".join(shlex.quote(a) for a in arguments)
 
 

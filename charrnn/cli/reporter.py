@@ -1,11 +1,7 @@
-"""What a training run reports, and how that is shown: to people, or as JSON lines."""
+"""Shows the events of a training run: as a progress bar for people, or as JSON lines."""
 
-import json
-from dataclasses import asdict
 from datetime import timedelta
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
@@ -13,7 +9,16 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from charrnn.errors import CharRNNError, Stopped
-from charrnn.training.events import EpochEnd, Event, Progress
+from charrnn.training.events import (
+    EpochEnd,
+    Event,
+    Failed,
+    Finished,
+    Halted,
+    Progress,
+    Warned,
+    json_line,
+)
 
 
 class ProgressFormat(StrEnum):
@@ -23,7 +28,8 @@ class ProgressFormat(StrEnum):
 
 
 class Reporter:
-    """Shows a training run as it goes, as bars and lines for people or as JSON lines."""
+    """Shows each event it is called with. As a context manager, also reports the error that ends
+    the block."""
 
     def __init__(self, style: ProgressFormat, console: Console):
         self._style = style
@@ -44,36 +50,29 @@ class Reporter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: object
     ) -> None:
         self._bar.stop()
-        if self._style is ProgressFormat.JSON and isinstance(error, CharRNNError | OSError):
-            self._line("stopped" if isinstance(error, Stopped) else "error", message=str(error))
+        if isinstance(error, Stopped):
+            self(Halted(str(error)))
+        elif isinstance(error, CharRNNError | OSError):
+            self(Failed(str(error)))
 
     def __call__(self, event: Event) -> None:
         if self._style is ProgressFormat.JSON:
-            kind = "epoch" if isinstance(event, EpochEnd) else "progress"
-            self._line(kind, **asdict(event))
+            print(json_line(event), flush=True)
         elif self._style is ProgressFormat.RICH:
-            if isinstance(event, EpochEnd):
-                self._show_epoch(event)
-            else:
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
+        match event:
+            case Progress():
                 self._show_progress(event)
-
-    def warn(self, message: str) -> None:
-        if self._style is ProgressFormat.JSON:
-            self._line("warning", message=message)
-        elif self._style is ProgressFormat.RICH:
-            self._console.print(Text(message), style="yellow", soft_wrap=True)
-
-    def finished(self, output: Path, scores: dict[str, Any], base_nats: float | None) -> None:
-        """`base_nats`: what the base has, where there is one, in nats per character held out."""
-        if self._style is ProgressFormat.JSON:
-            self._line("finished", output=str(output), scores=scores, base_nats=base_nats)
-        elif self._style is ProgressFormat.RICH:
-            self._bar.stop()
-            nats = scores["held out"]["nats"]
-            sentence = f"wrote {output}: {nats:.4f} nats per character on held-out text"
-            if base_nats is not None:
-                sentence += f", where its base has {base_nats:.4f}"
-            self._console.print(Text(sentence), style="dim")
+            case EpochEnd():
+                self._show_epoch(event)
+            case Warned(message):
+                self._console.print(Text(message), style="yellow", soft_wrap=True)
+            case Finished():
+                self._show_finished(event)
+            case Halted() | Failed():
+                pass  # `commands.main` prints the error's message
 
     def _show_progress(self, event: Progress) -> None:
         self._bar.start()
@@ -96,6 +95,10 @@ class Reporter:
         self._console.print(Text(line), style="bold")
         self._console.print(Text(event.sample.strip()), style="dim")
 
-    @staticmethod
-    def _line(event: str, **content: object) -> None:
-        print(json.dumps({"event": event, **content}), flush=True)
+    def _show_finished(self, event: Finished) -> None:
+        self._bar.stop()
+        nats = event.scores["held out"]["nats"]
+        sentence = f"Wrote {event.output}: {nats:.4f} nats per character on held-out text"
+        if event.base_nats is not None:
+            sentence += f" (its base: {event.base_nats:.4f})"
+        self._console.print(Text(f"{sentence}."), style="dim", soft_wrap=True)

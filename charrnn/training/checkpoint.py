@@ -32,12 +32,17 @@ class Progressed:
     fingerprint: str = ""  # of what the run is: text, network, recipe
 
 
+def checkpoints_of(output: Path) -> Path:
+    """The folder in which an unfinished run that makes the model `output` keeps its checkpoints."""
+    return output.with_name(f"{output.name}.training")
+
+
 class Checkpoints:
     """A run's folder. Its state is written last and names only files that are whole, so a run
     that is killed at any moment finds the last epoch that it finished."""
 
     def __init__(self, output: Path):
-        self.folder = output.with_name(output.name + ".training")
+        self.folder = checkpoints_of(output)
 
     @property
     def best(self) -> Path:

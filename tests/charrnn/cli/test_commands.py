@@ -2,12 +2,15 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from charrnn import store
 from charrnn.store import Model
+from charrnn.training.events import EpochEnd, Halted, parse_event
 
 COMMAND = [sys.executable, "-m", "charrnn"]
 
@@ -128,25 +131,28 @@ def test_train_says_what_it_made_of_a_channel(tmp_path: Path):
     assert "too few to train on" in said
 
 
-def test_training_survives_ctrl_c_and_kill_9(tmp_path: Path):
+def test_training_survives_the_end_of_its_parent_and_kill_9(tmp_path: Path):
     text, output = tmp_path / "text.txt", tmp_path / "model"
     text.write_text("So be it, HERO. And one for thee.\n" * 330)
     options = ["--epochs", "3", "--batch-size", "16", "--plot", tmp_path / "curve.png"]
     command = [*COMMAND, "train", text, "--output", output, *options, "--progress", "json"]
 
-    def run_until(event: str, number: int, *resume: str) -> tuple[int, str]:
-        """Its exit code and last words, when it is sent a signal after such an event."""
-        with subprocess.Popen([*command, *resume], stdout=-1, stderr=-1, text=True) as process:
+    def end_after_an_epoch(end: Callable[[Any], object], option: str) -> tuple[int, list[Any]]:
+        """The exit code, and the events that followed."""
+        with subprocess.Popen([*command, option], stdin=-1, stdout=-1, text=True) as process:
             assert process.stdout
-            next(line for line in process.stdout if json.loads(line)["event"] == event)
-            process.send_signal(number)
-            return process.wait(), process.communicate()[1]
+            events = map(parse_event, process.stdout)
+            next(event for event in events if isinstance(event, EpochEnd))
+            end(process)
+            return process.wait(), list(events)
 
-    code, words = run_until("epoch", signal.SIGINT)
+    code, events = end_after_an_epoch(lambda p: p.stdin.close(), "--stop-with-stdin")
     assert code == 130
-    assert "The best so far, of epoch 1, is in" in words and "--resume goes on" in words
+    assert isinstance(events[-1], Halted)
+    assert "The best so far, of epoch 1, is in" in events[-1].message
+    assert "--resume goes on" in events[-1].message
     assert store.load(output).card.training["epochs"] == 1
-    assert run_until("epoch", signal.SIGKILL, "--resume")[0] == -signal.SIGKILL
+    assert end_after_an_epoch(lambda p: p.kill(), "--resume")[0] == -signal.SIGKILL
     charrnn(*command[len(COMMAND) :], "--resume")
     charrnn(*command[len(COMMAND) :], "--output", tmp_path / "straight")
     files = [tmp_path / name / "model.onnx" for name in ("model", "straight")]

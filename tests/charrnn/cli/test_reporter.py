@@ -1,13 +1,12 @@
 import io
 import json
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from charrnn.cli.reporter import ProgressFormat, Reporter
 from charrnn.errors import TrainingError
-from charrnn.training.events import EpochEnd, Progress
+from charrnn.training.events import EpochEnd, Finished, Progress, Warned
 
 UNDER_WAY = Progress(2, 5, 0.25, 1.5, 10_000.0, 61.0)
 ENDED = EpochEnd(2, 5, 1.45, 1.4321, True, 10_000.0, 60.0, "[b]HERO:\nSo be it.")
@@ -18,10 +17,10 @@ def report(style: ProgressFormat) -> str:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
     with Reporter(style, console) as reporter:
-        reporter.warn("Not many.")
+        reporter(Warned("Not many."))
         reporter(ENDED)
         reporter(UNDER_WAY)
-        reporter.finished(Path("model"), {"held out": {"nats": 1.4321}}, base_nats=1.5)
+        reporter(Finished("model", {"held out": {"nats": 1.4321}}, base_nats=1.5))
     return screen.getvalue()
 
 
@@ -31,7 +30,7 @@ def test_people_see_epoch_losses_speed_time_left_and_a_sample():
         assert part in shown
     assert "loss 1.4500  validation loss 1.4321 (best)  10,000 characters/s  0:01:00 left" in shown
     assert "[b]HERO:\nSo be it." in shown
-    assert "model: 1.4321 nats per character on held-out text, where its base has 1.5" in shown
+    assert "model: 1.4321 nats per character on held-out text (its base: 1.5000)" in shown
 
 
 def test_machines_get_the_same_as_json_lines(capsys: pytest.CaptureFixture[str]):

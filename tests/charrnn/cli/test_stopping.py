@@ -1,0 +1,59 @@
+"""`stop_requests` in a process of its own, which prints "waiting", then "stopped" when asked to."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+WAITS = """
+import sys, time
+from rich.console import Console
+from charrnn.cli.stopping import stop_requests
+
+with stop_requests(Console(stderr=True), with_stdin="--stop-with-stdin" in sys.argv) as stopping:
+    print("waiting", flush=True)
+    while not stopping():
+        time.sleep(0.01)
+    print("stopped", flush=True)
+    if "--go-on" in sys.argv:
+        time.sleep(600)
+"""
+
+
+def waiting(*options: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITS, *options], stdin=-1, stdout=-1, stderr=-1, text=True
+    )
+    assert process.stdout and process.stdout.readline() == "waiting\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_asks_to_stop(number: int):
+    with waiting() as process:
+        process.send_signal(number)
+        said, told = process.communicate()
+    assert (process.returncode, said) == (0, "stopped\n")
+    assert "Stopping after this batch." in told
+
+
+def test_a_second_ctrl_c_ends_the_program_at_once():
+    with waiting("--go-on") as process:
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "stopped\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait() != 0
+
+
+def test_the_end_of_standard_input_asks_to_stop_where_a_program_wants_it():
+    with waiting("--stop-with-stdin") as process:
+        said, told = process.communicate("not yet the end\n")
+    assert (process.returncode, said, told) == (0, "stopped\n", "")
+
+
+def test_people_may_close_standard_input():
+    with waiting() as process:
+        process.stdin.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "stopped\n"
