@@ -128,22 +128,16 @@ async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
         bot.add_listener(partial(_announce, bot), "on_ready")
         running = asyncio.create_task(bot.start(token))
         stopping = asyncio.create_task(stop.wait())
-        hanging = asyncio.create_task(bot.services.inference.hang())
-        await asyncio.wait({running, stopping, hanging}, return_when=asyncio.FIRST_COMPLETED)
-        hung = hanging.done()
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        hanging.cancel()
         if not running.done():
-            if hung:
-                log.critical("All who write hang, so nobody gets a text. Start me again.")
-            else:
-                log.info("Stopping.")
+            log.info("Stopping.")
             await bot.close()
             # Where Discord is out of reach, discord.py would go on trying.
             running.cancel()
             await asyncio.wait({running})
-            if bot.services.inference.hanging:
-                leave(1 if hung else 0)
+            if bot.services.inference.stuck:
+                leave(0)
             return
         try:
             await running

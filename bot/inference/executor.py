@@ -1,7 +1,6 @@
-"""Where texts are written and models trained: the executor's interface, and this machine."""
+"""The Executor interface, and the executor that writes in threads of this process."""
 
 import asyncio
-import logging
 import os
 import sys
 import threading
@@ -14,33 +13,29 @@ from bot.models.reference import ModelReference
 from bot.training.process import TrainingOrder, TrainingProcess, TrainingRun
 from charrnn.generation import Generated, Prompt, generate
 
-log = logging.getLogger(__name__)
-
-
-WRITER_NICENESS = 10  # above the event loop's 0, below a training's 19
+WRITER_NICENESS = 10  # between the event loop's 0 and a training's 19
 
 
 class Executor(Protocol):
-    """Writes texts and trains models, without holding the event loop."""
+    """Writes texts without blocking the event loop."""
 
     @property
     def workers(self) -> int:
-        """Batches that are written at the same time."""
+        """How many batches it writes at the same time."""
         ...
 
     @property
     def models(self) -> int:
-        """Models in this process's memory."""
+        """How many models are in this process's memory."""
         ...
 
     def trouble(self) -> str | None:
-        """Why nothing can be written at the moment, for the operator; None if nothing is known
-        to be amiss."""
+        """Why nothing can be written at the moment, for the operator; None if all is well."""
         ...
 
     async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
-        """What `model` writes after each prompt. Raises ModelError, and a BotError where the
-        executor is at fault."""
+        """The model's text for each prompt. Raises ModelError if the model cannot be loaded, and
+        BotError if the executor failed."""
         ...
 
     def train(self, order: TrainingOrder) -> TrainingRun:
@@ -48,18 +43,18 @@ class Executor(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of everything, once nothing is being written."""
+        """Release all resources. Call it once nothing is being written."""
         ...
 
 
 class LocalExecutor:
-    """Writes in threads of this process; the GIL is free while they do. Trains in processes."""
+    """Writes in threads of this process. ONNX Runtime releases the GIL while it computes."""
 
-    def __init__(self, workers: int, models: "LoadedModels"):
+    def __init__(self, workers: int, models: LoadedModels):
         self.workers = workers
         self._models = models
         self._pool = ThreadPoolExecutor(
-            workers, thread_name_prefix="writer", initializer=_give_way_to_the_event_loop
+            workers, thread_name_prefix="writer", initializer=_lower_priority
         )
 
     @property
@@ -70,9 +65,8 @@ class LocalExecutor:
         return None if len(self._models) else "No model is loaded."
 
     async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool, self._write, model, prompts
-        )
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._write, model, prompts)
 
     def train(self, order: TrainingOrder) -> TrainingProcess:
         return TrainingProcess(order)
@@ -84,8 +78,7 @@ class LocalExecutor:
         return generate(self._models.get(model.folder), prompts)
 
 
-def _give_way_to_the_event_loop() -> None:
-    """Let the calling thread write only when the others have nothing to do. Elsewhere than on
-    Linux, a thread has no priority of its own."""
+def _lower_priority() -> None:
+    """Let the event loop run first. Only Linux gives each thread a priority of its own."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), WRITER_NICENESS)

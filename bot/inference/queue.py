@@ -1,10 +1,9 @@
-"""Requests -> batches -> executor -> texts."""
+"""Requests -> fair batches -> executor -> texts."""
 
 import asyncio
-import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
@@ -13,22 +12,18 @@ from bot.inference.executor import Executor
 from bot.models.reference import ModelReference
 from charrnn.generation import Generated, Prompt
 
-log = logging.getLogger(__name__)
-
-FIRST_GUESS_S = 0.2  # how long a batch takes, before one has been seen
-# For a text and for a batch: longer than a full queue takes, and than a cluster tries. Then whoever
-# waits is told. The worker is not given up, since a thread cannot be: it works on when what it
-# hangs on is over.
+FIRST_BATCH_S = 0.2  # assumed duration of a batch until one has been measured
+# Longer than a full queue takes, and longer than a cluster keeps trying.
 PATIENCE_S = 180.0
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """A text that somebody wants."""
+    """A text that somebody asks for."""
 
     model: ModelReference
     prompt: Prompt
-    server: int  # where it was asked for, or the asker's own id: turns are taken by this
+    server: int  # where it was asked; in private messages, the user's id. Servers take turns.
 
 
 @dataclass(frozen=True)
@@ -36,12 +31,22 @@ class _Waiting:
     request: GenerationRequest
     future: asyncio.Future[Generated]
 
+    def refuse(self) -> None:
+        if not self.future.done():
+            self.future.set_exception(StoppingError())
+
+
+@dataclass(frozen=True)
+class _Batch:
+    waiting: list[_Waiting]
+    started: float
+
 
 class Inference:
-    """Has texts written by an executor, so that the event loop is never held.
+    """Queues requests and has an executor write them in batches.
 
-    Whoever asks while a worker of the executor is idle is served at once. What arrives while all
-    are busy waits, and forms the next batches: of one model each, the servers taking turns.
+    An idle worker takes a request at once. Requests that arrive while all workers are busy form
+    the next batches: each batch is for one model, and servers take turns in it.
     """
 
     def __init__(
@@ -58,40 +63,35 @@ class Inference:
         self._queue_limit = queue_limit
         self._patience_s = patience_s
         self._clock = clock
-        # By server, the one whose turn is next first. No queue in it is empty.
+        # By server; the server whose turn is next comes first. Empty queues are removed.
         self._waiting: OrderedDict[int, deque[_Waiting]] = OrderedDict()
-        self._batch_s = FIRST_GUESS_S
-        self._batches: set[asyncio.Task[None]] = set()
+        self._batches: dict[asyncio.Task[None], _Batch] = {}  # being written
+        self._batch_s = FIRST_BATCH_S  # moving average
         self._observers: list[Callable[[int, float], None]] = []
         self._closed = False
-        self._hanging = 0
-        self._all_hang = asyncio.Event()
 
     @property
     def closed(self) -> bool:
         return self._closed
 
     @property
-    def hanging(self) -> int:
-        """Workers that have not come back from a batch, for so long that nobody waits for it."""
-        return self._hanging
-
-    async def hang(self) -> None:
-        """Return when all workers hang, so that nobody gets a text any more."""
-        await self._all_hang.wait()
-
-    @property
     def waiting(self) -> int:
-        """Requests that no worker has taken up yet."""
+        """How many requests no worker has taken yet."""
         return sum(map(len, self._waiting.values()))
 
+    @property
+    def stuck(self) -> bool:
+        """True while a worker takes longer over a batch than anybody waits for it."""
+        now = self._clock()
+        return any(now - batch.started > self._patience_s for batch in self._batches.values())
+
     def observe(self, observer: Callable[[int, float], None]) -> None:
-        """From now on, tell `observer` of each batch: its requests, and the seconds it took."""
+        """Call `observer` after each batch with its number of requests and its seconds."""
         self._observers.append(observer)
 
     def check_room(self, server: int) -> None:
-        """Raises StoppingError, or BusyError with the wait to expect when too many are waiting and
-        `server` has its share of them."""
+        """Raises BusyError, with the expected wait, if the queue is full and `server` has used its
+        share of it; StoppingError if the bot is stopping."""
         if self._closed:
             raise StoppingError
         waiting = self.waiting
@@ -103,8 +103,8 @@ class Inference:
             raise BusyError(max(1.0, batches * self._batch_s))
 
     async def generate(self, request: GenerationRequest) -> Generated:
-        """What the request's model writes. Raises BusyError, StoppingError, TooSlowError, and what
-        the executor raises."""
+        """The text that the request's model writes. Raises what `check_room` and the executor
+        raise, and TooSlowError if it is not written in time."""
         self.check_room(request.server)
         future: asyncio.Future[Generated] = asyncio.get_running_loop().create_future()
         queue = self._waiting.setdefault(request.server, deque())
@@ -119,40 +119,40 @@ class Inference:
             raise TooSlowError from error
 
     async def finish(self, grace_s: float) -> None:
-        """Take no more requests, and finish those there are; turn away what is left of them after
-        `grace_s` seconds, and count who is not done by then as hanging."""
+        """Take no more requests, and finish those that wait. After `grace_s` seconds, refuse the
+        rest."""
         self._closed = True
         try:
             async with asyncio.timeout(grace_s):
-                while self._batches:  # as long as anybody waits
+                while self._batches:  # each batch that ends may start the next one
                     await asyncio.wait(self._batches)
         except TimeoutError:
-            left = [waiting for queue in self._waiting.values() for waiting in queue]
+            queues = [*self._waiting.values(), *(b.waiting for b in self._batches.values())]
             self._waiting.clear()
-            _refuse(left)
-            self._hanging = len(self._batches)
-            for batch in self._batches:
-                batch.cancel()
-            await asyncio.gather(*self._batches, return_exceptions=True)
+            for queue in queues:
+                for waiting in queue:
+                    waiting.refuse()
 
     async def close(self) -> None:
-        """End the executor, once all is finished."""
+        """Close the executor. Call it after `finish`."""
         await self._executor.close()
 
     def _dispatch(self) -> None:
-        """Give idle workers what waits."""
+        """Give idle workers the next batches."""
         while self._waiting and len(self._batches) < self._executor.workers:
-            if batch := self._next_batch():
+            if waiting := self._next_batch():
+                batch = _Batch(waiting, self._clock())
                 task = asyncio.create_task(self._write(batch), name="batch")
-                self._batches.add(task)
+                self._batches[task] = batch
                 task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._batches.discard(task)
+        del self._batches[task]
         self._dispatch()
 
     def _next_batch(self) -> list[_Waiting]:
-        """Requests for the model of the server whose turn it is, one of each server at a time."""
+        """Requests for one model, the one that the next server wants; one request of each server
+        in turn, until the batch is full. Leaves out requests that nobody waits for any more."""
         model = next(iter(self._waiting.values()))[0].request.model
         batch: list[_Waiting] = []
         grown = True
@@ -169,43 +169,21 @@ class Inference:
                     del self._waiting[server]
         return [waiting for waiting in batch if not waiting.future.done()]
 
-    async def _write(self, batch: list[_Waiting]) -> None:
-        model = batch[0].request.model
-        prompts = [waiting.request.prompt for waiting in batch]
-        started = self._clock()
-        written = asyncio.ensure_future(self._executor.write(model, prompts))
-        try:
-            await self._come_back(written)
-        except asyncio.CancelledError:
-            _refuse(batch)
-            raise
-        seconds = self._clock() - started
-        self._batch_s += 0.2 * (seconds - self._batch_s)  # a moving average
+    async def _write(self, batch: _Batch) -> None:
+        model = batch.waiting[0].request.model
+        prompts = [waiting.request.prompt for waiting in batch.waiting]
+        # As a result, an error of any kind goes to the people who wait.
+        [result] = await asyncio.gather(
+            self._executor.write(model, prompts), return_exceptions=True
+        )
+        seconds = self._clock() - batch.started
+        self._batch_s += 0.2 * (seconds - self._batch_s)
         for observer in self._observers:
-            observer(len(batch), seconds)
-        error = written.exception()
-        for n, waiting in enumerate(batch):
+            observer(len(batch.waiting), seconds)
+        for n, waiting in enumerate(batch.waiting):
             if waiting.future.done():
-                continue  # who asked has stopped waiting
-            if error is not None:
-                waiting.future.set_exception(error)
+                continue  # gave up waiting
+            if isinstance(result, BaseException):
+                waiting.future.set_exception(result)
             else:
-                waiting.future.set_result(written.result()[n])
-
-    async def _come_back(self, written: asyncio.Future[list[Generated]]) -> None:
-        back, _ = await asyncio.wait([written], timeout=self._patience_s)
-        if not back:
-            log.error("A batch is not written after %.0f s: a worker hangs.", self._patience_s)
-            self._hanging += 1
-            if self._hanging >= self._executor.workers:
-                self._all_hang.set()
-            await asyncio.wait([written])
-            self._hanging -= 1
-            self._all_hang.clear()
-
-
-def _refuse(waiting: Iterable[_Waiting]) -> None:
-    """Tell who waits that the bot is being stopped."""
-    for one in waiting:
-        if not one.future.done():
-            one.future.set_exception(StoppingError())
+                waiting.future.set_result(result[n])

@@ -311,17 +311,6 @@ async def test_a_writer_that_fails_fails_one_text_and_no_clock_lengthens_a_coold
     assert bot.process.returncode == 0
 
 
-async def test_a_bot_whose_writers_all_hang_says_so_and_ends_to_be_started_again(tmp_path: Path):
-    async with failing(tmp_path, THREADS="2", SHUTDOWN_GRACE_S="1") as bot:
-        for n in range(2):
-            await bot.is_well()
-            asked = await bot.answer(await bot.ask(seed=faulty.HANGING))
-            assert "given it up" in asked.told[0], n
-        _, log = await asyncio.wait_for(bot.process.communicate(), PATIENCE_S)
-    assert bot.process.returncode == 1
-    assert b"All who write hang" in log
-
-
 async def test_a_bot_with_a_writer_that_hangs_can_be_stopped(tmp_path: Path):
     async with failing(tmp_path, THREADS="2", SHUTDOWN_GRACE_S="1") as bot:
         await bot.answer(await bot.ask(seed=faulty.HANGING))

@@ -184,14 +184,22 @@ async def test_who_no_longer_waits_costs_nobody_anything():
     assert gate.batches == [["a"], ["c"]]
 
 
-async def test_who_waits_for_a_worker_that_hangs_is_told_and_it_works_on_when_it_is_free():
-    gate = Gate()
-    inference = Inference(gate, batch_limit=4, queue_limit=9, patience_s=0.01)
+async def test_whoever_waits_too_long_is_told():
+    inference = Inference(Gate(), batch_limit=4, queue_limit=9, patience_s=0)
     for task in await ask(inference, "a", "b"):
         with pytest.raises(TooSlowError, match="Try again in a minute"):
             await task
-    await inference.hang()
-    assert inference.hanging == 1
+
+
+async def test_a_batch_that_takes_longer_than_anybody_waits_is_stuck_until_it_is_written():
+    gate, now = Gate(), 0.0
+    inference = Inference(gate, batch_limit=4, queue_limit=9, patience_s=60, clock=lambda: now)
+    tasks = await ask(inference, "a")
+    now = 60.0
+    assert not inference.stuck
+    now = 60.1
+    assert inference.stuck
     gate.open.set()
-    assert await texts(await ask(inference, "c")) == ["c by one"]
-    assert inference.hanging == 0
+    await asyncio.gather(*tasks)
+    await asyncio.sleep(0)
+    assert not inference.stuck
