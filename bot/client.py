@@ -278,7 +278,7 @@ class Bot(commands.AutoShardedBot):
             has.inference.finish(has.shutdown_grace_s), has.retraining.close(has.shutdown_grace_s)
         )
         await has.inference.close()  # and the executor, which the trainings needed to the end
-        await answering.given(max(deadline - now(), LAST_ANSWERS_S))
+        await answering.wait_for_answers(max(deadline - now(), LAST_ANSWERS_S))
         if self._retrain is not None:
             try:
                 async with asyncio.timeout(LAST_ANSWERS_S):

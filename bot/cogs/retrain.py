@@ -12,7 +12,8 @@ from bot.cogs.choices import admitted, model_choices
 from bot.corpus.channel import MAX_MESSAGES
 from bot.corpus.source import Text, chosen, of_channel
 from bot.errors import BotError, NotAllowedError, RegistryError
-from bot.interactions.answering import Answering, permission_names
+from bot.interactions.answering import Answering
+from bot.interactions.markup import permission_names
 from bot.models.server_models import ServerModels
 from bot.training.embeds import Action
 from bot.training.message import TrainingMessages, caption

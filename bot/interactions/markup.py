@@ -1,56 +1,67 @@
-"""Text as Discord shows it: escaping, lengths, dates, durations."""
+"""Text for Discord messages: escaping, lengths, numbers, dates, colours."""
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 import discord
 
 MESSAGE_LIMIT = 2000  # UTF-16 units
 
+GOOD, NEUTRAL, BAD = discord.Colour.green(), discord.Colour.blurple(), discord.Colour.red()
+
 HIDDEN = ("Cc", "Cf", "Cs")  # Unicode categories: control, format, surrogate
+INVISIBLE = "\u200b"  # zero-width space: breaks links and mentions without being seen
 
-_INVISIBLE = "\u200b"  # zero-width space: shows nothing, breaks links and mentions
-
-# Only what would be markup where it stands: copied messages show the backslashes.
+# Characters are escaped only where they would be markup: copied messages show the backslashes.
 _MARKUP = re.compile(r"[\\*_~`|<\[\]]|:(?=[^\s:]{1,64}:)|(?m:^)[ \t]*(?:[>#-]|\d+[.)])")
-
 _LINK = re.compile(r"(?<=/)(?=/)|(?<=@)|(?i:(?<=discord)|(?<=discordapp))(?=\.)")
-
 _ESCAPED = re.compile(r"\\([^0-9A-Za-z\s])")
 
 
 def visible(text: str) -> str:
-    """`text` without control characters, invisible formatting and lone surrogates: a seed must
-    not be able to turn the rest of a message around."""
+    """`text` without control characters, invisible formatting and lone surrogates, which could
+    reverse or hide the rest of a message."""
     kept = (c for c in text if c in "\n\t\u200d" or unicodedata.category(c) not in HIDDEN)
     return "".join(kept)
 
 
 def escape(text: str) -> str:
-    """`text` such that Discord shows it character by character: no markup, mention, link,
-    invite, or timestamp."""
-    return _LINK.sub(_INVISIBLE, _MARKUP.sub(_backslash, visible(text)))
+    """`text` such that Discord shows each character as it is: no markup, mention, link, invite or
+    timestamp."""
+    return _LINK.sub(INVISIBLE, _MARKUP.sub(_backslash, visible(text)))
 
 
 def unescape(content: str) -> str:
-    """The text that `escape` was given, less what `visible` takes away."""
-    return _ESCAPED.sub(r"\1", content.replace(_INVISIBLE, ""))
-
-
-def utf16_length(text: str) -> int:
-    """Length as Discord counts it."""
-    return len(text.encode("utf-16-le")) // 2
+    """The inverse of `escape`: returns `visible(text)` for `escape(text)`."""
+    return _ESCAPED.sub(r"\1", content.replace(INVISIBLE, ""))
 
 
 def _backslash(match: re.Match[str]) -> str:
     return match[0][:-1] + "\\" + match[0][-1]
 
 
-GOOD, NEUTRAL, BAD = discord.Colour.green(), discord.Colour.blurple(), discord.Colour.red()
+def utf16_length(text: str) -> int:
+    """Length in UTF-16 units, as Discord counts it."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 model`, `2,000 models`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def permission_names(names: Iterable[str]) -> str:
+    """discord.py's names of permissions as Discord shows them: `Send Messages and Embed Links`."""
+    return " and ".join(name.replace("_", " ").title() for name in names)
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
 
 
 def duration(seconds: float) -> str:
-    """About how long something takes."""
+    """A rounded duration: `20 seconds`, `5 minutes`, `2 hours`."""
     if seconds < 90:
         return f"{max(10, round(seconds, -1)):.0f} seconds"
     if seconds < 90 * 60:
@@ -58,15 +69,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.0f} hours"
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things, as people say it."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
-
-
 def day(seconds: int) -> str:
-    """A time in seconds since 1970, as Discord shows it to each in their own language."""
+    """A date that Discord shows in each user's language, from seconds since 1970."""
     return f"<t:{seconds}:d>"

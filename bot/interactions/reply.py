@@ -1,7 +1,7 @@
-"""A text -> a message that Discord accepts and nobody can abuse; and back.
+"""A text -> a message that fits Discord and that nobody can abuse; and back.
 
-A reply is the seed in bold, the text, and a small last line. Everything that a button needs is
-read back from the message itself, so buttons outlive the bot's process without a database.
+A reply is the seed in bold, the text, and a small footer. Buttons read everything that they need
+from the message, so they work after a restart without a database.
 """
 
 import re
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from bot.interactions.markup import (
-    _INVISIBLE,
+    INVISIBLE,
     MESSAGE_LIMIT,
     escape,
     unescape,
@@ -18,16 +18,16 @@ from bot.interactions.markup import (
 )
 from charrnn.vocabulary import describe_characters
 
-DROPPED_LIMIT = 12  # characters named in the last line
+DROPPED_LIMIT = 12  # characters named in the footer
 
 _FOOTER = re.compile(
     r"(?:^|\n)-# (?P<model>.*) · temperature (?P<temperature>[\d.]+)"
     r" · random seed (?P<rng_seed>\d+)(?: · left out: .+)?$"
 )
 
-# Bold does not reach across an empty line.
+# Bold ends at an empty line, so each paragraph of a seed has its own stars.
 _GAP = r"\n\s*\n\s*"
-# An asterisk of the seed or the text is escaped; only the bold's own are bare.
+# The asterisks of seed and text are escaped; bare ones are only those of the bold.
 _BOLD = r"\*\*(?:\\.|[^\\*])*\*\*"
 _SEED = re.compile(rf"{_BOLD}(?:{_GAP}{_BOLD})*", re.DOTALL)
 _BARE_STARS = re.compile(r"(\\.)|\*\*", re.DOTALL)
@@ -35,18 +35,18 @@ _BARE_STARS = re.compile(r"(\\.)|\*\*", re.DOTALL)
 
 @dataclass(frozen=True)
 class Reply:
-    """What a message shows: the text that goes on from a seed, and how it came about."""
+    """A generated text, the seed it continues, and how it was generated."""
 
-    seed: str  # `as_shown`
+    seed: str  # as returned by `as_shown`
     text: str
     model: str
-    temperature: float  # of two decimals
+    temperature: float  # two decimals
     rng_seed: int
-    dropped: str = ""  # characters of the seed that the model cannot say
+    dropped: str = ""  # characters of the seed that are not in the model's vocabulary
 
     def render(self) -> str:
-        """The message's content, at most 2000 UTF-16 units. Of a seed that is too long for it,
-        the end is shown. Raises ValueError when the text alone is too long."""
+        """The message's content, at most 2000 UTF-16 units. A seed that is too long loses its
+        start. Raises ValueError if the text alone is too long."""
         footer = (
             f"\n-# {escape(self.model)} · temperature {self.temperature:g}"
             f" · random seed {self.rng_seed}"
@@ -62,16 +62,16 @@ class Reply:
             if len(seed) <= 1:
                 raise ValueError("the text alone is too long for a message")
             # A character takes at most three units: itself, its backslash, and its share of the
-            # stars around a paragraph. So this never takes away much too much.
+            # stars around a paragraph. So this removes hardly more than needed.
             seed = "…" + seed.removeprefix("…")[ceil(excess / 3) :]
             content = _bold(seed) + rest
         return content
 
     @classmethod
     def parse(cls, content: str) -> "Reply":
-        """The reply that `content` was rendered from, its seed as far as it was shown.
+        """The reply that was rendered as `content`, with the seed as it is shown there.
 
-        Raises ValueError when it is not one."""
+        Raises ValueError if `content` is not a reply."""
         footer = _FOOTER.search(content)
         if footer is None:
             raise ValueError("not a reply of this bot")
@@ -89,12 +89,13 @@ class Reply:
 
 
 def as_shown(seed: str) -> str:
-    """`seed` as a reply can show it, and give it back: of a long one, the end."""
+    """The part of `seed` that a reply can show and `Reply.parse` can read back: the end of a long
+    one."""
     return visible(seed).strip()[-MESSAGE_LIMIT:].lstrip()
 
 
 def _bold(seed: str) -> str:
-    # The zero-width space: bold may not end between punctuation and a letter.
+    # The zero-width space: Discord does not end bold between punctuation and a letter.
     paragraphs = re.split(f"({_GAP})", seed)
-    bold = (f"**{escape(p)}{_INVISIBLE}**" if p.strip() else p for p in paragraphs)
+    bold = (f"**{escape(p)}{INVISIBLE}**" if p.strip() else p for p in paragraphs)
     return "".join(bold)

@@ -1,4 +1,4 @@
-"""What answers an interaction, sent until Discord has it."""
+"""Send answers to interactions again until Discord has them, but show none of them twice."""
 
 import asyncio
 import logging
@@ -11,49 +11,60 @@ from discord.webhook.async_ import AsyncWebhookAdapter, async_context
 
 log = logging.getLogger(__name__)
 
-ACKNOWLEDGED = 40060  # Discord's: the interaction has been acknowledged already
-PAUSE_S = 0.5  # after a connection that broke
-# For each attempt. An interaction is lost unless it is acknowledged within 3 s; its answer may take
-# 15 minutes, and discord.py tries again by itself while Discord answers with 5xx.
+ACKNOWLEDGED = 40060  # Discord's code: the interaction has already been acknowledged
+PAUSE_S = 0.5  # after a broken connection
+# The time for each attempt. An interaction must be acknowledged within 3 s; its answer may take
+# 15 minutes. An attempt includes discord.py's own retries, after 429 and 5xx.
 ACKNOWLEDGING_S, ANSWERING_S = (1.4, 1.4, 20.0), (10.0, 20.0, 20.0)
 
 
 def install() -> None:
-    """Send by this module whatever answers an interaction, in this task and those it starts."""
-    async_context.set(PatientAdapter())
+    """Use this module's retries in the current task and in the tasks that it starts."""
+    async_context.set(RetryingAdapter())
 
 
-class PatientAdapter(AsyncWebhookAdapter):
-    """discord.py's way to send, which tries again what Discord says it could not do; and also,
-    which discord.py does not, when Discord says nothing or a connection breaks.
+class RetryingAdapter(AsyncWebhookAdapter):
+    """Sends a request again if Discord does not respond or the connection breaks.
 
-    What seemed to fail may have been done: an acknowledgement that is then refused as the second
-    one was the first."""
+    Discord may have received the request all the same:
+
+    - An acknowledgement is refused the second time, with a code that then means success.
+    - A second edit changes nothing.
+    - A follow-up would appear twice, and webhooks have no nonce. So it is sent again only if there
+      was no connection to send it over.
+    """
+
+    def __init__(self, pause_s: float = PAUSE_S):
+        super().__init__()
+        self._pause_s = pause_s
 
     async def request(self, route: Any, session: aiohttp.ClientSession, **options: Any) -> Any:
         if options.get("files"):
-            return await super().request(route, session, **options)  # may take long, and only once
-        attempts_s = ACKNOWLEDGING_S if route.path.endswith("/callback") else ANSWERING_S
+            return await super().request(route, session, **options)  # an upload may take long
+        acknowledges = route.path.endswith("/callback")
+        repeatable = acknowledges or route.method != "POST"
+        attempts_s = ACKNOWLEDGING_S if acknowledges else ANSWERING_S
         started = time.monotonic()
         for attempt, seconds in enumerate(attempts_s, start=1):
             try:
                 async with asyncio.timeout(seconds):
                     return await super().request(route, session, **options)
             except discord.HTTPException as error:
-                # discord.py pauses for a second before it tries again.
+                # discord.py waits for at least a second before its own second attempt.
                 again = attempt > 1 or time.monotonic() - started >= 1
                 if error.code == ACKNOWLEDGED and again:
                     return _callback(route)
                 raise
             except (aiohttp.ClientConnectionError, TimeoutError) as error:
-                if attempt == len(attempts_s):
+                not_sent = isinstance(error, aiohttp.ClientConnectorError)
+                if attempt == len(attempts_s) or not (repeatable or not_sent):
                     raise
-                log.warning("Discord does not take an answer; I send it again: %r", error)
+                log.warning("Discord did not respond, so the answer is sent again: %r", error)
                 if not isinstance(error, TimeoutError):
-                    await asyncio.sleep(PAUSE_S)
+                    await asyncio.sleep(self._pause_s)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _callback(route: Any) -> dict[str, Any]:
-    """What Discord said when it took the acknowledgement, as far as discord.py needs it."""
+    """Discord's response to an acknowledgement, as far as discord.py reads it."""
     return {"interaction": {"id": str(route.webhook_id), "type": 2}}

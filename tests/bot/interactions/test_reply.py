@@ -1,11 +1,24 @@
+import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bot.interactions.markup import MESSAGE_LIMIT, escape, unescape, utf16_length, visible
 from bot.interactions.reply import Reply, as_shown
+
+MARKUP = (
+    *("@everyone", "@here", "<@1>", "<@&1>", "<#1>", "</a:1>", "<t:1>", "<:a:1>", "http://a"),
+    *("discord.gg/a", "[a](b)", "**", "\\", "`", "```", "||", "\n", "\n\n", "-# a · temperature 1"),
+    *("> ", "# ", "1. ", "\u200b", "\u202e", "\ud800", "\0", "😀", "a", " ", "/", "@", "<", "://"),
+)
+ANYTHING = st.text(st.characters(exclude_categories=()))
+WRITTEN = ANYTHING | st.lists(st.sampled_from(MARKUP), max_size=40).map("".join)
+ESCAPED = re.compile(r"\\.", re.DOTALL)
+PINGS = re.compile(
+    r"@(?:everyone|here)|<(?:[@#][!&]?\d|/.+:\d|t:\d|a?:\w+:\d)|https?://|discord(?:app)?\.(?:gg|com)"
+)
 
 TEXT = "And, sweet sprites, the burthen bear.\nHark, hark!"
 
@@ -33,21 +46,24 @@ def test_an_empty_seed_leaves_no_empty_bold():
     assert reply(" \n").render().startswith("And, sweet")
 
 
-@given(
-    st.text(st.characters(), max_size=300),
-    st.text(st.characters(), min_size=1, max_size=500),
-    st.integers(0, 200),
-)
-def test_any_reply_is_short_enough_and_read_back_as_it_was_shown(
-    seed: str, text: str, hundredths: int
+@settings(deadline=None, derandomize=True)
+@given(WRITTEN, WRITTEN, WRITTEN, st.integers(0, 200))
+@example("\ud800" * 10_000, "a", "\0", 70)
+@example("@everyone " * 1000, "@here" * 100, "@", 70)
+@example("```\n\n" * 2000, "\\" * 500, "\u202e", 70)
+@example("😀" * 10_000, "😀" * 500, "😀" * 500, 70)
+def test_any_reply_fits_pings_nobody_and_is_read_back(
+    seed: str, text: str, dropped: str, hundredths: int
 ):
-    original = reply(seed, text, dropped="☃", temperature=hundredths / 100)
+    original = reply(seed, text[:500], dropped=dropped, temperature=hundredths / 100)
     content = original.render()
     assert utf16_length(content) <= MESSAGE_LIMIT
-    # Discord takes the white space off both ends of a message.
-    parsed = Reply.parse(content.strip())
-    assert parsed.text.strip() == visible(text).strip()
-    assert replace(parsed, text="") == replace(original, text="", dropped="")
+    assert not PINGS.search(ESCAPED.sub("*", content))
+    parsed = Reply.parse(content.strip())  # Discord strips white space from both ends
+    assert parsed.text.strip() == visible(original.text).strip()
+    if not parsed.seed.startswith("…"):
+        assert parsed.seed == original.seed
+    assert replace(parsed, seed="", text="") == replace(original, seed="", text="", dropped="")
 
 
 @pytest.mark.parametrize(
