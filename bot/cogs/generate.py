@@ -25,21 +25,25 @@ MAX_TEMPERATURE = 2.0
 TEMPERATURE_STEP = 0.2
 MAX_RANDOM_SEED = 2**31 - 1
 
+SEED_OPTION = "The text to continue."
+TEMPERATURE_OPTION = "How daring: 0 plays safe and repeats itself, 2 is wild. Default: 0.7."
+PRIVATE_OPTION = "Show the reply only to you."
+
 
 class Action(StrEnum):
-    """What the buttons do: write anew, write on, or write again more or less daringly."""
+    """What the buttons under a reply do."""
 
-    REROLL = "reroll"
-    CONTINUE = "continue"
-    HOTTER = "hotter"
-    COLDER = "colder"
+    REROLL = "reroll"  # replace the text by another one
+    CONTINUE = "continue"  # go on from its end in a new message
+    HOTTER = "hotter"  # write it again at a higher temperature
+    COLDER = "colder"  # or at a lower one
 
 
 EMOJI = {Action.REROLL: "🎲", Action.CONTINUE: "✍️", Action.HOTTER: "🔥", Action.COLDER: "❄️"}
 
 
 class Generate(commands.Cog):
-    """Answers with what the models write."""
+    """Answers with texts that the models write."""
 
     def __init__(
         self,
@@ -53,12 +57,12 @@ class Generate(commands.Cog):
         self._models = models
         self._cooldown = cooldown
 
-    @app_commands.command(description="Shakespeare writes on from your words.")
+    @app_commands.command(description="Continue your text in the style of Shakespeare.")
     @app_commands.describe(
-        seed="The words to go on from.",
-        temperature="0 plays safe and repeats itself, 2 raves. Usually 0.7.",
-        private="Only you see the answer.",
-        random_seed="The number under an earlier answer: gives that answer again.",
+        seed=SEED_OPTION,
+        temperature=TEMPERATURE_OPTION,
+        private=PRIVATE_OPTION,
+        random_seed="The number under an earlier reply, to get the same text again.",
     )
     async def shakespeare(
         self,
@@ -73,12 +77,12 @@ class Generate(commands.Cog):
             await interaction.response.defer(thinking=True, ephemeral=private)
             await self._write(interaction, self._shakespeare, seed, temperature, random_seed)
 
-    @app_commands.command(description="I write on from your words, like people here do.")
+    @app_commands.command(description="Continue your text in the style of this server.")
     @app_commands.describe(
-        seed="The words to go on from.",
-        model="Another model than the one in use here.",
-        temperature="0 plays safe and repeats itself, 2 raves. Usually 0.7.",
-        private="Only you see the answer.",
+        seed=SEED_OPTION,
+        model="The model to write with. Default: the one in use in this server.",
+        temperature=TEMPERATURE_OPTION,
+        private=PRIVATE_OPTION,
     )
     async def write(
         self,
@@ -104,17 +108,18 @@ class Generate(commands.Cog):
         return await model_choices(self._models, interaction, typed)
 
     async def press(self, interaction: discord.Interaction, action: Action, owner: int) -> None:
-        """Do what a button says with the reply it stands under."""
+        """Handle a click on a button under a reply that `owner` asked for."""
         async with Answering(interaction):
             if interaction.user.id != owner:
                 raise NotYoursError(owner, "Ask for a text of your own with /shakespeare.")
             self._admit(interaction)
             message = interaction.message
-            assert message is not None  # buttons stand under messages
+            assert message is not None  # buttons are under messages
             reply = Reply.parse(message.content)
-            anew = action is Action.CONTINUE
-            ephemeral = anew and message.flags.ephemeral
-            await interaction.response.defer(thinking=anew, ephemeral=ephemeral)
+            new_message = action is Action.CONTINUE
+            await interaction.response.defer(
+                thinking=new_message, ephemeral=new_message and message.flags.ephemeral
+            )
             model = await self._model_of(reply, interaction.guild_id)
             seed, temperature, random_seed = reply.seed, reply.temperature, None
             if action is Action.CONTINUE:
@@ -126,13 +131,13 @@ class Generate(commands.Cog):
             await self._write(interaction, model, seed, temperature, random_seed)
 
     async def _model_of(self, reply: Reply, guild_id: int | None) -> ModelReference:
-        """What wrote a reply. Raises NotFoundError when the server has it no more."""
+        """The model that wrote a reply. Raises NotFoundError if the server has deleted it."""
         if reply.model == self._shakespeare.name:
             return self._shakespeare
         return await self._models.find(guild_id, reply.model)
 
     def _admit(self, interaction: discord.Interaction) -> None:
-        """Raises BusyError or CooldownError. Waits for nothing, so that it may come first."""
+        """Raises BusyError or CooldownError. Does not wait, so it can run before the deferral."""
         self._inference.check_room(_server(interaction))
         self._cooldown.check(interaction.user.id)
 
@@ -146,7 +151,7 @@ class Generate(commands.Cog):
     ) -> None:
         if random_seed is None:
             random_seed = secrets.randbelow(MAX_RANDOM_SEED + 1)
-        # What is shown is what was used, so that a button can read it back.
+        # Use exactly the values that the reply shows: buttons read them from it.
         seed, temperature = as_shown(seed), round(temperature, 2)
         prompt = Prompt(seed, LENGTH, Sampling(temperature), random_seed)
         request = GenerationRequest(model, prompt, _server(interaction))
@@ -165,7 +170,7 @@ class Generate(commands.Cog):
 
 
 class ReplyButton(CogButton, kind="reply", actions=Action, cog=Generate.__cog_name__):
-    """For whoever asked, whose id is its number."""
+    """A button under a reply. Its number is the id of the user who may click it."""
 
     def __init__(self, action: Action, owner: int, disabled: bool = False):
         look = {"label": action.title(), "emoji": EMOJI[action], "disabled": disabled}
@@ -180,7 +185,7 @@ def _end(text: str, window: int) -> str:
 
 
 def _server(interaction: discord.Interaction) -> int:
-    """Whose turn an interaction takes; in private messages, it is the person's own."""
+    """Who takes turns in the queue: servers, and users in private messages."""
     return interaction.guild_id or interaction.user.id
 
 

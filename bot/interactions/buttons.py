@@ -9,8 +9,9 @@ from discord import ui
 
 
 class CogButton(ui.DynamicItem[ui.Button[Any]], template=r"(?!)"):
-    """A button that says in its id what it does, and with what or for whom, `kind:action:number`;
-    so it outlives the process. What it says, its cog does, once for each time it is pressed."""
+    """A button whose id says what it does: `kind:action:number`, such as `model:delete:7`.
+
+    Its cog handles it: `press(interaction, action, number)`, once for each click."""
 
     _kind: str
     _actions: type[StrEnum]
@@ -22,21 +23,21 @@ class CogButton(ui.DynamicItem[ui.Button[Any]], template=r"(?!)"):
         cls._kind, cls._actions, cls._cog = kind, actions, cog
 
     def __init__(self, action: StrEnum, number: int, **look: Any):
-        """`look`: as ui.Button takes it."""
+        """`look`: label, style, emoji, disabled, as for ui.Button."""
         self._action = action
         self._number = number
         super().__init__(ui.Button(custom_id=f"{self._kind}:{action}:{number}", **look))
 
     @classmethod
     def names(cls) -> list[str]:
-        """Of the buttons there are of this kind, as the log and the metrics call them."""
+        """The names in log and metrics of all buttons of this kind."""
         return [f"{cls._kind}:{action}" for action in cls._actions]
 
     @classmethod
     async def from_custom_id(
         cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str]
     ) -> Self:
-        del interaction, item  # all that matters is in the id
+        del interaction, item
         return cls(cls._actions(match["action"]), int(match["number"]))
 
     async def interaction_check(self, interaction: discord.Interaction[Any]) -> bool:

@@ -1,17 +1,17 @@
-"""The definitions of the commands, and whether Discord has them as they are here."""
+"""Compare this bot's command definitions with those that are registered at Discord."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from discord.ext import commands
 
-# What Discord adds of its own accord; `dm_permission` says in an older way what `contexts` says.
+# Fields that Discord adds. `dm_permission` is the older form of `contexts`.
 _ADDED = {"id", "application_id", "version", "dm_permission"}
-_SERVERS_ONLY = [0]  # the installation that Discord takes where none is named
+_SERVERS_ONLY = [0]  # Discord's default for integration_types
 
 
 async def are_registered(bot: commands.AutoShardedBot) -> bool:
-    """Whether Discord's definitions are this bot's. Raises discord.HTTPException."""
+    """Whether the commands at Discord are the bot's commands. Raises discord.HTTPException."""
     if bot.application_id is None:
         raise RuntimeError("the bot has not logged in yet")
     theirs = await bot.http.get_global_commands(bot.application_id)
@@ -20,8 +20,7 @@ async def are_registered(bot: commands.AutoShardedBot) -> bool:
 
 
 def differing(theirs: Sequence[Any], ours: Sequence[Any]) -> list[str]:
-    """The names of the commands that Discord has otherwise than they are here, or that one of the
-    two lacks."""
+    """The names of the commands that differ or exist on one side only."""
     there, here = _by_name(theirs), _by_name(ours)
     return [key[1] for key in here | there if here.get(key) != there.get(key)]
 
@@ -31,8 +30,10 @@ def _by_name(definitions: Sequence[Any]) -> dict[tuple[int, str], dict[str, Any]
 
 
 def _plain(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """A command or one of its options, without what need not be said. Where this takes equal ones
-    for different, the commands are registered once too often; never the other way round."""
+    """A command or an option without defaults and without what Discord adds.
+
+    If two equal definitions look different here, the commands are registered once too often. Two
+    different ones never look equal."""
     plain: dict[str, Any] = {}
     for name, value in definition.items():
         if name in _ADDED or value is None or value is False or value == []:

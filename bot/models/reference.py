@@ -1,4 +1,4 @@
-"""A model by its name and folder, whether in memory or not."""
+"""A model by its name and folder, whether or not it is in memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,15 +8,15 @@ from charrnn import store
 
 @dataclass(frozen=True)
 class ModelReference:
-    """A model to write with, which need not be in memory."""
+    """A model to write with; it need not be in memory."""
 
     name: str
     folder: Path
-    window: int  # characters of a text that it goes on from
+    window: int  # characters of a text from which the model continues
 
     @classmethod
     def of(cls, model: str | Path) -> "ModelReference":
-        """The model of a shipped name or in a folder. Raises ModelError."""
+        """The model with a shipped name, or in a folder. Raises ModelError."""
         folder = store.locate(model)
         card, _ = store.read_card(folder)
         return cls(folder.resolve().name, folder, card.spec.window)
