@@ -14,7 +14,7 @@ ONE, OTHER = (ModelReference(name, Path(name), 100) for name in ("one", "other")
 
 
 class Gate:
-    """An executor that works when it is opened, and notes each batch."""
+    """An executor that writes once it is open, and notes each batch."""
 
     def __init__(self, workers: int = 1):
         self.workers = workers
@@ -40,7 +40,7 @@ def service(gate: Gate, batch_limit: int = 4, queue_limit: int = 100) -> Inferen
 async def ask(
     inference: Inference, *seeds: str, server: int = 0, model: ModelReference = ONE
 ) -> list[asyncio.Task[Generated]]:
-    """Let people ask, and idle workers take up what they ask."""
+    """Request texts, and let idle workers take them."""
     requests = [GenerationRequest(model, Prompt(seed), server) for seed in seeds]
     tasks = [asyncio.create_task(inference.generate(request)) for request in requests]
     for _ in range(3):
@@ -52,18 +52,18 @@ async def texts(tasks: list[asyncio.Task[Generated]]) -> list[str]:
     return [written.text for written in await asyncio.gather(*tasks)]
 
 
-async def test_requests_that_come_while_a_batch_is_written_form_the_next_one():
+async def test_requests_that_arrive_while_a_batch_is_written_form_the_next_one():
     gate = Gate()
     inference = service(gate)
     tasks = await ask(inference, "a")
-    assert gate.batches == [["a"]]  # whoever asks alone waits for nobody
+    assert gate.batches == [["a"]]  # an idle worker takes a request at once
     tasks += await ask(inference, "b", "c", "d", "e", "f")
     gate.open.set()
     assert await texts(tasks) == [f"{seed} by one" for seed in "abcdef"]
     assert gate.batches == [["a"], ["b", "c", "d", "e"], ["f"]]
 
 
-async def test_who_observes_is_told_of_each_batch_and_sees_what_waits():
+async def test_observers_are_told_of_each_batch():
     gate, seen = Gate(), []
     inference = service(gate, batch_limit=2)
     inference.observe(lambda requests, seconds: seen.append((requests, seconds)))
@@ -84,7 +84,7 @@ async def test_every_idle_worker_takes_a_batch():
     assert gate.batches == [["a"], ["b"]]
 
 
-async def test_servers_take_turns_however_much_one_of_them_asks():
+async def test_servers_take_turns():
     gate = Gate()
     inference = service(gate, batch_limit=3)
     tasks = await ask(inference, "busy 0", "busy 1", "busy 2", "busy 3", "busy 4", "busy 5")
@@ -100,7 +100,7 @@ async def test_servers_take_turns_however_much_one_of_them_asks():
     ]
 
 
-async def test_a_batch_is_of_one_model_and_models_take_turns():
+async def test_a_batch_is_for_one_model():
     gate = Gate()
     inference = service(gate)
     tasks = await ask(inference, "a", "b", "c")
@@ -110,7 +110,7 @@ async def test_a_batch_is_of_one_model_and_models_take_turns():
     assert gate.batches == [["a"], ["b", "c"], ["d", "e"]]
 
 
-async def test_a_full_queue_is_refused_with_the_wait_to_expect():
+async def test_a_full_queue_refuses_with_the_expected_wait():
     gate = Gate()
     inference = service(gate, batch_limit=1, queue_limit=2)
     tasks = await ask(inference, "a", "b", "c")
@@ -122,7 +122,7 @@ async def test_a_full_queue_is_refused_with_the_wait_to_expect():
     inference.check_room(0)
 
 
-async def test_a_queue_that_one_server_has_filled_has_room_for_another():
+async def test_a_queue_filled_by_one_server_has_room_for_another():
     gate = Gate()
     inference = service(gate, queue_limit=4)
     await ask(inference, "a", "b", "c", "d", "e")
@@ -133,7 +133,7 @@ async def test_a_queue_that_one_server_has_filled_has_room_for_another():
         inference.check_room(1)
 
 
-async def test_a_failed_batch_fails_its_own_requests_and_no_others():
+async def test_a_failed_batch_fails_only_its_own_requests():
     gate = Gate()
     gate.open.set()
     inference = service(gate)
@@ -143,7 +143,7 @@ async def test_a_failed_batch_fails_its_own_requests_and_no_others():
     assert await texts(await ask(inference, "a")) == ["a by one"]
 
 
-async def test_a_stop_refuses_newcomers_at_once_and_writes_for_those_who_wait():
+async def test_a_stop_refuses_new_requests_and_finishes_those_that_wait():
     gate = Gate()
     inference = service(gate, batch_limit=1)
     tasks = await ask(inference, "a", "b", "c")
@@ -157,8 +157,8 @@ async def test_a_stop_refuses_newcomers_at_once_and_writes_for_those_who_wait():
     assert texts == ["a by one", "b by one", "c by one"]
 
 
-async def test_when_the_grace_is_over_whoever_still_waits_is_told():
-    gate = Gate()  # that never opens
+async def test_requests_that_still_wait_after_the_grace_are_refused():
+    gate = Gate()
     inference = service(gate, batch_limit=1)
     tasks = await ask(inference, "a", "b")
     await inference.finish(grace_s=0)
@@ -166,13 +166,13 @@ async def test_when_the_grace_is_over_whoever_still_waits_is_told():
     assert [type(error) for error in told] == [StoppingError] * 2
 
 
-async def test_closing_ends_the_executor():
+async def test_closing_closes_the_executor():
     gate = Gate()
     await service(gate).close()
     assert gate.closed
 
 
-async def test_who_no_longer_waits_costs_nobody_anything():
+async def test_a_request_that_is_given_up_is_not_written():
     gate = Gate()
     inference = service(gate)
     tasks = await ask(inference, "a")
@@ -184,14 +184,14 @@ async def test_who_no_longer_waits_costs_nobody_anything():
     assert gate.batches == [["a"], ["c"]]
 
 
-async def test_whoever_waits_too_long_is_told():
+async def test_a_request_that_waits_too_long_is_refused():
     inference = Inference(Gate(), batch_limit=4, queue_limit=9, patience_s=0)
     for task in await ask(inference, "a", "b"):
         with pytest.raises(TooSlowError, match="Try again in a minute"):
             await task
 
 
-async def test_a_batch_that_takes_longer_than_anybody_waits_is_stuck_until_it_is_written():
+async def test_a_batch_that_outlasts_the_patience_is_stuck_until_it_is_written():
     gate, now = Gate(), 0.0
     inference = Inference(gate, batch_limit=4, queue_limit=9, patience_s=60, clock=lambda: now)
     tasks = await ask(inference, "a")

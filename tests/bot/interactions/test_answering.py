@@ -55,6 +55,18 @@ async def test_an_error_is_answered_with_a_sentence(error: Exception, outcome: s
     assert (event, answered.outcome) == ("answered", outcome)
 
 
+async def test_an_unexpected_error_is_logged_under_the_number_that_the_user_gets(
+    caplog: pytest.LogCaptureFixture,
+):
+    asked = interaction()
+    await answer_error(asked, RuntimeError("secret"))
+    [said] = asked.response.send_message.await_args.args
+    [record] = caplog.records
+    assert said.endswith(str(asked.id))
+    assert record.getMessage().startswith(f"Interaction {asked.id}: unknown in private: failed, ")
+    assert record.exc_info is not None
+
+
 async def test_a_sentence_that_is_too_long_is_cut():
     asked = interaction()
     await answer_error(asked, BotError("😀" * 10_000))

@@ -1,4 +1,4 @@
-"""Whether the commands must be registered: over a session, as `setup_hook` asks it."""
+"""When the commands must be registered again, and when not."""
 
 import copy
 from typing import Any
@@ -24,7 +24,7 @@ async def write(
 
 
 class RegisteredHttp:
-    """Discord's REST API, with the commands that it has."""
+    """Discord's REST API with these commands registered."""
 
     def __init__(self, registered: list[dict[str, Any]]):
         self._registered = registered
@@ -44,7 +44,7 @@ def bot_with(*defined: app_commands.Command) -> commands.AutoShardedBot:
 
 @pytest.fixture
 def registered() -> list[dict[str, Any]]:
-    """`write`, as Discord gives it back."""
+    """`write` as Discord returns it."""
     return [command(1, write.to_dict(bot_with().tree))]
 
 
@@ -53,12 +53,12 @@ async def are_registered(bot: commands.AutoShardedBot, registered: list[dict[str
     return await command_sync.are_registered(bot)
 
 
-async def test_what_discord_gives_back_of_a_command_is_the_same_command(registered: list[Any]):
+async def test_a_command_as_discord_returns_it_is_unchanged(registered: list[Any]):
     assert registered[0] != write.to_dict(bot_with().tree)
     assert await are_registered(bot_with(write), registered)
 
 
-async def test_a_command_more_or_less_is_a_change(registered: list[Any]):
+async def test_an_added_or_removed_command_is_a_change(registered: list[Any]):
     assert not await are_registered(bot_with(write), [])
     assert not await are_registered(bot_with(), registered)
 
@@ -77,7 +77,7 @@ async def test_a_command_more_or_less_is_a_change(registered: list[Any]):
         (["options", 2, "type"], 3),
     ],
 )
-async def test_another_definition_is_a_change(
+async def test_a_changed_definition_is_a_change(
     registered: list[Any], path: list[Any], value: object
 ):
     changed = copy.deepcopy(registered)

@@ -13,14 +13,14 @@ class Clock:
 
 
 def begin(pace: IdentifyPace, clock: Clock, shard: int = 0) -> float:
-    """Begin a session as soon as may be; the seconds waited."""
+    """Identify as soon as allowed; returns the seconds waited."""
     wait_s = pace.wait_s(shard)
     clock.now += wait_s
     pace.begin(shard)
     return wait_s
 
 
-def test_the_first_sessions_follow_soon_and_then_the_pauses_grow():
+def test_six_sessions_begin_soon_and_then_the_pauses_double():
     clock = Clock()
     pace = IdentifyPace(1, clock)
     waits = [begin(pace, clock) for _ in range(14)]
@@ -28,7 +28,9 @@ def test_the_first_sessions_follow_soon_and_then_the_pauses_grow():
 
 
 @pytest.mark.parametrize("shards", [1, 4, 16])
-def test_shards_whose_sessions_all_end_at_once_stay_below_a_thousand_a_day_together(shards: int):
+def test_all_shards_together_identify_less_than_a_thousand_times_a_day(
+    shards: int,
+):
     clock = Clock()
     pace = IdentifyPace(shards, clock)
     begun = 0
@@ -47,7 +49,7 @@ def test_after_a_quiet_hour_a_session_may_begin_at_once():
     assert pace.wait_s(0) == 0
 
 
-def test_the_first_session_of_a_shard_waits_for_those_of_no_other():
+def test_a_shard_does_not_wait_for_another_one():
     clock = Clock()
     pace = IdentifyPace(2, clock)
     for _ in range(14):

@@ -69,7 +69,7 @@ def test_any_reply_fits_pings_nobody_and_is_read_back(
 @pytest.mark.parametrize(
     "seed", ["*" * 6000, "☃" * 6000, "😀" * 6000, "word " * 1200, ":" * 6000, "a\n\n" * 2000]
 )
-def test_of_a_seed_too_long_to_show_the_end_is_shown(seed: str):
+def test_a_seed_that_is_too_long_loses_its_start(seed: str):
     content = reply(seed, "*" * 500).render()
     assert MESSAGE_LIMIT - 10 <= utf16_length(content) <= MESSAGE_LIMIT
     parsed = Reply.parse(content)
@@ -79,7 +79,7 @@ def test_of_a_seed_too_long_to_show_the_end_is_shown(seed: str):
 
 
 @given(st.text(st.characters()))
-def test_escaping_takes_nothing_away_but_the_invisible(text: str):
+def test_unescape_reverses_escape_except_for_invisible_characters(text: str):
     assert unescape(escape(text)) == visible(text)
 
 
@@ -97,11 +97,11 @@ def test_escaping_takes_nothing_away_but_the_invisible(text: str):
         ("well-known; 3 > 2; No. 1.", "well-known; 3 > 2; No. 1."),
     ],
 )
-def test_what_would_be_markup_is_shown_as_it_was_typed(text: str, escaped: str):
+def test_only_what_would_be_markup_is_escaped(text: str, escaped: str):
     assert escape(text) == escaped
 
 
-def test_a_text_that_looks_like_a_last_line_is_not_taken_for_one():
+def test_a_text_that_looks_like_a_footer_is_not_read_as_one():
     forged = reply(text="a\n-# evil · temperature 2 · random seed 9")
     parsed = Reply.parse(forged.render())
     assert parsed.model == "tiny"
@@ -109,7 +109,7 @@ def test_a_text_that_looks_like_a_last_line_is_not_taken_for_one():
 
 
 @pytest.mark.parametrize("content", ["", "hello", "**a** b"])
-def test_what_is_no_reply_is_refused(content: str):
+def test_other_messages_are_not_replies(content: str):
     with pytest.raises(ValueError, match="not a reply"):
         Reply.parse(content)
 
@@ -119,7 +119,7 @@ def test_a_text_too_long_for_any_message_is_an_error():
         reply("So", "*" * 1000).render()
 
 
-def test_many_characters_left_out_are_not_all_named():
+def test_only_the_first_characters_left_out_are_named():
     content = reply(dropped="".join(map(chr, range(0x4E00, 0x4F00)))).render()
     assert content.endswith("…")
     assert utf16_length(content) < 300
