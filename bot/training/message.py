@@ -140,7 +140,10 @@ class TrainingMessages:
                 if error.code != UNKNOWN_MESSAGE or not is_final(status):
                     raise  # the progress need not be seen, what it comes to must be
                 files = self._files(status)
-        newer = await channel.send(embed=drawn.embed, view=view, files=files)
+        # Discord posts one message for a nonce, so an attempt after a time-out adds none.
+        newer = await channel.send(
+            embed=drawn.embed, view=view, files=files, nonce=job.message_id or 0
+        )
         self._posted_at[job.id] = now
         await self._retraining.show_in(job, job.channel_id, newer.id)
         with suppress(discord.NotFound):

@@ -172,6 +172,8 @@ async def test_after_an_hour_it_goes_on_in_a_new_message(
     await world.env.advance_time(EDIT_INTERVAL_S)
     assert shown.message.id != first.id
     assert "Epoch 1 of 5" in shown.text
+    nonces = [r.json["nonce"] for r in world.env.http_requests if "nonce" in (r.json or {})]
+    assert nonces == [str(first.id)]  # the same if it is posted again after a time-out
     assert first.id not in {message.id for message in world.channel.history()}
 
 
