@@ -21,8 +21,7 @@ from bot.inference.executor import Executor, LocalExecutor
 from bot.inference.queue import Inference
 from bot.interactions import answering, command_sync
 from bot.interactions.command_tree import Tree
-from bot.interactions.cooldown import Cooldown
-from bot.interactions.identify_pace import PAUSE_S, IdentifyPace
+from bot.interactions.rate_limits import PAUSE_S, Cooldown, IdentifyPace
 from bot.models.cache import LoadedModels
 from bot.models.reference import ModelReference
 from bot.models.server_models import ServerModels

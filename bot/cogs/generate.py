@@ -13,7 +13,7 @@ from bot.errors import NotYoursError
 from bot.inference.queue import GenerationRequest, Inference
 from bot.interactions.answering import Answering
 from bot.interactions.buttons import CogButton
-from bot.interactions.cooldown import Cooldown
+from bot.interactions.rate_limits import Cooldown
 from bot.interactions.reply import Reply, as_shown
 from bot.models.reference import ModelReference
 from bot.models.server_models import ServerModels

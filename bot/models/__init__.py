@@ -1,3 +1,3 @@
 """The models that a server writes with: which there are, which is in use, which are in memory.
 
-Imports bot.storage, bot.interactions and bot.errors; of charrnn only what the bot needs to write."""
+Imports bot.storage, bot.interactions and bot.errors, and the parts of charrnn that write."""

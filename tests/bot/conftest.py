@@ -11,7 +11,7 @@ import simcord
 from bot.client import Bot, Services
 from bot.inference.executor import Executor, LocalExecutor
 from bot.inference.queue import Inference
-from bot.interactions.cooldown import Cooldown
+from bot.interactions.rate_limits import Cooldown
 from bot.models.cache import LoadedModels
 from bot.models.reference import ModelReference
 from bot.models.server_models import ServerModels

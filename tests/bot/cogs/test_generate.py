@@ -10,7 +10,7 @@ import pytest
 import simcord
 
 from bot.inference.executor import LocalExecutor
-from bot.interactions.cooldown import Cooldown
+from bot.interactions.rate_limits import Cooldown
 from bot.interactions.reply import Reply
 from bot.models.cache import LoadedModels
 from bot.models.reference import ModelReference

@@ -1,13 +1,40 @@
-"""Rate-limit IDENTIFYs: Discord resets the token of a bot that sends 1,000 in a day."""
+"""How often a person may ask, and how often a shard may identify."""
 
 import time
 from collections import defaultdict
 from collections.abc import Callable
 
+from cachetools import TTLCache
+
+from bot.errors import CooldownError
+
+REMEMBERED = 10_000  # people
+
+# For IDENTIFYs. Discord resets the token of a bot that sends 1,000 in a day.
 HOUR_S = 3600.0
 PAUSE_S = 5.0  # Discord's minimum between two IDENTIFYs
 FREE = 6  # IDENTIFYs that need no longer pause
 LONGEST_PAUSE_S = 300.0
+
+
+class Cooldown:
+    """Lets each person through once in `seconds`.
+
+    discord.py's own cooldowns belong to one command each, so buttons could not share them; and
+    they use the wall clock, which may be set back."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic):
+        self._seconds = seconds
+        self._clock = clock
+        self._ends: TTLCache[int, float] = TTLCache(REMEMBERED, seconds, clock)
+
+    def check(self, person: int) -> None:
+        """Raises CooldownError, with the seconds left, if `person` was let through a moment ago."""
+        now = self._clock()
+        ends = self._ends.get(person, now)
+        if ends > now:
+            raise CooldownError(ends - now)
+        self._ends[person] = now + self._seconds
 
 
 class IdentifyPace:

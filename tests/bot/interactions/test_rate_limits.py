@@ -1,6 +1,7 @@
 import pytest
 
-from bot.interactions.identify_pace import HOUR_S, IdentifyPace
+from bot.errors import CooldownError
+from bot.interactions.rate_limits import HOUR_S, Cooldown, IdentifyPace
 
 DAY_S = 24 * HOUR_S
 
@@ -55,3 +56,21 @@ def test_a_shard_does_not_wait_for_another_one():
     for _ in range(14):
         begin(pace, clock)
     assert pace.wait_s(1) == 0
+
+
+def test_a_person_waits_and_others_do_not():
+    now = 100.0
+    cooldown = Cooldown(3, clock=lambda: now)
+    cooldown.check(1)
+    now = 101.0
+    cooldown.check(2)
+    with pytest.raises(CooldownError, match=r"2\.0 seconds"):
+        cooldown.check(1)
+    now = 103.0
+    cooldown.check(1)
+
+
+def test_without_a_cooldown_nobody_waits():
+    cooldown = Cooldown(0, clock=lambda: 100.0)
+    cooldown.check(1)
+    cooldown.check(1)
