@@ -2,9 +2,13 @@
 
 >>> import charrnn
 >>> model = charrnn.load("shakespeare")
->>> [written] = charrnn.generate(model, [charrnn.Prompt("To be, or not to be", length=80)])
->>> len(written.text)
+>>> [generated] = charrnn.generate(model, [charrnn.Prompt("To be, or not to be", length=80)])
+>>> len(generated.text)
 80
+
+This folder owns the core: what a model is, how it is stored, how it writes, how it is measured. It
+imports NumPy and ONNX Runtime only. `charrnn.text`, `charrnn.training` and `charrnn.cli` build on
+it; nothing here imports them.
 """
 
 from charrnn.errors import (

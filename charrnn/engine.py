@@ -1,83 +1,79 @@
-"""LSTM steps over a batch of lanes, in ONNX Runtime."""
+"""Run the LSTM over a batch of lanes, in ONNX Runtime."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # pyright: ignore
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state  # pyright: ignore
 
 from charrnn.errors import ModelError
 from charrnn.sampling import LaneSampling
 from charrnn.spec import ModelSpec
 
-ort.disable_telemetry_events()  # some builds of it report to their maker
+ort.disable_telemetry_events()  # some builds of ONNX Runtime report to Microsoft
 
-# What ONNX Runtime raises over a graph it cannot run; its errors share no base class.
-_REFUSALS = (
+# ONNX Runtime's exceptions share no base class. It raises UnicodeDecodeError when it quotes bytes
+# of a damaged graph that are not text.
+_ORT_ERRORS = (
     MemoryError,
-    ort_errors.EPFail,
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NoSuchFile,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
     UnicodeDecodeError,
+    *(e for e in vars(ort_state).values() if isinstance(e, type) and issubclass(e, Exception)),
 )
 
 
 class Engine:
-    """Runs the graph in `model.onnx`: one character in, N characters out, each chosen from the
-    logits that the one before it gave.
+    """Runs the graph in `model.onnx`: reads one character and writes N, each chosen from the
+    logits that follow the character before it.
 
-    A lane is one text in the making. Lanes share a step and nothing else: what a lane gets does
-    not depend on its neighbours, nor on how many there are. Safe to use from many threads, and
-    the GIL is released while the graph runs. All methods raise ModelError when it cannot run.
-    """
+    A lane is one text being written. What a lane gets depends neither on the other lanes nor on
+    their number. Threads may share an engine; the GIL is released while the graph runs. All
+    methods raise ModelError when ONNX Runtime cannot run the graph."""
 
     def __init__(self, graph: bytes, spec: ModelSpec, threads: int = 1):
-        """Raises ModelError when ONNX Runtime refuses `graph` or it does not fit `spec`."""
-        # The key under which a graph would name a file to take weights from: a stranger's could
-        # name any file of this machine.
+        """Raises ModelError when ONNX Runtime refuses `graph` or `graph` does not fit `spec`."""
+        # A graph that keeps weights in other files names them under this key, and could so read
+        # any file on this machine.
         if b"location" in graph:
-            raise ModelError("The graph keeps its weights in another file, not in itself.")
+            raise ModelError("The graph keeps weights in another file.")
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what goes wrong is raised, not printed
+        options.log_severity_level = 4  # errors are raised, so do not print them
         try:
-            # Without a fallback, which would be announced on standard output.
+            # A fallback to another provider would be printed to standard output.
             self._session = ort.InferenceSession(
                 graph, options, ["CPUExecutionProvider"], enable_fallback=0
             )
-            found = {
-                node.name: (node.type, node.shape)
-                for node in (*self._session.get_inputs(), *self._session.get_outputs())
-            }
-        except _REFUSALS as error:
+        except _ORT_ERRORS as error:
             raise ModelError(f"ONNX Runtime cannot load the graph: {_first_line(error)}") from error
         self.spec = spec
-        _check_signature(found, spec)
+        found = {
+            node.name: (node.type, node.shape)
+            for node in (*self._session.get_inputs(), *self._session.get_outputs())
+        }
+        expected = _signature(spec)
+        if found != expected:
+            raise ModelError(
+                f"The graph's inputs and outputs are {found}, the spec needs {expected}."
+            )
 
     def zero_state(self, lanes: int) -> np.ndarray:
-        """The state of lanes that have read nothing, float32 `(R, S)`. A stateful model's has a
-        row for each lane; another's a row for each window that has begun, so none yet."""
+        """The state of lanes that have read nothing, float32 `(R, S)`. A stateful model's state has
+        one row a lane; a stateless model's has one row a window in progress, so none yet."""
         return np.zeros((lanes if self.spec.stateful else 0, self.spec.state_size), np.float32)
 
     def step(self, ids: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Let each lane read one character: ids int32 `(B,)`, state float32 `(R, S)` ->
-        logits float32 `(B, V)` of the character that follows, and the new state."""
-        # The graph chooses, too, but what it chooses is not asked for.
-        anyhow = np.zeros((len(ids), 1), np.float32)
-        sampling = LaneSampling(anyhow, anyhow, anyhow.astype(np.int64))
-        logits, state = self._run(["logits", "next_state"], ids, state, anyhow.T, sampling)
-        return logits, state
+        logits float32 `(B, V)` of the next character, and the new state."""
+        # The graph's choice of a character is not fetched, so these values do not matter.
+        zeros = np.zeros((len(ids), 1), np.float32)
+        sampling = LaneSampling(zeros, zeros, zeros.astype(np.int64))
+        return self._run("logits", ids, state, zeros.T, sampling, None)
 
     def read(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Let fresh lanes read a text each, ids int32 `(B, T)` -> logits `(B, V)` of the character
-        that follows, and the state. Of no text at all, the logits are zero."""
+        """Let fresh lanes read a text each: ids int32 `(B, T)` -> logits float32 `(B, V)` of the
+        next character, and the state. With T = 0, the logits are zero."""
         logits = np.zeros((len(ids), self.spec.characters), np.float32)
         state = self.zero_state(len(ids))
         for step in np.ascontiguousarray(ids.T):
@@ -92,22 +88,20 @@ class Engine:
         sampling: LaneSampling,
         bias: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Let each lane read one character, ids int32 `(B,)`, and write N: chosen by `uniform`
-        numbers in [0, 1), float32 `(N, B)`, with `bias` `(B, V)` added to the logits
-        -> ids int32 `(N, B)`, and the state, in which the last of them is not yet read."""
-        chosen, state = self._run(["chosen", "next_state"], ids, state, uniform, sampling, bias)
-        if chosen.min(initial=0) < 0 or chosen.max(initial=0) >= self.spec.characters:
-            raise ModelError("The graph chose an unknown character.")
-        return chosen, state
+        """Let each lane read one character, ids int32 `(B,)`, and write N characters. `uniform`,
+        float32 `(N, B)`, are the random numbers in [0, 1) to choose by; `bias`, float32 `(B, V)`,
+        is added to the logits. Returns the ids int32 `(N, B)` and the state `(R, S)` before the
+        last of them is read."""
+        return self._run("chosen", ids, state, uniform, sampling, bias)
 
     def _run(
         self,
-        wanted: list[str],
+        output: str,
         ids: np.ndarray,
         state: np.ndarray,
         uniform: np.ndarray,
         sampling: LaneSampling,
-        bias: np.ndarray | None = None,
+        bias: np.ndarray | None,
     ) -> Any:
         if bias is None:
             bias = np.zeros((len(ids), self.spec.characters), np.float32)
@@ -121,23 +115,19 @@ class Engine:
             "bias": bias,
         }
         try:
-            result, next_state = map(np.asarray, self._session.run(wanted, inputs))
-        except _REFUSALS as error:
+            return self._session.run([output, "next_state"], inputs)
+        except _ORT_ERRORS as error:
             raise ModelError(f"ONNX Runtime cannot run the graph: {_first_line(error)}") from error
-        rows = len(ids) if self.spec.stateful else len(next_state)
-        shapes = {"chosen": uniform.shape, "logits": bias.shape}
-        if (result.shape, next_state.shape) != (shapes[wanted[0]], (rows, self.spec.state_size)):
-            raise ModelError("What the graph gives is not of the shape that the spec says.")
-        return result, next_state
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return str(error).strip().partition("\n")[0][:200]
 
 
-def _check_signature(found: Mapping[str, tuple[str, list[str | int]]], spec: ModelSpec) -> None:
+def _signature(spec: ModelSpec) -> Mapping[str, tuple[str, list[str | int]]]:
+    """Type and shape of the inputs and outputs that the graph of a model must have."""
     size, characters = spec.state_size, spec.characters
-    expected = {
+    return {
         "ids": ("tensor(int32)", ["lanes"]),
         "state": ("tensor(float)", ["rows", size]),
         "uniform": ("tensor(float)", ["steps", "lanes", 1]),
@@ -149,5 +139,3 @@ def _check_signature(found: Mapping[str, tuple[str, list[str | int]]], spec: Mod
         "logits": ("tensor(float)", ["lanes", characters]),
         "next_state": ("tensor(float)", ["next_rows", size]),
     }
-    if found != expected:
-        raise ModelError(f"The graph's inputs and outputs are {found}, the spec needs {expected}.")

@@ -1,11 +1,11 @@
-"""Everything charrnn raises on purpose, so that one `except CharRNNError` catches it all.
+"""The errors that charrnn raises on purpose. `except CharRNNError` catches all of them.
 
 CharRNNError
-├── CorpusError      a text that cannot be read or is too short
-├── ModelError       a model that is missing, damaged, or not what it says it is
-├── OptionError      an option outside its limits
-├── Stopped          a training run that was asked to stop
-└── TrainingError    a training run that cannot start or go on
+├── CorpusError      a text cannot be read or is too short
+├── ModelError       a model is missing, damaged or inconsistent
+├── OptionError      an option is out of range
+├── Stopped          a training run was asked to stop
+└── TrainingError    a training run cannot start or continue
 """
 
 import shlex
@@ -13,38 +13,38 @@ import sys
 
 
 def needs_extra(what: str, package: str | None, extra: str) -> str:
-    """The sentence about a package that is not installed, and how to install it."""
+    """A sentence that says which package is missing and how to install it."""
     return (
-        f"{what} needs {package}, which comes with charrnn's extra `{extra}`. Where charrnn was "
-        f"cloned: {install(extra)}"
+        f"{what} needs {package}, which comes with charrnn's extra `{extra}`. In a clone of "
+        f"charrnn, run: {install(extra)}"
     )
 
 
 def install(extra: str) -> str:
-    """The command that installs one of charrnn's extras beside this very Python."""
-    editable = "" if "site-packages" in __file__ else "-e "  # as charrnn itself was
+    """The command that installs one of charrnn's extras for the running Python."""
+    editable = "" if "site-packages" in __file__ else "-e "  # as charrnn itself was installed
     return f"{shlex.quote(sys.executable)} -m pip install -c constraints.txt {editable}'.[{extra}]'"
 
 
 class CharRNNError(Exception):
-    """Base class; the message is a sentence for a person."""
+    """Base class of charrnn's errors. The message is a sentence for people."""
 
 
 class CorpusError(CharRNNError):
-    """A text cannot be read, or there is too little of it."""
+    """A text cannot be read or is too short."""
 
 
 class ModelError(CharRNNError):
-    """A model is missing, damaged, or does not fit its own description."""
+    """A model is missing, damaged or inconsistent."""
 
 
 class OptionError(CharRNNError):
-    """An option lies outside its limits."""
+    """An option is out of range."""
 
 
 class Stopped(CharRNNError):  # noqa: N818 - nothing went wrong
-    """A training run was asked to stop, and did."""
+    """A training run stopped because it was asked to."""
 
 
 class TrainingError(CharRNNError):
-    """A training run cannot start or go on."""
+    """A training run cannot start or continue."""

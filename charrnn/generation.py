@@ -1,8 +1,7 @@
-"""Prompt -> window -> engine -> sampling -> text, for one prompt or many at once."""
+"""Generate texts from prompts, one or many at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 
 import numpy as np
 
@@ -13,40 +12,42 @@ from charrnn.verbatim import VerbatimGuard
 
 MAX_LENGTH = 1_000_000
 MAX_RNG_SEED = 2**63 - 1
-STEPS_AT_ONCE = 1000  # between two of which Ctrl-C is heard
+STEPS_PER_CALL = 1000  # Python handles Ctrl-C only between two calls of the engine
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What to go on from, and how. The same prompt gives the same text, whoever else asks."""
+    """A request for a text. The same prompt always gives the same text.
 
-    seed: str
+    Raises OptionError when an option is out of range."""
+
+    seed: str  # the text to continue; may be empty
     length: int = 500  # characters (code points) to write
     sampling: Sampling = field(default_factory=Sampling)
     rng_seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.length, Integral) and 1 <= self.length <= MAX_LENGTH):
+        if not 1 <= self.length <= MAX_LENGTH:
             raise OptionError(f"The length must be 1 to {MAX_LENGTH:,} characters.")
-        if not (isinstance(self.rng_seed, Integral) and 0 <= self.rng_seed <= MAX_RNG_SEED):
-            raise OptionError(f"The random seed must be a whole number, 0 to {MAX_RNG_SEED}.")
+        if not 0 <= self.rng_seed <= MAX_RNG_SEED:
+            raise OptionError(f"The random seed must be 0 to {MAX_RNG_SEED}.")
 
 
 @dataclass(frozen=True)
 class Generated:
-    """`length` characters, and the distinct characters of the seed that the model cannot say."""
+    """A text of the length asked for, and what the model could not read of the seed."""
 
     text: str
-    dropped: str
+    dropped: str  # distinct characters of the seed that the model does not know
 
 
 def generate(
     model: Model, prompts: Sequence[Prompt], guard: VerbatimGuard | None = None
 ) -> list[Generated]:
-    """What `model` writes after each prompt. Each text is, to the bit, what its prompt would give
-    alone. With a `guard`, and a model may have one of its own, seed and text together copy no more
-    from its source than it allows (what the seed copies by itself is the asker's). Raises nothing
-    on account of a seed, whatever is in it."""
+    """Generate a text for each prompt; to the bit the text that its prompt gives alone.
+
+    `guard` replaces the model's own guard, if any. Seed and text together then copy no more of
+    the guard's source than it allows, except for what the seed itself copies."""
     if not prompts:
         return []
     seeds = [model.vocabulary.encode(prompt.seed) for prompt in prompts]
@@ -63,14 +64,13 @@ def generate(
     written = np.empty((length, len(prompts)), np.int32)
     n = 0
     while n < length:
-        steps, bias = guarded.ahead() if guarded else (STEPS_AT_ONCE, None)
-        numbers = uniform[n : n + steps]
-        chosen, state = model.engine.write(ids, state, numbers, sampling, bias)
+        steps, bias = guarded.next_steps() if guarded else (STEPS_PER_CALL, None)
+        chosen, state = model.engine.write(ids, state, uniform[n : n + steps], sampling, bias)
         written[n : n + len(chosen)] = chosen
         ids = chosen[-1]
         n += len(chosen)
         if guarded:
-            guarded.wrote(chosen)
+            guarded.append(chosen)
     return [
         Generated(model.vocabulary.decode(written[: prompt.length, lane]), seeds[lane].dropped)
         for lane, prompt in enumerate(prompts)
@@ -78,8 +78,8 @@ def generate(
 
 
 def _primed(model: Model, seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The last characters of the windows that the seeds, ids `(T,)` each, end: ids `(B,)`; and the
-    state of lanes that have read what stands before those."""
+    """Fill each lane's window with opening and seed, ids `(T,)`. Returns the last ids of the
+    windows `(B,)`, and the state after everything before them."""
     window = model.engine.spec.window
     windows = np.stack([np.concatenate([model.opening_ids, seed])[-window:] for seed in seeds])
     last = windows[:, -1]
@@ -87,7 +87,7 @@ def _primed(model: Model, seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.n
         return last, model.engine.read(windows[:, :-1])[1]
     lengths = [min(len(seed), window) for seed in seeds]
     state = np.stack([model.primed(length) for length in lengths])
-    # The windows end together, so where the seed is short there is less left to read.
+    # All windows end at the same step, so lanes with shorter seeds join later.
     left = np.array([max(0, length - 1) for length in lengths])
     while (longest := left.max()) > 0:
         lanes = (left == longest).nonzero()[0]

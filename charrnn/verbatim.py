@@ -1,184 +1,137 @@
-"""What a text copies from another: finding it, and keeping a model from doing it."""
+"""Find what a text copies from another, and keep a model from copying."""
 
-import io
-import tokenize
-import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from charrnn.errors import ModelError, OptionError
 
-MAX_LONGEST = 10_000  # characters that may be copied in a row; a lane keeps so many in mind
+MAX_LONGEST = 10_000  # characters; each lane remembers so many
 
-# Added to the logit of a character that must not come; far more than any two logits differ by.
-_FORBIDDEN = np.float32(-1e5)
+_FORBIDDEN = np.float32(-1e5)  # added to a logit; far more than any two logits differ by
 _BASE = 0x9E3779B97F4A7C15  # odd, so that every character counts in a product modulo 2**64
 _WORD = 2**64
-_LIMITS, _HASHES, _IDS = np.dtype(np.int64), np.dtype(np.uint64), np.dtype(np.int32)
-_ARRAYS = {"limits": _LIMITS, "runs": _HASHES, "followers": _IDS, "blocks": _HASHES}
-
-# What zipfile and NumPy raise over an archive that is damaged.
-_REFUSALS = (
-    EOFError,
-    KeyError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-)
+_ARRAYS = ("runs", "followers", "blocks")
 
 
+@dataclass(frozen=True, eq=False)
 class VerbatimGuard:
-    """Keeps generation from copying more than `longest` characters in a row from a text, so long
-    as the model knows any character that does not follow there.
+    """Keeps a model from copying more than `longest` characters in a row from a source text, as
+    long as the model knows a character that does not follow there.
 
     >>> import numpy as np
     >>> source = np.array([0, 1, 2, 3], np.int32)
-    >>> lanes = VerbatimGuard(source, longest=2, characters=5).lanes([np.array([4, 0, 1])])
-    >>> steps, bias = lanes.ahead()  # 0, 1 was written: 2 must not follow
+    >>> lanes = VerbatimGuard.of(source, longest=2, characters=5).lanes([np.array([4, 0, 1])])
+    >>> steps, bias = lanes.next_steps()  # the text ends in 0, 1, so 2 must not follow
     >>> steps, int(bias.argmin())
     (1, 2)
     """
 
-    def __init__(self, source: np.ndarray, longest: int, characters: int):
-        """`source`: ids int32 `(T,)` of a vocabulary of `characters`. Raises OptionError."""
+    longest: int
+    characters: int  # V
+    runs: np.ndarray  # uint64 (N,), sorted: hashes of all runs of `longest` characters
+    followers: np.ndarray  # int32 (N,): the character after each run
+    # uint64 (M,), sorted: hashes of all runs of `block` characters. A run of `longest` characters
+    # contains a whole block, wherever blocks begin.
+    blocks: np.ndarray
+
+    @classmethod
+    def of(cls, source: np.ndarray, longest: int, characters: int) -> "VerbatimGuard":
+        """Guard the text `source`, ids int32 `(T,)` of a vocabulary of `characters`. Raises
+        OptionError when `longest` is out of range."""
         if not 1 <= longest <= MAX_LONGEST:
             raise OptionError(
                 f"The longest run that may be copied must be 1 to {MAX_LONGEST:,} characters."
             )
-        # One value more than characters: of what stands before the beginning of a text.
         values = _values(characters + 1)
         runs = _hashes(values[source[:-1]], longest)
         order = runs.argsort(kind="stable")
         blocks = np.sort(_hashes(values[source], _block(longest)))
-        self._set(longest, characters, runs[order], source[longest:][order], blocks)
-
-    def _set(
-        self,
-        longest: int,
-        characters: int,
-        runs: np.ndarray,
-        followers: np.ndarray,
-        blocks: np.ndarray,
-    ) -> None:
-        self.longest = longest
-        self.characters = characters
-        self.values = _values(characters + 1)
-        # Each run of `longest` characters in the source, and the character that follows it.
-        self._runs, self._followers = runs, followers
-        # A run of `longest` characters holds a whole block of these, wherever blocks begin.
-        self.block = _block(longest)
-        self._blocks = blocks
+        return cls(longest, characters, runs[order], source[longest:][order], blocks)
 
     def save(self, path: Path) -> None:
-        """Write it as a NumPy archive: hashes of what the source holds, not its text."""
-        with path.open("wb") as file:
-            np.savez(
-                file,
-                limits=np.array([self.longest, self.characters], _LIMITS),
-                runs=self._runs,
-                followers=self._followers,
-                blocks=self._blocks,
-            )
+        """Write a NumPy archive. It contains hashes, not the source text."""
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        np.savez(path, limits=np.array([self.longest, self.characters]), **arrays)
 
     @classmethod
-    def load(cls, path: Path, characters: int) -> "VerbatimGuard":
-        """What `save` wrote for a vocabulary of `characters`. Raises ModelError when `path` holds
-        anything else."""
+    def load(cls, path: Path) -> "VerbatimGuard":
+        """Read what `save` wrote. Raises ModelError when it is damaged."""
         try:
-            limits, runs, followers, blocks = _read_arrays(path)
-            longest, found = map(int, limits)
-            if not 1 <= longest <= MAX_LONGEST or len(runs) != len(followers):
-                raise ValueError("the arrays do not fit each other")
-        except _REFUSALS as error:
-            raise ModelError(f"{path} cannot be read: it is no archive of a guard.") from error
-        least, most = followers.min(initial=0), followers.max(initial=0)
-        if found != characters or least < 0 or most >= characters:
-            raise ModelError(f"{path} belongs to another model.")
-        guard = cls.__new__(cls)
-        guard._set(longest, characters, runs, followers, blocks)
-        return guard
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                longest, characters = map(int, arrays["limits"])
+                runs, followers, blocks = (arrays[name] for name in _ARRAYS)
+        except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile) as error:
+            raise ModelError(f"{path} is damaged.") from error
+        return cls(longest, characters, runs, followers, blocks)
 
-    def lanes(self, written: Sequence[np.ndarray]) -> "GuardedLanes":
-        """Guard texts of which `written`, ids int32 `(T,)` each, stands there already."""
-        return GuardedLanes(self, written)
+    @property
+    def block(self) -> int:
+        return _block(self.longest)
+
+    @cached_property
+    def _values(self) -> np.ndarray:
+        # One more than there are characters: for what stands before the beginning of a text.
+        return _values(self.characters + 1)
+
+    def lanes(self, texts: Sequence[np.ndarray]) -> "GuardedLanes":
+        """Guard lanes that continue these texts, ids int32 `(T,)` each."""
+        return GuardedLanes(self, texts)
 
     def suspects(self, blocks: np.ndarray) -> np.ndarray:
-        """Which of the blocks, ids `(block, B)`, stand in the source: int `(S,)`."""
-        return _contained(_hash_columns(self.values[blocks]), self._blocks).nonzero()[0]
+        """The lanes whose block occurs in the source: ids `(block, B)` -> int `(lanes,)`."""
+        return _contained(_hash_columns(self._values[blocks]), self.blocks).nonzero()[0]
 
-    def followers(self, run: np.ndarray) -> np.ndarray:
+    def followers_of(self, run: np.ndarray) -> np.ndarray:
         """The ids that follow a run, ids `(longest,)`, in the source."""
-        hashed = _hash_columns(self.values[run[:, np.newaxis]])
-        [first], [end] = (np.searchsorted(self._runs, hashed, side) for side in ("left", "right"))
-        return np.unique(self._followers[first:end])
-
-
-def _read_arrays(path: Path) -> list[np.ndarray]:
-    """The arrays `(N,)` in an archive that `save` wrote: as they are, so that they take no more
-    memory than the file, whatever is said of their sizes; and nothing is unpickled. Raises one of
-    _REFUSALS."""
-    arrays = []
-    with zipfile.ZipFile(path) as archive:
-        for name, dtype in _ARRAYS.items():
-            member = archive.getinfo(f"{name}.npy")
-            if member.compress_type != zipfile.ZIP_STORED:
-                raise ValueError(f"{name} is compressed")
-            file = io.BytesIO(archive.read(member))
-            np.lib.format.read_magic(file)
-            shape, _, found = np.lib.format.read_array_header_1_0(file)
-            array = np.frombuffer(file.read(), dtype)
-            if found != dtype or shape != array.shape:
-                raise ValueError(f"{name} is another array")
-            arrays.append(array)
-    return arrays
+        hashed = _hash_columns(self._values[run[:, np.newaxis]])
+        [first], [end] = (np.searchsorted(self.runs, hashed, side) for side in ("left", "right"))
+        return np.unique(self.followers[first:end])
 
 
 class GuardedLanes:
-    """Texts in the making. Only where the last block stands in the source is every step watched:
-    any run that is too long has a block in it that was looked at."""
+    """Texts being written under a guard. A run that is too long contains a whole block, so single
+    steps are only needed in lanes whose last block occurs in the source."""
 
-    def __init__(self, guard: VerbatimGuard, written: Sequence[np.ndarray]):
+    def __init__(self, guard: VerbatimGuard, texts: Sequence[np.ndarray]):
         self._guard = guard
-        nothing = guard.characters
-        recent = np.full((guard.longest, len(written)), nothing, np.int32)
-        for lane, ids in enumerate(written):
+        before = guard.characters  # the id of what stands before the beginning of a text
+        recent = np.full((guard.longest, len(texts)), before, np.int32)
+        for lane, ids in enumerate(texts):
             tail = ids[-guard.longest :]
             recent[guard.longest - len(tail) :, lane] = tail
-        self._written = list(recent)
+        self._steps = list(recent)
         self._suspects = np.zeros(0, int)
 
-    def ahead(self) -> tuple[int, np.ndarray | None]:
-        """How many characters may now be written before `wrote` is told of them, and what to add
-        to their logits, float32 `(B, V)`: what would copy a character too many is impossible."""
+    def next_steps(self) -> tuple[int, np.ndarray | None]:
+        """How many characters may be written before the next `append`, and what to add to their
+        logits, float32 `(B, V)`, so that no lane copies too much."""
         guard = self._guard
-        if (len(self._written) - guard.longest) % guard.block == 0:
-            self._suspects = guard.suspects(np.stack(self._written[-guard.block :]))
+        if (len(self._steps) - guard.longest) % guard.block == 0:
+            self._suspects = guard.suspects(np.stack(self._steps[-guard.block :]))
         if not len(self._suspects):
             return guard.block, None
-        bias = np.zeros((len(self._written[-1]), guard.characters), np.float32)
+        bias = np.zeros((len(self._steps[-1]), guard.characters), np.float32)
         for lane in self._suspects:
-            run = np.array([ids[lane] for ids in self._written[-guard.longest :]])
-            bias[lane, guard.followers(run)] = _FORBIDDEN
+            run = np.array([ids[lane] for ids in self._steps[-guard.longest :]])
+            bias[lane, guard.followers_of(run)] = _FORBIDDEN
         return 1, bias
 
-    def wrote(self, ids: np.ndarray) -> None:
-        """The texts go on by N characters each, ids int32 `(N, B)`."""
-        self._written.extend(ids)
+    def append(self, ids: np.ndarray) -> None:
+        """Add what the lanes have written, ids int32 `(N, B)`."""
+        self._steps.extend(ids)
 
 
 def longest_copy(texts: Sequence[np.ndarray], source: np.ndarray) -> tuple[int, np.ndarray]:
-    """The longest run of characters that stands both in one of `texts` and in `source`, ids int32
-    `(T,)` each: its length, and the run. There must be at least one text."""
+    """The longest run that occurs in one of `texts` and in `source`, ids int32 `(T,)` each: its
+    length, and its ids. `texts` must not be empty."""
     values = _values(1 + max(int(ids.max(initial=0)) for ids in (*texts, source)))
     best = np.zeros(0, np.int32)
-    least, most = 1, max(len(ids) for ids in texts)  # the length of the longest lies within
+    least, most = 1, max(len(ids) for ids in texts)  # binary search for the length
     while least <= most:
         length = (least + most) // 2
         runs = np.sort(_hashes(values[source], length))
@@ -194,7 +147,7 @@ def longest_copy(texts: Sequence[np.ndarray], source: np.ndarray) -> tuple[int, 
 def _copied(
     ids: np.ndarray, values: np.ndarray, runs: np.ndarray, length: int
 ) -> np.ndarray | None:
-    """A run of `ids` that is among the sorted `runs` of the source."""
+    """The first run of `ids` whose hash is among the sorted `runs`."""
     found = _contained(_hashes(values[ids], length), runs).nonzero()[0]
     return ids[found[0] : found[0] + length] if len(found) else None
 
@@ -212,17 +165,17 @@ def _block(longest: int) -> int:
 
 
 def _values(characters: int) -> np.ndarray:
-    """A number for each character, uint64, the same ones always."""
+    """A fixed random number for each character, uint64 `(characters,)`."""
     return np.random.default_rng(0).integers(_WORD, size=characters, dtype=np.uint64)
 
 
 def _hashes(values: np.ndarray, length: int) -> np.ndarray:
     """A polynomial hash, modulo 2**64, of each run of `length` characters: uint64 `(T,)` ->
-    `(T - length + 1,)`. Two runs that differ share one with a probability of about 2**-64."""
+    `(T - length + 1,)`. Two different runs have equal hashes with a probability of about 2**-64."""
     if length > len(values):
         return np.zeros(0, np.uint64)
     hashes, size = values, 1
-    for bit in bin(length)[3:]:  # twice as long, and perhaps one more, until it is `length`
+    for bit in bin(length)[3:]:  # double the runs, and add one character where the bit is set
         hashes = hashes[:-size] * np.uint64(pow(_BASE, size, _WORD)) + hashes[size:]
         size *= 2
         if bit == "1":
@@ -232,7 +185,7 @@ def _hashes(values: np.ndarray, length: int) -> np.ndarray:
 
 
 def _hash_columns(values: np.ndarray) -> np.ndarray:
-    """What `_hashes` gives for each column of values, uint64 `(length, B)` -> `(B,)`."""
+    """The same hash of each column: uint64 `(length, B)` -> `(B,)`."""
     hashed = np.zeros(values.shape[1], np.uint64)
     for row in values:
         hashed = hashed * np.uint64(_BASE) + row

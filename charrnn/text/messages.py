@@ -1,12 +1,11 @@
-"""A channel's messages -> lines to learn from: whose are left out, and what goes of the others'.
+"""Chat messages -> clean lines to train on.
 
-The text is hostile and of any length, so no pattern here takes more than linear time: a run is
-entered at its start only (a look-behind), is not given back (`++`), or is of limited length.
+Messages may be hostile and long, so every pattern here takes linear time: a repetition starts only
+at the start of a run (look-behind), does not backtrack (`++`), or has a limited length.
 """
 
 import json
 import re
-from array import array
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,18 +17,18 @@ from charrnn.vocabulary import clean
 
 T = TypeVar("T")
 
-SHELVES = 4096
-PEOPLES = ("Default", "Reply")  # an export's types of message that people write
+MAX_REMEMBERED = 1_000_000  # lines; later lines may repeat each other, but not these
+PEOPLES = ("Default", "Reply")  # DiscordChatExporter's types of messages that people write
 
-# A word right after the prefix: not "...", "-5", "-_-" or "/etc/fstab". After "!" a letter is
-# enough, and a bot's initial may stand before it, as in "p!catch".
+# A command for a bot: a prefix and a word, so not "...", "-5", "-_-" or "/etc/fstab". After "!"
+# one letter is enough, and a bot's initial may stand before it, as in "p!catch".
 _COMMAND = re.compile(r"\s*+(?:[a-z]?![^\W\d_]|[/.?$-][^\W\d_]\w*+(?!\S))", re.IGNORECASE)
 
-# Markup comes before what it could hide. What goes leaves a space, so that it cannot join what
-# stood around it to something that was looked for before.
+# Markup is removed first, since it could hide private data. Removed text is replaced by a space,
+# so that the text around it does not join to something that an earlier pattern would have matched.
 _MARKUP = (
     (re.compile(r"```.*?(?:```|\Z)", re.DOTALL), " "),
-    (re.compile(r"(?<!`)`++([^`]++)`++"), r"\1"),  # code within a sentence is often its point
+    (re.compile(r"(?<!`)`++([^`]++)`++"), r"\1"),  # keep inline code: the sentence needs it
     (re.compile(r"\|\|(.+?)\|\|", re.DOTALL), r"\1"),  # spoilers
     (re.compile(r"^(?:>>>|>) ++", re.MULTILINE), ""),  # quotes
     (re.compile(r"\[([^\[\]]++)\]\(<?https?://[^\s\[\]]*\)", re.IGNORECASE), r"\1"),
@@ -41,7 +40,7 @@ _MENTION = re.compile(r"<(@[!&]?|#)(\d+)>")
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _PRIVATE = (
-    re.compile(  # links
+    re.compile(  # links, with any scheme
         r"<?(?:(?<![a-z0-9+.-])[a-z0-9+.-]++://|(?<![a-z])www\.(?=\w)"
         r"|discord(?:app)?\.(?:gg|com)/)\S*",
         re.IGNORECASE,
@@ -51,28 +50,28 @@ _PRIVATE = (
         r"""
         -----BEGIN\ .*?(?:-----END[^-]*-----|\Z)          # keys
         | \beyJ[\w-]{10,}[\w.-]*                          # JSON web tokens
-        | \bA[KS]IA[0-9A-Z]{16}\b                         # Amazon's, and the secret beside it
+        | \bA[KS]IA[0-9A-Z]{16}\b                         # AWS key ids, and AWS secrets
         | (?<![\w/+])(?=[a-z0-9/+]*+[A-Z])(?=[A-Z0-9/+]*+[a-z])(?=[a-zA-Z/+]*+\d)
             [a-zA-Z0-9/+]{40}(?![\w/+])
-        | (?<![\w-])[\w-]{23,28}\.[\w-]{6,7}\.[\w-]{27,}  # Discord's
-        # The others: 24 or more letters and digits, if they do not name an :emoji:.
+        | (?<![\w-])[\w-]{23,28}\.[\w-]{6,7}\.[\w-]{27,}  # Discord tokens
+        # Other tokens: 24 or more letters and digits, but not the name of an :emoji:.
         | (?<![\w-])(?!(?<=:)\w+:)(?=[a-zA-Z_-]*+\d)(?=[\d_-]*+[a-zA-Z])
             [\w-]{24,}[\w.+/=~-]*
         """,
         re.VERBOSE | re.DOTALL | re.ASCII,
     ),
-    # IPv4; a version of four such numbers cannot be told from it.
+    # IPv4 addresses, and versions of four such numbers, which look the same.
     re.compile(rf"(?<![\w.]){_OCTET}(?:\.{_OCTET}){{3}}(?!\w|\.\d)(?::\d{{1,5}}|/\d\d?)?"),
-    # IPv6, and the addresses of network cards: five colons or a double one, which no time has.
+    # IPv6 and MAC addresses: five colons or a double colon, which no time of day has.
     re.compile(
         r"(?<![\w:.])(?=[0-9a-f:]*?(?:::|(?::[0-9a-f]++){5}))(?=[a-f:]*+\d)[0-9a-f:]++(?!\w)",
         re.IGNORECASE | re.ASCII,
     ),
-    re.compile(  # telephone numbers, and those of cards
+    re.compile(  # telephone and card numbers
         r"""
         (?<!\w)\+\d(?:[ ().-]{0,3}\d){6,14}(?!\d)          # +44 20 7946 0958
         | (?<!\w)(?<!\d[.,:/-])
-          (?: # 030/1234567, 06 12 34 56 78; a date begins like one
+          (?: # 030/1234567, 06 12 34 56 78, but not a date
             (?!\d\d?([./-])\d\d?(?:\1(?:\d{4}|\d\d))?(?!\1?\d))\(?0\d(?:[ /().-]{0,2}\d){7,12}
           | (?:1[ .-])?(?:\(\d{2,5}\)\ ?\d{3,5}[ .-]?\d{4}|\d{3}(?:[ .-]\d{3,4}){2})
           | \d{5}[ -]\d{5}
@@ -89,18 +88,18 @@ _EVERYONE = re.compile(r"(?<!@)@++(?=everyone|here)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Message:
-    """What somebody wrote in a channel. `names` are those of the members, roles and channels that
-    the content mentions by id."""
+    """A message in a channel."""
 
-    author: str  # an id or a name, only ever compared; empty where it is unknown
+    author: str  # an id or a name; empty if unknown
     content: str
-    automatic: bool = False  # a bot's or a webhook's
-    system: bool = False  # Discord's own, as "Ada joined the server"
+    automatic: bool = False  # written by a bot or a webhook
+    system: bool = False  # written by Discord, as "Ada joined the server"
+    # Id -> name of the members, roles and channels that the content mentions.
     names: Mapping[str, str] = field(default_factory=dict)
 
 
 class LeftOut(StrEnum):
-    """Why a message is none to learn from."""
+    """Why a message is left out."""
 
     AUTOMATIC = "by bots"
     SYSTEM = "by Discord"
@@ -112,19 +111,19 @@ class LeftOut(StrEnum):
 
 @dataclass
 class Counts:
-    """What came of the messages that a Cleaner was given.
+    """How many messages a Cleaner kept and left out.
 
     >>> print(Counts(5120, 200_000, {"ada", "bo"}, Counter({LeftOut.COMMAND: 40})))
     5,120 messages of 2 people; left out: 40 as commands
     """
 
     messages: int = 0  # kept
-    characters: int = 0  # of those, a newline after each
-    authors: set[str] = field(default_factory=set)  # of those
+    characters: int = 0  # in the messages kept, with a newline after each
+    authors: set[str] = field(default_factory=set)  # of the messages kept
     left_out: Counter[LeftOut] = field(default_factory=Counter)
 
     def total(self) -> int:
-        """How many messages there were, kept or not."""
+        """The number of messages, kept or left out."""
         return self.messages + self.left_out.total()
 
     def __str__(self) -> str:
@@ -136,7 +135,7 @@ class Counts:
 
 
 class Cleaner:
-    """Takes a channel's messages, one after another, and gives the lines to learn from.
+    """Turns the messages of a channel, one after another, into lines to train on.
 
     >>> cleaner = Cleaner(opted_out={"bo"})
     >>> cleaner.clean(Message("ada", "see <#7>,\\n<@8>: https://example.com", names={"7": "art"}))
@@ -149,15 +148,15 @@ class Cleaner:
     def __init__(self, opted_out: Container[str] = ()):
         self.counts = Counts()
         self._opted_out = opted_out
-        self._seen = _Seen()
+        self._seen: set[int] = set()  # hashes, which take less memory than lines
 
     def clean(self, message: Message) -> str | None:
-        """What `message` says, as one line without its newline; None if it is left out."""
+        """The message as one line without a newline; None if it is left out."""
         line = ""
         why = self._unwanted(message)
         if why is None:
             line = _line(message, self._opted_out)
-            why = self._useless(line)
+            why = self._empty_or_repeated(line)
         if why is not None:
             self.counts.left_out[why] += 1
             return None
@@ -178,33 +177,20 @@ class Cleaner:
             return LeftOut.COMMAND
         return None
 
-    def _useless(self, line: str) -> LeftOut | None:
+    def _empty_or_repeated(self, line: str) -> LeftOut | None:
         if not line:
             return LeftOut.EMPTY
-        return None if self._seen.add(line) else LeftOut.REPEATED
-
-
-class _Seen:
-    """Which lines there have been, whatever their case. Of each it keeps a hash of 8 bytes, where
-    a set of Python's would take 70, on a shelf so short that it is searched at once: among a
-    million lines, two are mistaken for each other with a probability of 3e-8."""
-
-    def __init__(self) -> None:
-        self._shelves = [array("q") for _ in range(SHELVES)]
-
-    def add(self, line: str) -> bool:
-        """Whether it is new."""
         key = hash(line.casefold())
-        shelf = self._shelves[key % SHELVES]
-        if key in shelf:
-            return False
-        shelf.append(key)
-        return True
+        if key in self._seen:
+            return LeftOut.REPEATED
+        if len(self._seen) < MAX_REMEMBERED:
+            self._seen.add(key)
+        return None
 
 
 def read_lines(text: str, source: str) -> Iterator[Message]:
-    """The messages of a `.jsonl` file: an object a line, with `content` and `bot`, and with
-    `author` or not. Raises CorpusError, which names the `source`."""
+    """Read the messages of a `.jsonl` file: one object a line, with `content`, `bot` and
+    optionally `author`. Raises CorpusError, which names `source`."""
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         if not line.strip():
             continue
@@ -217,28 +203,29 @@ def read_lines(text: str, source: str) -> Iterator[Message]:
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CorpusError(
-                f"Line {number} of {source} is no message: an object with `content` and `bot`."
+                f"Line {number} of {source} is not a message. It must be a JSON object with "
+                "`content` and `bot`."
             ) from error
 
 
 def read_export(text: str, source: str) -> Iterator[Message]:
-    """The messages of a channel as DiscordChatExporter writes it to a `.json` file.
-
-    Raises CorpusError, which names the `source`."""
+    """Read the messages of a `.json` file that DiscordChatExporter has written. Raises CorpusError,
+    which names `source`."""
     try:
         export = _typed(dict, json.loads(text.removeprefix("\ufeff")))
         messages = _typed(list, export["messages"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorpusError(
-            f"{source} is no channel: the JSON of DiscordChatExporter, an object with `messages`."
+            f"{source} is not a channel. It must be a JSON file from DiscordChatExporter, with a "
+            "list of `messages`."
         ) from error
     for number, message in enumerate(messages, start=1):
         try:
             yield _exported(message)
         except (KeyError, TypeError) as error:
             raise CorpusError(
-                f"Message {number} of {source} is none of DiscordChatExporter's: an object with "
-                "`type`, `content` and `author`."
+                f"Message {number} of {source} is not from DiscordChatExporter. It must be an "
+                "object with `type`, `content` and `author`."
             ) from error
 
 
@@ -262,8 +249,8 @@ def _typed(kind: type[T], value: object) -> T:
 
 
 def without_private(line: str) -> str:
-    """A line without links, e-mail and IP addresses, telephone and card numbers and tokens, as far
-    as they can be told by their looks."""
+    """Remove what looks like a link, an e-mail or IP address, a telephone or card number, or a
+    token."""
     for pattern in _PRIVATE:
         line = pattern.sub(" ", line)
     return line
@@ -274,7 +261,7 @@ def _line(message: Message, opted_out: Container[str]) -> str:
         sign, number = mention[1][0], mention[2]
         known = None if number in opted_out else message.names.get(number)
         nameless = "channel" if sign == "#" else "someone"
-        return sign + clean(known or nameless)  # an export may hold whatever name
+        return sign + clean(known or nameless)  # an export may contain any name
 
     text = clean(message.content)
     for pattern, replacement in _MARKUP:

@@ -151,7 +151,7 @@ class LeastText:
             return corpus.trained_on(characters, held_out_share)
 
         if learnt(characters) < self.refused:
-            enough = bisect_left(range(corpus.MAX_BYTES), self.refused, key=learnt)
+            enough = bisect_left(range(10**9), self.refused, key=learnt)
             raise CorpusError(
                 f"{characters:,} characters are too few to train on. It takes {enough:,} or more."
             )

@@ -103,7 +103,7 @@ class _Run:
         self.opening = corpus.opening(self.vocabulary.decode(self.ids), self.spec.window)
         if job.longest_copy is not None:
             everything = np.concatenate([self.ids, self.validation_ids])
-            self.guard = VerbatimGuard(everything, job.longest_copy, len(self.vocabulary))
+            self.guard = VerbatimGuard.of(everything, job.longest_copy, len(self.vocabulary))
             if isinstance(job.start, store.Model):
                 self.opening = job.start.opening  # which is not a passage of the text
         self.checkpoints = Checkpoints(job.output)

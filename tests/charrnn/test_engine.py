@@ -1,6 +1,4 @@
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import onnx
@@ -10,7 +8,6 @@ from onnx import TensorProto, helper, numpy_helper
 from charrnn import evaluation, store
 from charrnn.engine import Engine
 from charrnn.errors import ModelError
-from charrnn.generation import Prompt, generate
 from charrnn.sampling import log_softmax
 from charrnn.spec import ModelSpec
 from charrnn.store import Model
@@ -23,7 +20,7 @@ STEPS, LANES = 300, 6
 
 
 def run(engine: Engine, ids: np.ndarray) -> np.ndarray:
-    """Log-probabilities `(B, T, V)` of ids `(B, T)`."""
+    """Log-probabilities `(B, T, V)` after each of the ids `(B, T)`."""
     state = engine.zero_state(len(ids))
     steps = []
     for t in range(ids.shape[1]):
@@ -38,7 +35,7 @@ def test_float32_gives_what_keras_gives_over_hundreds_of_steps():
     expected = np.log(model.predict(ids, verbose=0))
     found = run(Engine(export.writing_graph(model, int8=False), SPEC), ids)
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert np.abs(expected - expected.mean(axis=1, keepdims=True)).max() > 1  # a text that moves
+    assert np.abs(expected - expected.mean(axis=1, keepdims=True)).max() > 1  # the predictions vary
 
 
 def test_float32_of_a_windowed_network_gives_what_keras_gives():
@@ -66,16 +63,16 @@ def test_int8_as_shipped_costs_less_than_five_thousandths_of_a_nat():
     shipped = store.load("shakespeare")
     model = export.load_keras(shipped.folder / store.KERAS)
     float32 = Engine(export.writing_graph(model, int8=False), shipped.card.spec)
-    held_out = corpus.read_sources(["plays:twelfth-night"])[0].text[:20_000]
-    ids = shipped.vocabulary.encode(held_out).ids
-    int8_nats = evaluation.score(shipped.engine, ids, 8).nats
-    float32_nats = evaluation.score(float32, ids, 8).nats
+    [play] = corpus.read_sources(["plays:twelfth-night"])
+    ids = shipped.vocabulary.encode(play.text[:6000]).ids
+    int8_nats = evaluation.score(shipped.engine, ids, lanes=40).nats
+    float32_nats = evaluation.score(float32, ids, lanes=40).nats
     assert int8_nats == pytest.approx(float32_nats, abs=0.005)
     assert int8_nats != float32_nats
 
 
 def test_int8_products_cannot_overflow_in_16_bits():
-    # Two products are added in 16 bits where the processor lacks VNNI.
+    # Processors without VNNI add two products in 16 bits.
     assert 2 * 255 * graph.WEIGHT_LIMIT <= 2**15 - 1
     whole = graph.onnx.load_from_string(export.writing_graph(keras_model(SPEC), int8=True)).graph
     [body] = [node.attribute[0].g for node in whole.node if node.op_type == "Loop"]
@@ -90,70 +87,45 @@ def test_a_graph_onnx_runtime_cannot_read_is_refused(content: bytes):
         Engine(content, SPEC)
 
 
-def test_a_graph_of_another_shape_is_refused():
+def test_a_graph_of_another_network_is_refused():
     other = ModelSpec(characters=11, units=(5, 3), embedding=7, stateful=True)
     with pytest.raises(ModelError, match="the spec needs"):
         Engine(export.writing_graph(keras_model(SPEC), int8=True), other)
 
 
-def instead_of(output: str, *nodes: onnx.NodeProto, **constants: np.ndarray) -> Any:
-    """Changes a graph: `nodes` compute `output` from the original, which is renamed `honest`."""
-
-    def change(model: onnx.ModelProto) -> None:
-        for node in model.graph.node:
-            node.output[:] = ["honest" if name == output else name for name in node.output]
-        tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-        model.graph.initializer.extend(tensors)
-        model.graph.node.extend(nodes)
-
-    return change
+def hide_weights(graph: onnx.GraphProto) -> None:
+    """Keep the largest weights in another file."""
+    tensor = max(graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
 
 
-def weights_in(location: str) -> Callable[[onnx.ModelProto], None]:
-    def change(model: onnx.ModelProto) -> None:
-        tensor = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
-        tensor.ClearField("raw_data")
-        tensor.data_location = TensorProto.EXTERNAL
-        tensor.external_data.add(key="location", value=location)
+def use_unknown_operator(graph: onnx.GraphProto) -> None:
+    graph.node.append(helper.make_node("Evil", ["ids"], ["result"], domain="evil"))
 
-    return change
+
+def allocate_terabytes(graph: onnx.GraphProto) -> None:
+    graph.initializer.append(numpy_helper.from_array(np.array([2**44]), "huge"))
+    graph.node.append(helper.make_node("ConstantOfShape", ["huge"], ["room"]))
+    for node in graph.node:
+        node.output[:] = ["honest" if name == "logits" else name for name in node.output]
+    graph.node.append(helper.make_node("ReduceSum", ["room"], ["sum"], keepdims=0))
+    graph.node.append(helper.make_node("Add", ["honest", "sum"], ["logits"]))
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (weights_in("/etc/passwd"), "another file"),
-        (weights_in("model.onnx"), "another file"),
-        (
-            instead_of(
-                "chosen",
-                helper.make_node("Add", ["honest", "far"], ["chosen"]),
-                far=np.array(99, np.int32),
-            ),
-            "unknown character",
-        ),
-        (
-            instead_of(
-                "chosen",
-                helper.make_node("ConstantOfShape", ["huge"], ["room"]),
-                helper.make_node("ReduceSum", ["room"], ["sum"], keepdims=0),
-                helper.make_node("Cast", ["sum"], ["integer"], to=TensorProto.INT32),
-                helper.make_node("Add", ["honest", "integer"], ["chosen"]),
-                huge=np.array([2**44]),
-            ),
-            "ONNX Runtime cannot",
-        ),
-        (
-            instead_of("logits", helper.make_node("Evil", ["honest"], ["logits"], domain="evil")),
-            "ONNX Runtime cannot load the graph",
-        ),
+        (hide_weights, "keeps weights in another file"),
+        (use_unknown_operator, "ONNX Runtime cannot load the graph"),
+        (allocate_terabytes, "ONNX Runtime cannot run the graph"),
     ],
 )
 def test_a_hostile_graph_is_refused(
-    stateful: Model, change: Callable[[onnx.ModelProto], None], sentence: str
+    stateful: Model, change: Callable[[onnx.GraphProto], None], sentence: str
 ):
     model = onnx.load(stateful.folder / store.ONNX)
-    change(model)
+    change(model.graph)
     with pytest.raises(ModelError, match=sentence):
-        engine = Engine(model.SerializeToString(), stateful.card.spec)
-        generate(replace(stateful, engine=engine), [Prompt("So")])
+        Engine(model.SerializeToString(), stateful.card.spec).read(np.zeros((1, 1), np.int32))

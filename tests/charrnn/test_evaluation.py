@@ -33,7 +33,7 @@ def test_a_stateful_model_reads_the_text_with_its_state_carried(stateful: Model)
     assert score.nats == pytest.approx(nats / 199)
 
 
-def test_more_lanes_predict_the_same_text_in_stretches(stateful: Model):
+def test_lanes_read_stretches_of_the_text(stateful: Model):
     ids = random_ids(2, len(stateful.vocabulary), 401)
     stretches = [evaluation.score(stateful.engine, ids[n : n + 101]) for n in range(0, 400, 100)]
     score = evaluation.score(stateful.engine, ids, lanes=4)
@@ -55,7 +55,7 @@ def test_a_windowed_model_predicts_each_character_from_the_window_before_it(wind
     assert score.nats == pytest.approx(np.mean(nats), rel=1e-6)
 
 
-def test_too_short_a_text_is_refused(stateful: Model, windowed: Model):
+def test_a_text_that_is_too_short_is_refused(stateful: Model, windowed: Model):
     for model, ids in ((stateful, 1), (windowed, 100)):
         with pytest.raises(CorpusError, match="must have at least"):
             evaluation.score(model.engine, np.zeros(ids, np.int32))
@@ -69,42 +69,42 @@ TRAINING = "HERO:\nSo be it, and one for thee.\n\nURSULA:\nThere be some that do
 
 
 def judge(*samples: str) -> evaluation.Quality:
-    """Samples of a model that knows all their characters."""
+    """The quality of samples, judged with a vocabulary of all their characters."""
     vocabulary = Vocabulary.of(TRAINING + "".join(samples))
     return evaluation.quality(samples, TRAINING, vocabulary)
 
 
 def test_words_are_known_when_they_are_in_the_training_text():
-    # Of each sample the last word does not count: it may be cut off.
+    # The last word of a sample does not count, since it may be cut off.
     assert judge("SO THEY say, and", "it be thou").known_words == pytest.approx(4 / 5)
 
 
-def test_runs_of_four_words_are_distinct_over_all_samples():
+def test_sequences_of_four_words_are_counted_over_all_samples():
     assert judge("a b c d x", "a b c d e x").distinct_4grams == pytest.approx(2 / 3)
 
 
-def test_the_longest_copy_is_named():
+def test_the_longest_copy_is_found():
     judged = judge("Nay, and one for me.", "some that")
     assert (judged.longest_copy, judged.copied) == (14, ", and one for ")
 
 
-def test_speeches_open_with_names_of_the_training_text():
+def test_a_speech_counts_as_named_if_its_speaker_is_in_the_training_text():
     judged = judge("go on.\n\nHERO:\nSo.\n\nNo name\n\nHERR:\nSo.\n\nUrsula:\nNot.\n\nHER")
     assert judged.named_speeches == pytest.approx(2 / 4)
 
 
-def test_where_there_are_no_names_or_no_speeches_none_is_counted():
+def test_without_names_or_speeches_no_share_is_given():
     text = "So be it"
     assert evaluation.quality([text], text, Vocabulary.of(text)).named_speeches is None
     assert judge("So be it").named_speeches is None
 
 
-def test_texts_that_say_one_thing_over_and_over_are_loops():
+def test_texts_that_repeat_themselves_are_loops():
     judged = judge("and the sea " * 20, TRAINING * 2, TRAINING, "a" * 300)
     assert judged.loops == pytest.approx(2 / 4)
 
 
-def test_samples_are_the_same_ones_always_and_begin_after_the_opening(stateful: Model):
+def test_samples_are_reproducible_and_follow_the_opening(stateful: Model):
     samples = evaluation.write_samples(stateful, 53, Sampling(), length=20)
     assert len(set(samples)) == 53
     assert samples[52] == generate(stateful, [Prompt("", 20, rng_seed=52)])[0].text

@@ -8,7 +8,7 @@ def test_the_example_in_the_documentation():
     assert doctest.testmod(charrnn).failed == 0
 
 
-def test_the_public_names_are_these_and_each_is_explained():
+def test_the_public_names_are_these_and_each_has_a_docstring():
     assert charrnn.__all__ == [
         "CharRNNError",
         "CorpusError",

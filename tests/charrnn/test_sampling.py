@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -15,19 +17,25 @@ DRAWS = 20_000
 JUST_BELOW_ONE = np.float32(1 - 2**-24)
 
 
-def choose(logits: np.ndarray, uniform: np.ndarray, samplings: list[Sampling]) -> np.ndarray:
-    """What the graph chooses from logits `(B, V)` by uniform numbers `(B,)`: ids `(B,)`."""
-    lanes, characters = logits.shape
+@cache
+def zero_engine(characters: int) -> Engine:
+    """A network whose logits are all zero."""
     spec = ModelSpec(characters, units=(1,), embedding=1, stateful=True)
     model = build(spec, PRESETS["shakespeare"].recipe)
     model.set_weights([np.zeros_like(weights) for weights in model.get_weights()])
-    engine = Engine(export.writing_graph(model, int8=False), spec)
+    return Engine(export.writing_graph(model, int8=False), spec)
+
+
+def choose(logits: np.ndarray, uniform: np.ndarray, samplings: list[Sampling]) -> np.ndarray:
+    """What the graph chooses from logits `(B, V)` by uniform numbers `(B,)`: ids `(B,)`."""
+    lanes, characters = logits.shape
+    engine = zero_engine(characters)
     chosen, _ = engine.write(
         np.zeros(lanes, np.int32),
         engine.zero_state(lanes),
         uniform.astype(np.float32)[np.newaxis],
         LaneSampling.of(samplings, characters),
-        bias=logits,  # the network's own are zero
+        bias=logits,
     )
     return chosen[0]
 
@@ -72,25 +80,25 @@ def test_the_likeliest_character_is_always_kept():
     assert draw(Sampling(1.0, top_p=1e-9)).tolist() == [DRAWS, 0, 0, 0, 0]
 
 
-def test_the_uniform_numbers_of_either_end_choose_the_likeliest_and_the_unlikeliest():
+def test_the_smallest_and_largest_numbers_choose_the_likeliest_and_unlikeliest_character():
     samplings = [Sampling(1.0, top_p=1.0)] * 2
     chosen = choose(np.stack([LOGITS] * 2), np.array([0.0, JUST_BELOW_ONE]), samplings)
     assert chosen.tolist() == [0, 3]
 
 
-def test_no_uniform_number_chooses_beyond_what_is_kept():
+def test_no_number_chooses_a_character_that_is_not_kept():
     logits = np.random.default_rng(6).normal(size=(5000, 7)).astype(np.float32)
     chosen = choose(logits, np.full(5000, JUST_BELOW_ONE), [Sampling(1.0, 0.9, top_k=2)] * 5000)
     likeliest, second = np.argsort(-logits)[:, :2].T
-    assert (chosen == second).mean() > 0.8  # where one alone does not reach 0.9
+    assert (chosen == second).mean() > 0.8  # the others: one alone reaches 0.9
     assert ((chosen == likeliest) | (chosen == second)).all()
 
 
-def test_a_lane_is_sampled_as_it_would_be_alone_beside_one_whose_top_p_takes_all_characters():
+def test_sampling_does_not_depend_on_other_lanes():
     rng = np.random.default_rng(5)
     logits, uniform = rng.normal(size=(40, 77)).astype(np.float32) * 4, rng.random(40)
     samplings = [Sampling(n / 20, 1 - n / 41) for n in range(40)]
-    # Whichever is sampled beside it, and whether the shortlist holds its nucleus or not.
+    # In some lanes, top-p keeps more characters than the graph's shortlist holds.
     likely = np.sort(np.exp(log_softmax(logits)))[:, -SHORTLIST:].sum(axis=-1)
     assert (likely < [s.top_p for s in samplings]).any()
     together = choose(logits, uniform, samplings)
@@ -100,7 +108,7 @@ def test_a_lane_is_sampled_as_it_would_be_alone_beside_one_whose_top_p_takes_all
 
 
 @pytest.mark.parametrize("top_p", [0.5, 0.95, 1.0])
-def test_a_choice_among_many_characters_is_that_of_the_sorted_probabilities(top_p: float):
+def test_top_p_keeps_the_likeliest_of_many_characters(top_p: float):
     rng = np.random.default_rng(7)
     logits, uniform = rng.normal(size=(300, 90)) * 2, rng.random(300)
     chosen = choose(logits.astype(np.float32), uniform, [Sampling(0.8, top_p)] * 300)
@@ -119,6 +127,6 @@ def test_log_softmax_is_exact_for_logits_of_any_size():
     "options",
     [(-0.1,), (5.1,), (float("nan"),), (1.0, 0.0), (1.0, 1.1), (1.0, 1.0, 0)],
 )
-def test_options_beyond_their_limits_are_refused(options: tuple):
+def test_options_out_of_range_are_refused(options: tuple):
     with pytest.raises(OptionError):
         Sampling(*options)

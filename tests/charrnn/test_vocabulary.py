@@ -23,7 +23,7 @@ def test_decoding_what_was_encoded_gives_the_text_back(text: str):
 
 
 @given(st.text(st.characters()))
-def test_every_character_is_said_or_reported(text: str):
+def test_every_character_is_encoded_or_reported(text: str):
     encoded = PLAIN.encode(text)
     assert set(PLAIN.decode(encoded.ids)) <= set(PLAIN.characters)
     for character in set(vocabulary.normalise(text)) - set(encoded.dropped):
@@ -31,7 +31,7 @@ def test_every_character_is_said_or_reported(text: str):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "spelled"),
     [
         ("e\u0301", "e"),  # composed, then without its accent
         ("É", "e"),
@@ -43,18 +43,18 @@ def test_every_character_is_said_or_reported(text: str):
         ("ﬁn", "fin"),
     ],
 )
-def test_an_unknown_character_is_written_the_nearest_known_way(text: str, said: str):
+def test_an_unknown_character_gets_the_nearest_known_spelling(text: str, spelled: str):
     encoded = PLAIN.encode(text)
-    assert PLAIN.decode(encoded.ids) == said
+    assert PLAIN.decode(encoded.ids) == spelled
     assert encoded.dropped == ""
 
 
-def test_a_known_character_is_kept_as_it_is():
+def test_a_known_character_is_kept():
     fancy = Vocabulary("É’e'")
     assert fancy.decode(fancy.encode("É’").ids) == "É’"
 
 
-def test_an_accent_the_vocabulary_knows_composed_is_found_decomposed():
+def test_a_decomposed_accent_is_composed():
     assert Vocabulary("eé").encode("e\u0301").ids.tolist() == [1]
 
 
@@ -69,15 +69,15 @@ def test_an_accent_the_vocabulary_knows_composed_is_found_decomposed():
         ("\ud800", "\ud800"),
     ],
 )
-def test_what_cannot_be_said_is_reported_once_each(text: str, dropped: str):
+def test_each_character_without_a_spelling_is_reported_once(text: str, dropped: str):
     assert PLAIN.encode(text).dropped == dropped
 
 
-def test_dropped_characters_that_cannot_be_shown_are_described():
+def test_characters_that_cannot_be_printed_are_described():
     assert describe_characters("☃\x00\ud800") == "☃ U+0000 U+D800"
 
 
 @pytest.mark.parametrize("characters", ["", "aa", "a\x1b", "a\ud800"])
-def test_a_vocabulary_that_cannot_be_right_is_refused(characters: str):
+def test_an_impossible_vocabulary_is_refused(characters: str):
     with pytest.raises(ModelError):
         Vocabulary(characters)

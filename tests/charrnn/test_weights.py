@@ -1,4 +1,4 @@
-"""The shipped models are what their cards and the README say."""
+"""The shipped models are what their cards and weights/README.md say."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ FOLDERS = {name: store.locate(name) for name in store.shipped()}
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_each_is_whole_and_says_how_it_was_made(name: str):
+def test_each_model_writes_and_says_how_it_was_trained(name: str):
     model = store.load(name)
     assert f"--output weights/{name}" in model.card.training["command"]
     assert len(generate(model, [Prompt("To be, or not to be")])[0].text) == 500
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_the_figures_are_those_of_the_cards(name: str):
+def test_the_page_gives_the_figures_of_the_cards(name: str):
     page = (ROOT / "weights" / "README.md").read_text()
     card, _ = store.read_card(FOLDERS[name])
     assert f"{card.training['parameters']:,}" in page
@@ -29,7 +29,7 @@ def test_the_figures_are_those_of_the_cards(name: str):
         assert f"{figures['nats']:.4f}" in page
 
 
-def test_the_figures_are_what_they_have_to_be():
+def test_the_scores_reach_their_goals():
     scores = {name: store.read_card(folder)[0].scores for name, folder in FOLDERS.items()}
     assert scores["tinyshakespeare"]["held out"]["nats"] <= 1.42
     assert scores["chat"]["held out"]["nats"] <= 1.50
@@ -40,13 +40,13 @@ def test_the_figures_are_what_they_have_to_be():
 def test_shakespeare_predicts_a_play_it_has_not_seen_better_than_tinyshakespeare():
     [play] = corpus.read_sources(["plays:julius-caesar"])
     nats = {
-        name: score(model.engine, model.vocabulary.encode(play.text[:5000]).ids).nats
+        name: score(model.engine, model.vocabulary.encode(play.text[:6000]).ids, lanes=20).nats
         for name in ("shakespeare", "tinyshakespeare")
         for model in [store.load(name)]
     }
     assert nats["shakespeare"] < nats["tinyshakespeare"] - 0.02 < 1.6
 
 
-def test_all_of_them_stay_small():
+def test_all_models_together_stay_small():
     files = [file for folder in FOLDERS.values() for file in Path(folder).iterdir()]
     assert sum(file.stat().st_size for file in files) < 80e6

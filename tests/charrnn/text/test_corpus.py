@@ -18,21 +18,21 @@ def test_the_examples_in_the_documentation():
     assert doctest.testmod(corpus).failed == 0
 
 
-def test_a_folder_is_its_text_files_in_order(tmp_path: Path):
+def test_a_folder_gives_its_text_files_in_order(tmp_path: Path):
     (tmp_path / "b.txt").write_text("two")
     (tmp_path / "a.txt").write_text("one")
     (tmp_path / "c.md").write_text("three")
     assert corpus.join(corpus.read_sources([str(tmp_path)])) == "one\n\ntwo\n\n"
 
 
-def test_texts_are_cleaned_and_left_alone_where_they_are_clean(tmp_path: Path):
+def test_texts_are_cleaned(tmp_path: Path):
     file = tmp_path / "text.txt"
     file.write_bytes("\ufeff“Well”\u00a0all\r\n\x00done\u202e".encode())
     assert corpus.read_sources([str(file)])[0].text == '"Well" all\ndone'
     assert clean("Tis\tnone,\n\nsir--ay!") == "Tis\tnone,\n\nsir--ay!"
 
 
-def test_a_text_may_be_in_utf_16_if_it_says_so(tmp_path: Path):
+def test_a_text_in_utf_16_needs_a_byte_order_mark(tmp_path: Path):
     file = tmp_path / "text.txt"
     file.write_bytes("Ça va?\r\n".encode("utf-16"))
     assert corpus.read_sources([str(file)])[0].text == "Ça va?\n"
@@ -40,11 +40,9 @@ def test_a_text_may_be_in_utf_16_if_it_says_so(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(b"\xff\xfe\x00", "not UTF-8"), (b" \n", "holds no text"), (None, "cannot be read")],
+    [(b"\xff\xfe\x00", "not UTF-8"), (b" \n", "contains no text"), (None, "cannot be read")],
 )
-def test_a_source_that_is_no_text_is_refused_by_name(
-    tmp_path: Path, content: bytes | None, sentence: str
-):
+def test_a_source_that_is_not_text_is_named(tmp_path: Path, content: bytes | None, sentence: str):
     file = tmp_path / "play.txt"
     if content is not None:
         file.write_bytes(content)
@@ -52,8 +50,12 @@ def test_a_source_that_is_no_text_is_refused_by_name(
         corpus.read_sources([str(file)])
 
 
-def test_the_plays_are_speeches_without_stage_directions():
-    plays = corpus.read_sources([corpus.PLAYS])
+@pytest.fixture(scope="module")
+def plays() -> list[corpus.Document]:
+    return corpus.read_sources([corpus.PLAYS])
+
+
+def test_the_plays_are_speeches_without_stage_directions(plays: list[corpus.Document]):
     assert len(plays) == 38
     othello = next(play.text for play in plays if play.source == "plays:othello")
     assert othello.startswith("RODERIGO:\nTush! never tell me; I take it much unkindly\n")
@@ -61,14 +63,13 @@ def test_the_plays_are_speeches_without_stage_directions():
     assert not set("_*#[]\\") & set(corpus.join(plays))
 
 
-def test_a_play_that_is_held_out_is_in_none_of_the_rest():
-    held_out = corpus.read_sources(["plays:macbeth"])
-    kept = corpus.without(corpus.read_sources([corpus.PLAYS]), held_out)
+def test_a_play_that_is_held_out_is_not_among_the_rest(plays: list[corpus.Document]):
+    kept = corpus.without(plays, corpus.read_sources(["plays:macbeth"]))
     assert len(kept) == 37
     assert "MACBETH:" not in corpus.join(kept)
 
 
-def test_what_is_held_out_is_known_by_its_path_not_its_name(tmp_path: Path):
+def test_files_of_the_same_name_are_held_out_by_path(tmp_path: Path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "text.txt").write_text(folder)
@@ -78,7 +79,7 @@ def test_what_is_held_out_is_known_by_its_path_not_its_name(tmp_path: Path):
         corpus.without(one, corpus.read_sources([str(tmp_path / "a" / "text.txt")]))
 
 
-def test_an_unknown_play_is_refused_with_those_there_are():
+def test_an_unknown_play_is_refused_with_a_list_of_plays():
     with pytest.raises(CorpusError, match=r"'faust'.*macbeth"):
         corpus.read_sources(["plays:faust"])
 
@@ -97,7 +98,7 @@ def test_the_opening_fills_the_window_and_ends_with_a_speech():
     assert opening.endswith("So be it.\n\n")
 
 
-def test_segments_carry_on_where_the_lane_left_off_and_cover_the_ring():
+def test_segments_continue_each_lane_and_cover_the_text():
     ids = np.arange(100, dtype=np.int32)
     segments = list(corpus.segments(ids, lanes=4, steps=5, offset=90))
     assert [s.shape for s in segments] == [(4, 6)] * 5
@@ -106,7 +107,7 @@ def test_segments_carry_on_where_the_lane_left_off_and_cover_the_ring():
     assert sorted(i for s in segments for i in s[:, 1:].ravel()) == list(range(100))
 
 
-def test_windows_show_every_window_once_in_another_order():
+def test_windows_contain_every_window_once_in_random_order():
     ids = np.arange(30, dtype=np.int32)
     batches = list(corpus.windows(ids, window=7, batch=4, rng=np.random.default_rng(0)))
     starts = [int(row[0]) for inputs, _ in batches for row in inputs]
@@ -125,7 +126,7 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize("name", ["channel.jsonl", "channel.jsonl.gz"])
-def test_a_channel_is_a_message_a_line_without_bots_and_authors(tmp_path: Path, name: str):
+def test_a_channel_becomes_a_line_a_message_without_bots_and_authors(tmp_path: Path, name: str):
     content = "".join(json.dumps(m, ensure_ascii=False) + "\n" for m in MESSAGES).encode()
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     [document] = corpus.read_sources([str(tmp_path / name)])
@@ -135,7 +136,7 @@ def test_a_channel_is_a_message_a_line_without_bots_and_authors(tmp_path: Path, 
     )
 
 
-def test_a_channel_may_come_from_discord_chat_exporter(tmp_path: Path):
+def test_a_channel_can_come_from_discord_chat_exporter(tmp_path: Path):
     author = {"id": "1", "name": "ada", "nickname": "Ada", "isBot": False}
     message = {"type": "Default", "content": "hi\nall", "author": author, "mentions": []}
     (tmp_path / "export.json").write_text(json.dumps({"messages": [message, message]}))
@@ -145,33 +146,19 @@ def test_a_channel_may_come_from_discord_chat_exporter(tmp_path: Path):
 
 
 @pytest.mark.parametrize("line", ["", '{"bot": true, "content": "Beep."}'])
-def test_a_channel_without_messages_holds_no_text_and_says_why(tmp_path: Path, line: str):
+def test_a_channel_without_messages_is_refused_with_the_reason(tmp_path: Path, line: str):
     (tmp_path / "a.jsonl").write_text(f"\n{line}\n")
     why = "; left out: 1 by bots" if line else ""
-    with pytest.raises(CorpusError, match=rf"a.jsonl holds no text \(0 messages{why}\)"):
+    with pytest.raises(CorpusError, match=rf"a.jsonl contains no text \(0 messages{why}\)"):
         corpus.read_sources([str(tmp_path / "a.jsonl")])
 
 
-def test_half_a_gzip_file_is_refused(tmp_path: Path):
-    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"{}" * 100)[:-9])
-    with pytest.raises(CorpusError, match="not a whole gzip file"):
-        corpus.read_sources([str(tmp_path / "a.jsonl.gz")])
-
-
-def test_a_gzip_bomb_is_refused_before_it_has_filled_memory(tmp_path: Path):
-    bomb = tmp_path / "bomb.jsonl.gz"
-    block = gzip.compress(bytes(corpus.MAX_BYTES // 4), compresslevel=1)
-    bomb.write_bytes(block * 1000)  # 64 GB
-    with pytest.raises(CorpusError, match=r"more than 256 MB of text. Give a part of it"):
-        corpus.read_sources([str(bomb)])
-
-
 @pytest.mark.parametrize(
-    "content", [b"", b"\x1f\x8b", b"so be it", gzip.compress(b"so be it" * 99)[:-9]]
+    "content", [b"\x1f\x8b", b"so be it", gzip.compress(b"so be it" * 99)[:-9]]
 )
-def test_half_a_gzip_file_or_none_is_refused(tmp_path: Path, content: bytes):
+def test_a_damaged_gzip_file_is_refused(tmp_path: Path, content: bytes):
     (tmp_path / "a.jsonl.gz").write_bytes(content)
-    with pytest.raises(CorpusError, match=r"a\.jsonl\.gz"):
+    with pytest.raises(CorpusError, match=r"a\.jsonl\.gz is damaged or not a gzip file"):
         corpus.read_sources([str(tmp_path / "a.jsonl.gz")])
 
 

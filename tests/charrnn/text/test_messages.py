@@ -32,14 +32,14 @@ def test_the_examples_in_the_documentation():
         (Message("ada", " \u200b https://example.com\n```x = 1```"), LeftOut.EMPTY),
     ],
 )
-def test_what_is_left_out_is_counted_by_reason(message: Message, why: LeftOut):
+def test_messages_left_out_are_counted_by_reason(message: Message, why: LeftOut):
     cleaner = Cleaner(opted_out={"bo"})
     assert cleaner.clean(message) is None
     assert cleaner.counts.left_out == {why: 1}
     assert cleaner.counts.messages == cleaner.counts.characters == len(cleaner.counts.authors) == 0
 
 
-def test_what_is_kept_is_counted_with_its_newlines_and_authors():
+def test_messages_kept_are_counted_with_newlines_and_authors():
     cleaner = Cleaner()
     kept = [cleaner.clean(Message(author, f"{author} 1")) for author in ("ada", "bo", "")]
     kept.append(cleaner.clean(Message("ada", "again")))
@@ -49,7 +49,7 @@ def test_what_is_kept_is_counted_with_its_newlines_and_authors():
     assert cleaner.counts.authors == {"ada", "bo"}
 
 
-def test_repeated_messages_count_once_whoever_says_them_and_however():
+def test_repeats_are_left_out_whatever_their_author_case_and_spacing():
     cleaner = Cleaner()
     said = [("ada", "Good morning"), ("bo", "good  MORNING"), ("ada", "good morning `all`")]
     lines = [cleaner.clean(Message(author, content)) for author, content in said]
@@ -59,9 +59,16 @@ def test_repeated_messages_count_once_whoever_says_them_and_however():
 
 def test_many_different_messages_are_all_kept():
     cleaner = Cleaner()
-    lines = [f"message {i}" for i in range(2 * messages.SHELVES)]
+    lines = [f"message {i}" for i in range(1000)]
     assert [cleaner.clean(Message("ada", line)) for line in lines] == lines
     assert not any(cleaner.clean(Message("ada", line)) for line in lines)
+
+
+def test_lines_beyond_the_memory_of_a_cleaner_are_kept(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(messages, "MAX_REMEMBERED", 1)
+    cleaner = Cleaner()
+    lines = [cleaner.clean(Message("ada", content)) for content in ("a", "b", "a", "b")]
+    assert lines == ["a", "b", None, "b"]
 
 
 @pytest.mark.parametrize(
@@ -83,11 +90,11 @@ def test_commands_are_left_out(command: str):
         *("No! Not that", ":-D"),
     ],
 )
-def test_chat_that_begins_like_a_command_is_kept(chat: str):
+def test_chat_that_resembles_a_command_is_kept(chat: str):
     assert cleaned(chat) == chat
 
 
-def test_who_has_opted_out_is_not_named():
+def test_members_who_opted_out_are_not_named():
     mention = Message("1", "<@8> and <@9>", names={"8": "Ada", "9": "Bo"})
     assert Cleaner(opted_out={"8"}).clean(mention) == "@someone and @Bo"
 
@@ -130,11 +137,11 @@ def test_mentions_and_emoji_become_readable_and_harmless(content: str, line: str
         ("ht\u200btps://example.com h||tt||ps://example.com", None),
     ],
 )
-def test_links_markup_and_addresses_go_and_the_words_stay(content: str, line: str | None):
+def test_links_markup_and_addresses_are_removed(content: str, line: str | None):
     assert cleaned(content) == line
 
 
-# Tokens are put together here, so that nobody takes them for real ones.
+# Tokens are assembled here, so that secret scanners do not report them.
 SECRETS = [
     *("ada@example.com", "a.b+c@mail.example.co.uk", "root@10.0.0.1"),
     ".".join(["MTk4NjIyNDgzNDcxOTI1MjQ4", "Cl2FMQ", "ZnCjm1XVW7vRze4b7Cq4se7kKWs"]),
@@ -157,7 +164,7 @@ SECRETS = [
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-def test_secrets_go(secret: str):
+def test_secrets_are_removed(secret: str):
     assert cleaned(f"mine is {secret} and not yours") == "mine is and not yours"
 
 
@@ -173,11 +180,11 @@ def test_secrets_go(secret: str):
         *("Donaudampfschifffahrtsgesellschaft", "一二三四五六七八九十" * 3 + "1"),
     ],
 )
-def test_what_looks_a_little_like_a_secret_stays(chat: str):
+def test_text_that_resembles_a_secret_is_kept(chat: str):
     assert cleaned(chat) == chat
 
 
-def test_a_name_that_is_no_text_does_not_spoil_the_line():
+def test_names_are_cleaned():
     assert cleaned("hi <@8>, how are you?", {"8": "\ud800b\x07\no"}) == "hi @b o, how are you?"
 
 
@@ -186,17 +193,17 @@ STARTS = ("`", "||", "[a](http://", "-----BEGIN", "</", ">>> ", "!", "<a:", "eyJ
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_long_hostile_message_is_read_at_once(unit: str):
+def test_a_long_hostile_message_takes_linear_time(unit: str):
     assert cleaned(unit * 100_000 + "\nand so on").endswith("and so on")
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_openings_that_nothing_closes_are_read_at_once(start: str):
+def test_markup_that_is_never_closed_takes_linear_time(start: str):
     assert cleaned("so " + f"{start} " * 50_000 + "a" * 100_000).startswith("so")
 
 
 @given(st.text() | st.from_regex(r"([<>@#:`|!&\[\]()/. \n]|here|everyone|https?|1234567890){1,30}"))
-def test_whatever_is_written_becomes_one_harmless_line(content: str):
+def test_any_message_becomes_one_harmless_line(content: str):
     line = cleaned(content, {"1234567890": "@here"}) or ""
     assert line == " ".join(line.split())
     assert all(c.isprintable() for c in line)
@@ -204,7 +211,7 @@ def test_whatever_is_written_becomes_one_harmless_line(content: str):
 
 
 def exported(**changes: Any) -> dict[str, Any]:
-    """A message as DiscordChatExporter writes it, less some of what is not read."""
+    """A message as DiscordChatExporter writes it."""
     ada = {"id": "1", "name": "ada", "nickname": "Ada L.", "isBot": False}
     message = {"id": "7", "type": "Default", "content": "hi", "author": ada, "mentions": []}
     return message | {"attachments": [{"url": "https://example.com/cat.png"}]} | changes
@@ -214,7 +221,7 @@ def export(*written: object) -> str:
     return json.dumps({"guild": {"id": "1"}, "channel": {"id": "2"}, "messages": written})
 
 
-def test_an_export_says_who_is_a_bot_what_is_the_systems_and_who_is_mentioned():
+def test_an_export_tells_bots_system_messages_and_mentions():
     robo = {"id": "2", "name": "robo", "nickname": None, "isBot": True}
     text = export(
         exported(),
@@ -235,23 +242,23 @@ def test_an_export_says_who_is_a_bot_what_is_the_systems_and_who_is_mentioned():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "export.json is no channel"),
-        ("[" * 100_000, "export.json is no channel"),
-        ("[]", "export.json is no channel"),
-        ('{"messages": {}}', "export.json is no channel"),
-        (export(exported(), "hi"), "Message 2 of export.json is none of DiscordChatExporter's"),
+        ("", "export.json is not a channel"),
+        ("[" * 100_000, "export.json is not a channel"),
+        ("[]", "export.json is not a channel"),
+        ('{"messages": {}}', "export.json is not a channel"),
+        (export(exported(), "hi"), "Message 2 of export.json is not from DiscordChatExporter"),
         (export(exported(content=None)), "Message 1 of export.json"),
         (export(exported(author="ada")), "Message 1 of export.json"),
         (export(exported(mentions=[{"id": []}])), "Message 1 of export.json"),
     ],
     ids=lambda text: text[:20],
 )
-def test_what_is_no_export_is_named(text: str, sentence: str):
+def test_a_file_that_is_not_an_export_is_named(text: str, sentence: str):
     with pytest.raises(CorpusError, match=sentence):
         list(messages.read_export(text, "export.json"))
 
 
-def test_a_line_may_name_its_author():
+def test_the_author_of_a_line_is_optional():
     text = '\ufeff{"bot": false, "content": "hi"}\n\n{"bot": true, "content": "", "author": "a"}'
     assert list(messages.read_lines(text, "channel.jsonl")) == [
         Message("", "hi"),
@@ -266,8 +273,8 @@ def test_a_line_may_name_its_author():
         *('{"bot": 0, "content": "hi"}', '{"bot": false, "content": "hi", "author": 1}'),
     ],
 )
-def test_a_line_that_is_no_message_is_named(line: str):
-    with pytest.raises(CorpusError, match="Line 2 of channel is no message"):
+def test_a_line_that_is_not_a_message_is_named(line: str):
+    with pytest.raises(CorpusError, match="Line 2 of channel is not a message"):
         list(messages.read_lines('{"bot": false, "content": "hi"}\n' + line, "channel"))
 
 
