@@ -155,15 +155,13 @@ class Inference:
         in turn, until the batch is full. Leaves out requests that nobody waits for any more."""
         model = next(iter(self._waiting.values()))[0].request.model
         batch: list[_Waiting] = []
-        grown = True
-        while grown:
-            grown = False
-            for server in list(self._waiting):
+        while room := self._batch_limit - len(batch):
+            servers = [s for s, queue in self._waiting.items() if queue[0].request.model == model]
+            if not servers:
+                break
+            for server in servers[:room]:
                 queue = self._waiting[server]
-                if len(batch) == self._batch_limit or queue[0].request.model != model:
-                    continue
                 batch.append(queue.popleft())
-                grown = True
                 self._waiting.move_to_end(server)
                 if not queue:
                     del self._waiting[server]
