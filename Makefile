@@ -13,7 +13,7 @@ run: $(VENV)/run.installed
 	$(VENV)/bin/python -m bot
 
 test: $(VENV)/test.installed
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal
 
 test-oldest:
 	@$(MAKE) --no-print-directory VENV=$(VENV)/oldest CONSTRAINTS=constraints-oldest.txt test
