@@ -1,4 +1,4 @@
-"""Small models with random weights: what the code does does not depend on what they learnt."""
+"""Small models with random weights, and strategies for hostile input, shared by all tests."""
 
 import json
 from pathlib import Path
@@ -26,9 +26,8 @@ settings.register_profile(
 settings.load_profile("same")
 
 TEXTS = st.text(st.characters(exclude_categories=()))
-NUMBERS = st.integers() | st.floats() | st.sampled_from([10**400, -(10**400)])
 JSON = st.recursive(
-    st.none() | st.booleans() | NUMBERS | TEXTS,
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
     max_leaves=8,
 )
@@ -38,7 +37,7 @@ OPENING = ("And there an end.\n\nHERO:\nSo be it.\n\n" * 4)[-100:]
 
 
 def keras_model(spec: ModelSpec, rng_seed: int = 1) -> keras.Model:
-    """A network with weights large enough for its text to wander."""
+    """A network with random weights, large enough that its texts vary."""
     keras.utils.set_random_seed(rng_seed)
     model = build(spec, PRESETS["shakespeare"].recipe)
     scale = 2.5 if spec.stateful else 6
@@ -47,7 +46,7 @@ def keras_model(spec: ModelSpec, rng_seed: int = 1) -> keras.Model:
 
 
 def write_model(folder: Path, spec: ModelSpec, characters: str) -> store.Model:
-    """A model folder with random weights, loaded."""
+    """Write a model with random weights to `folder`, and load it."""
     model = keras_model(spec)
     file = folder.with_name(f"{folder.name}.keras")
     model.save(file)
@@ -59,14 +58,14 @@ def write_model(folder: Path, spec: ModelSpec, characters: str) -> store.Model:
 
 @pytest.fixture(scope="session")
 def stateful(tmp_path_factory: pytest.TempPathFactory) -> store.Model:
-    """Like `shakespeare`, small."""
+    """A small model like `shakespeare`."""
     spec = ModelSpec(len(CHARACTERS), units=(24, 17), embedding=9, stateful=True)
     return write_model(tmp_path_factory.mktemp("models") / "tiny", spec, CHARACTERS)
 
 
 @pytest.fixture(scope="session")
 def windowed(tmp_path_factory: pytest.TempPathFactory) -> store.Model:
-    """Like `othello`, small."""
+    """A small model like `othello`."""
     lower = "".join(sorted(set(CHARACTERS.lower())))
     spec = ModelSpec(len(lower), units=(19,), embedding=None, stateful=False)
     return write_model(tmp_path_factory.mktemp("models") / "sliding", spec, lower)
@@ -74,7 +73,7 @@ def windowed(tmp_path_factory: pytest.TempPathFactory) -> store.Model:
 
 @pytest.fixture
 def model_folder(stateful: store.Model, tmp_path: Path) -> Path:
-    """A copy of `stateful` to spoil."""
+    """A copy of `stateful` that a test may damage."""
     folder = tmp_path / "model"
     folder.mkdir()
     for name in (store.KERAS, store.ONNX, store.CARD):

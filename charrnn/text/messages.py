@@ -18,7 +18,7 @@ from charrnn.vocabulary import clean
 T = TypeVar("T")
 
 MAX_REMEMBERED = 1_000_000  # lines; later lines may repeat each other, but not these
-PEOPLES = ("Default", "Reply")  # DiscordChatExporter's types of messages that people write
+WRITTEN_BY_PEOPLE = ("Default", "Reply")  # types of messages in DiscordChatExporter's files
 
 # A command for a bot: a prefix and a word, so not "...", "-5", "-_-" or "/etc/fstab". After "!"
 # one letter is enough, and a bot's initial may stand before it, as in "p!catch".
@@ -152,12 +152,10 @@ class Cleaner:
 
     def clean(self, message: Message) -> str | None:
         """The message as one line without a newline; None if it is left out."""
-        line = ""
         why = self._unwanted(message)
-        if why is None:
-            line = _line(message, self._opted_out)
-            why = self._empty_or_repeated(line)
-        if why is not None:
+        line = "" if why else _line(message, self._opted_out)
+        why = why or self._empty_or_repeated(line)
+        if why:
             self.counts.left_out[why] += 1
             return None
         self.counts.messages += 1
@@ -237,7 +235,7 @@ def _exported(message: object) -> Message:
         author=_typed(str, author["id"]),
         content=_typed(str, fields["content"]),
         automatic=_typed(bool, author["isBot"]),
-        system=_typed(str, fields["type"]) not in PEOPLES,
+        system=_typed(str, fields["type"]) not in WRITTEN_BY_PEOPLE,
         names={user["id"]: _typed(str, user.get("nickname") or user["name"]) for user in mentioned},
     )
 

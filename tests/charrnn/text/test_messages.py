@@ -57,13 +57,6 @@ def test_repeats_are_left_out_whatever_their_author_case_and_spacing():
     assert cleaner.counts.left_out == {LeftOut.REPEATED: 1}
 
 
-def test_many_different_messages_are_all_kept():
-    cleaner = Cleaner()
-    lines = [f"message {i}" for i in range(1000)]
-    assert [cleaner.clean(Message("ada", line)) for line in lines] == lines
-    assert not any(cleaner.clean(Message("ada", line)) for line in lines)
-
-
 def test_lines_beyond_the_memory_of_a_cleaner_are_kept(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(messages, "MAX_REMEMBERED", 1)
     cleaner = Cleaner()
@@ -192,14 +185,16 @@ UNITS = ("@", "a", "aA/", "_a:", "a.", "a-", "[", "<@", "<:a", ":a", "+(", "0.",
 STARTS = ("`", "||", "[a](http://", "-----BEGIN", "</", ">>> ", "!", "<a:", "eyJ")
 
 
-@pytest.mark.parametrize("unit", UNITS)
-def test_a_long_hostile_message_takes_linear_time(unit: str):
-    assert cleaned(unit * 100_000 + "\nand so on").endswith("and so on")
-
-
-@pytest.mark.parametrize("start", STARTS)
-def test_markup_that_is_never_closed_takes_linear_time(start: str):
-    assert cleaned("so " + f"{start} " * 50_000 + "a" * 100_000).startswith("so")
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        *(unit * 100_000 for unit in UNITS),
+        *(f"{start} " * 50_000 + "a" * 100_000 for start in STARTS),
+    ],
+    ids=[*UNITS, *STARTS],
+)
+def test_a_long_hostile_message_takes_linear_time(hostile: str):
+    assert cleaned(f"so {hostile}").startswith("so")
 
 
 @given(st.text() | st.from_regex(r"([<>@#:`|!&\[\]()/. \n]|here|everyone|https?|1234567890){1,30}"))
