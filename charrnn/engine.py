@@ -1,7 +1,6 @@
 """Run the LSTM over a batch of lanes, in ONNX Runtime."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -102,7 +101,7 @@ class Engine:
         uniform: np.ndarray,
         sampling: LaneSampling,
         bias: np.ndarray | None,
-    ) -> Any:
+    ) -> tuple[np.ndarray, np.ndarray]:
         if bias is None:
             bias = np.zeros((len(ids), self.spec.characters), np.float32)
         inputs = {
@@ -115,9 +114,12 @@ class Engine:
             "bias": bias,
         }
         try:
-            return self._session.run([output, "next_state"], inputs)
+            result, next_state = map(np.asarray, self._session.run([output, "next_state"], inputs))
         except _ORT_ERRORS as error:
             raise ModelError(f"ONNX Runtime cannot run the graph: {_first_line(error)}") from error
+        if result.shape != (uniform.shape if output == "chosen" else bias.shape):
+            raise ModelError("The graph's results do not fit the spec.")
+        return result, next_state
 
 
 def _first_line(error: Exception) -> str:
