@@ -5,18 +5,20 @@ from collections.abc import Iterable
 import discord
 from discord import app_commands
 
-from bot.errors import NotAllowedError
+from bot.errors import BotError
 from bot.models.server_models import ServerModels
 
 SHOWN_CHOICES = 25  # Discord's limit
 
 
 def admitted(interaction: discord.Interaction) -> discord.Guild:
-    """The server, of somebody who may change its models. Raises NotAllowedError."""
+    """The server, of somebody who may change its models. Raises BotError."""
     if interaction.guild is None:
-        raise NotAllowedError("That works in a server that has invited me, not here.")
+        raise BotError("That works in a server that has invited me, not here.", kind="not_allowed")
     if not interaction.permissions.manage_guild:
-        raise NotAllowedError("That takes the permission Manage Server, which you do not have.")
+        raise BotError(
+            "That takes the permission Manage Server, which you do not have.", kind="not_allowed"
+        )
     return interaction.guild
 
 

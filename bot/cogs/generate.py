@@ -9,10 +9,9 @@ from discord import app_commands, ui
 from discord.ext import commands
 
 from bot.cogs.choices import model_choices
-from bot.errors import NotYoursError
 from bot.inference.queue import GenerationRequest, Inference
 from bot.interactions.answering import Answering
-from bot.interactions.buttons import CogButton
+from bot.interactions.buttons import CogButton, not_yours
 from bot.interactions.rate_limits import Cooldown
 from bot.interactions.reply import Reply, as_shown
 from bot.models.reference import ModelReference
@@ -111,7 +110,7 @@ class Generate(commands.Cog):
         """Handle a click on a button under a reply that `owner` asked for."""
         async with Answering(interaction):
             if interaction.user.id != owner:
-                raise NotYoursError(owner, "Ask for a text of your own with /shakespeare.")
+                raise not_yours(owner, "Ask for a text of your own with /shakespeare.")
             self._admit(interaction)
             message = interaction.message
             assert message is not None  # buttons are under messages
@@ -137,7 +136,7 @@ class Generate(commands.Cog):
         return await self._models.find(guild_id, reply.model)
 
     def _admit(self, interaction: discord.Interaction) -> None:
-        """Raises BusyError or CooldownError. Does not wait, so it can run before the deferral."""
+        """Raises BotError. Does not wait, so it can run before the deferral."""
         self._inference.check_room(_server(interaction))
         self._cooldown.check(interaction.user.id)
 

@@ -14,9 +14,9 @@ from discord.ext import commands, tasks
 
 from bot.cogs.models import Action as ModelAction
 from bot.cogs.models import ModelButton
-from bot.errors import BotError, NotYoursError
+from bot.errors import BotError
 from bot.interactions.answering import Answering
-from bot.interactions.buttons import CogButton
+from bot.interactions.buttons import CogButton, not_yours
 from bot.interactions.markup import NEUTRAL, counted, day, escape
 from bot.models.embeds import EMBED_LIMIT, kept_file, kept_text
 from bot.storage.records import StoredModel, TrainingJob
@@ -90,7 +90,7 @@ class Privacy(commands.Cog):
         """Do what a button under /privacy says."""
         async with Answering(interaction):
             if interaction.user.id != owner:
-                raise NotYoursError(owner, "Use /privacy yourself.")
+                raise not_yours(owner, "Use /privacy yourself.")
             await interaction.response.defer()
             if action is Action.OPT_OUT:
                 await asyncio.to_thread(self._registry.opt_out, owner)

@@ -11,7 +11,7 @@ from discord.ext import commands, tasks
 from bot.cogs.choices import admitted, model_choices
 from bot.corpus.channel import MAX_MESSAGES
 from bot.corpus.source import Text, chosen, of_channel
-from bot.errors import BotError, NotAllowedError, RegistryError
+from bot.errors import BotError, RegistryError
 from bot.interactions.answering import Answering
 from bot.interactions.markup import permission_names
 from bot.models.server_models import ServerModels
@@ -137,13 +137,14 @@ class Retrain(commands.Cog):
             await self._messages.refresh(job_id, at_once=True)
 
     def _check_ready(self, granted: discord.Permissions) -> None:
-        """Raises NotAllowedError where no training can be begun, or shown."""
+        """Raises BotError where no training can be begun, or shown."""
         if self._no_training:
-            raise NotAllowedError(self._no_training)
+            raise BotError(self._no_training, kind="not_allowed")
         if lacking := [name for name in NEEDED if not getattr(granted, name)]:
-            raise NotAllowedError(
+            raise BotError(
                 f"To show a training here I need {permission_names(lacking)}. Grant that to my "
-                "role."
+                "role.",
+                kind="not_allowed",
             )
 
     async def _prepare(
@@ -189,7 +190,7 @@ class Retrain(commands.Cog):
         await interaction.response.defer(thinking=True)
         job = await self._retraining.job(guild.id, job_id)
         if job.source_channel_id is None:
-            raise NotAllowedError(FILE_AGAIN)
+            raise BotError(FILE_AGAIN, kind="not_allowed")
         place = guild.get_channel_or_thread(job.source_channel_id)
         named = f"<#{job.source_channel_id}>"
         assert isinstance(interaction.user, discord.Member)  # in a server

@@ -15,7 +15,7 @@ from typing import IO
 import aiohttp
 import discord
 
-from bot.errors import HistoryError
+from bot.errors import BotError
 from bot.interactions.markup import escape
 from bot.storage.disk import whole, write
 from charrnn.text.messages import Cleaner, Counts, Message
@@ -33,13 +33,14 @@ WRITTEN = (discord.MessageType.default, discord.MessageType.reply)  # by people
 
 
 def check_readable(channel: Channel) -> None:
-    """Raises HistoryError, which names each permission that the bot lacks in `channel`. Discord
+    """Raises BotError, which names each permission that the bot lacks in `channel`. Discord
     says nothing of them: it answers with an empty history."""
     place = channel.parent if isinstance(channel, discord.Thread) else channel
     if place is None:
-        raise HistoryError(
+        raise BotError(
             f"The channel that {_name(channel)} is a thread of is gone, or hidden from me. Choose "
-            "another channel."
+            "another channel.",
+            kind="corpus",
         )
     # The channel's own `permissions_for` takes all away where View Channel alone is missing.
     granted = discord.abc.GuildChannel.permissions_for(place, channel.guild.me)
@@ -49,9 +50,10 @@ def check_readable(channel: Channel) -> None:
         "Read Message History": granted.read_message_history,
     }
     if lacking := [permission for permission, is_granted in needed.items() if not is_granted]:
-        raise HistoryError(
+        raise BotError(
             f"To read {_name(channel)} I need {' and '.join(lacking)} there. Grant that to my role "
-            "in the channel's settings and try again."
+            "in the channel's settings and try again.",
+            kind="corpus",
         )
 
 
@@ -69,8 +71,8 @@ async def read_channel(
     a line each in UTF-8, cleaned, the oldest first. No older ones are read once `max_characters`
     are reached. `progress` is told the counts after every page of a hundred.
 
-    Returns what came of the messages. Raises HistoryError when the channel is gone, is hidden or
-    holds nothing, and when a permission is missing or Message Content is off; DiskFullError. When
+    Returns what came of the messages. Raises BotError when the channel is gone, is hidden or
+    holds nothing, and when a permission is missing or Message Content is off. When
     it fails or is cancelled, no file is left."""
     check_readable(channel)
     cleaner = Cleaner(opted_out)
@@ -91,7 +93,7 @@ async def read_channel(
         sight.conclude()
         check_readable(channel)  # else it may have ended early, without a word
         if not counts.messages:
-            raise HistoryError(_nothing(channel, counts, after))
+            raise BotError(_nothing(channel, counts, after), kind="corpus")
         await write(destination, newest_first.blocks())
     return counts
 
@@ -106,7 +108,7 @@ class _Sight:
         self._sees = False
 
     def check(self, message: discord.Message) -> None:
-        """Raises HistoryError when there have been too many messages with nothing in them."""
+        """Raises BotError when there have been too many messages with nothing in them."""
         if self._sees or not self._tells(message):
             return
         if message.content:
@@ -117,12 +119,13 @@ class _Sight:
             self.conclude()
 
     def conclude(self) -> None:
-        """Raises HistoryError when there were only messages with nothing in them."""
+        """Raises BotError when there were only messages with nothing in them."""
         if self._blank and not self._sees:
-            raise HistoryError(
+            raise BotError(
                 f"Discord hides from me what people write in {_name(self._channel)}. The bot's "
                 "operator must enable Message Content Intent, on the Bot page of Discord's "
-                "developer portal. Until then, upload a file."
+                "developer portal. Until then, upload a file.",
+                kind="corpus",
             )
 
     def _tells(self, message: discord.Message) -> bool:
@@ -168,23 +171,25 @@ async def _messages(
     channel: Channel, limit: int, after: datetime | None
 ) -> AsyncGenerator[discord.Message, None]:
     """The history, the newest first; the event loop has its turn after each. Raises
-    HistoryError."""
+    BotError."""
     try:
         async for message in channel.history(limit=limit, after=after, oldest_first=False):
             yield message
             await asyncio.sleep(0)
     except discord.Forbidden as error:
-        raise HistoryError(
+        raise BotError(
             f"Discord does not let me read {_name(channel)}. I need View Channel and Read Message "
-            "History there; to a private thread, I must be added."
+            "History there; to a private thread, I must be added.",
+            kind="corpus",
         ) from error
     except discord.NotFound as error:
-        raise HistoryError(
-            f"{_name(channel)} is gone, or hidden from me. Choose another channel."
+        raise BotError(
+            f"{_name(channel)} is gone, or hidden from me. Choose another channel.", kind="corpus"
         ) from error
     except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
-        raise HistoryError(
-            f"Discord failed while I was reading {_name(channel)}. Try again in a few minutes."
+        raise BotError(
+            f"Discord failed while I was reading {_name(channel)}. Try again in a few minutes.",
+            kind="corpus",
         ) from error
 
 

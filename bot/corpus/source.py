@@ -12,7 +12,7 @@ from discord import app_commands
 
 from bot.corpus import channel as channels
 from bot.corpus import upload
-from bot.errors import NotAllowedError
+from bot.errors import BotError
 from charrnn.text.messages import Counts
 
 NO_CHANNELS = (
@@ -44,10 +44,10 @@ async def chosen(
     file: discord.Attachment | None,
     channels_allowed: bool,
 ) -> Text:
-    """What somebody has chosen in a command's options. Raises NotAllowedError and HistoryError."""
+    """The text chosen in a command's options. Raises BotError."""
     if file is not None:
         if channel is not None:
-            raise NotAllowedError("Name a channel or a file, not both.")
+            raise BotError("Name a channel or a file, not both.", kind="not_allowed")
         read = partial(_read_file, file)
         stem = file.filename.rpartition(".")[0]
         return Text(stem, {"source": f"the file {file.filename}"}, read)
@@ -67,18 +67,18 @@ async def of_channel(
     days: int | None,
     channels_allowed: bool,
 ) -> Text:
-    """The messages of a channel, for somebody who may read it. Raises NotAllowedError and
-    HistoryError."""
+    """The messages of a channel, for somebody who may read it. Raises BotError."""
     if not channels_allowed:
-        raise NotAllowedError(NO_CHANNELS)
+        raise BotError(NO_CHANNELS, kind="not_allowed")
     if not isinstance(place, channels.Channel):
-        raise NotAllowedError(
+        raise BotError(
             f"I cannot see {named}. Give my role View Channel and Read Message History there, "
-            "or name another channel to /retrain."
+            "or name another channel to /retrain.",
+            kind="not_allowed",
         )
     channels.check_readable(place)
     if not await _may_read(place, asker):
-        raise NotAllowedError(f"You may not read {place.mention} yourself.")
+        raise BotError(f"You may not read {place.mention} yourself.", kind="not_allowed")
     source = f"#{place.name}, the newest {messages:,} messages"
     described = {
         "source": source if days is None else f"{source} of {days:,} days",

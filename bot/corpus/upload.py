@@ -8,7 +8,7 @@ import aiohttp
 import discord
 
 from bot.corpus.channel import MAX_CHARACTERS
-from bot.errors import HistoryError
+from bot.errors import BotError
 from bot.interactions.markup import escape
 from bot.storage.disk import whole, write
 from charrnn.errors import CorpusError
@@ -36,27 +36,31 @@ async def read_file(
     lines.
 
     Returns what came of the messages, their authors being those of the whole file; of a text,
-    the characters alone are counted. Raises HistoryError, which says what is wrong with the file;
-    DiskFullError. When it fails, no file is left."""
+    the characters alone are counted. Raises BotError, which says what is wrong
+    with the file. When it fails, no file is left."""
     name = escape(file.filename)
     kind = Path(file.filename).suffix.lower()
     if kind not in (".txt", *READERS):
-        raise HistoryError(
+        raise BotError(
             f"I cannot read {name}. Upload a text (.txt) or a channel as DiscordChatExporter "
-            "writes it to a .json file."
+            "writes it to a .json file.",
+            kind="corpus",
         )
     if file.size > MAX_FILE_BYTES:
-        raise HistoryError(
+        raise BotError(
             f"{name} is too large. Upload the part of it that matters, at most "
-            f"{MAX_FILE_BYTES // 1_000_000} MB."
+            f"{MAX_FILE_BYTES // 1_000_000} MB.",
+            kind="corpus",
         )
     try:
         content = await file.read()
         text, counts = await asyncio.to_thread(_corpus, content, kind, name, opted_out)
     except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
-        raise HistoryError(f"Discord did not hand over {name}. Upload it again.") from error
+        raise BotError(
+            f"Discord did not hand over {name}. Upload it again.", kind="corpus"
+        ) from error
     except CorpusError as error:
-        raise HistoryError(str(error)) from error
+        raise BotError(str(error), kind="corpus") from error
     kept = _last(text, max_characters)
     if len(kept) < len(text):
         if counts.messages:
@@ -69,12 +73,16 @@ async def read_file(
 
 
 def _corpus(content: bytes, kind: str, name: str, opted_out: Container[str]) -> tuple[str, Counts]:
-    """The text of a file, cleaned. Raises CorpusError and HistoryError."""
+    """The text of a file, cleaned. Raises CorpusError and BotError."""
     text = decode(content, name)
     if "\0" in text:
-        raise HistoryError(f"{name} is not a text. Save it as plain text in UTF-8 and try again.")
+        raise BotError(
+            f"{name} is not a text. Save it as plain text in UTF-8 and try again.", kind="corpus"
+        )
     if kind != ".txt" and text.count("[") + text.count("{") > MAX_BRACKETS:
-        raise HistoryError(f"{name} has more parts than I can read. Upload a smaller one.")
+        raise BotError(
+            f"{name} has more parts than I can read. Upload a smaller one.", kind="corpus"
+        )
     if kind == ".txt":
         # By the piece: one long call would keep the event loop waiting.
         text = "".join(_plain(piece) for piece in _pieces(text))
@@ -83,7 +91,7 @@ def _corpus(content: bytes, kind: str, name: str, opted_out: Container[str]) -> 
         text, counts = join_messages(READERS[kind](text, name), opted_out)
     if not text.strip():
         why = f" to learn from ({counts})" if counts.total() else ""
-        raise HistoryError(f"{name} holds no text{why}. Upload another file.")
+        raise BotError(f"{name} holds no text{why}. Upload another file.", kind="corpus")
     return text, counts
 
 

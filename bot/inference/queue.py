@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
-from bot.errors import BusyError, StoppingError, TooSlowError
+from bot.errors import BotError, stopping
 from bot.inference.executor import Executor
 from bot.models.reference import ModelReference
 from charrnn.generation import Generated, Prompt
@@ -15,6 +15,7 @@ from charrnn.generation import Generated, Prompt
 FIRST_BATCH_S = 0.2  # assumed duration of a batch until one has been measured
 # Longer than a full queue takes, and longer than a cluster keeps trying.
 PATIENCE_S = 180.0
+TOO_SLOW = "That takes far too long, so I have given it up. Try again in a minute."
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,12 @@ class GenerationRequest:
     server: int  # where it was asked; in private messages, the user's id. Servers take turns.
 
 
+def _busy(wait_s: float) -> BotError:
+    seconds = "1 second" if round(wait_s) == 1 else f"{wait_s:.0f} seconds"
+    sentence = f"Too many people are asking at once. Try again in about {seconds}."
+    return BotError(sentence, kind="busy")
+
+
 @dataclass(frozen=True)
 class _Waiting:
     request: GenerationRequest
@@ -33,7 +40,7 @@ class _Waiting:
 
     def refuse(self) -> None:
         if not self.future.done():
-            self.future.set_exception(StoppingError())
+            self.future.set_exception(stopping())
 
 
 @dataclass(frozen=True)
@@ -90,21 +97,21 @@ class Inference:
         self._observers.append(observer)
 
     def check_room(self, server: int) -> None:
-        """Raises BusyError, with the expected wait, if the queue is full and `server` has used its
-        share of it; StoppingError if the bot is stopping."""
+        """Raises BotError if the queue is full and `server` has used its share of it, or if the bot
+        is stopping."""
         if self._closed:
-            raise StoppingError
+            raise stopping()
         waiting = self.waiting
         if waiting < self._queue_limit:
             return
         own = len(self._waiting.get(server, ()))
         if own >= self._queue_limit // len({*self._waiting, server}):
             batches = ceil(waiting / self._batch_limit / self._executor.workers)
-            raise BusyError(max(1.0, batches * self._batch_s))
+            raise _busy(max(1.0, batches * self._batch_s))
 
     async def generate(self, request: GenerationRequest) -> Generated:
         """The text that the request's model writes. Raises what `check_room` and the executor
-        raise, and TooSlowError if it is not written in time."""
+        raise, and BotError if it is not written in time."""
         self.check_room(request.server)
         future: asyncio.Future[Generated] = asyncio.get_running_loop().create_future()
         queue = self._waiting.setdefault(request.server, deque())
@@ -116,7 +123,7 @@ class Inference:
         except TimeoutError as error:
             if not future.cancelled():
                 raise  # the executor's own
-            raise TooSlowError from error
+            raise BotError(TOO_SLOW, kind="too_slow") from error
 
     async def finish(self, grace_s: float) -> None:
         """Take no more requests, and finish those that wait. After `grace_s` seconds, refuse the

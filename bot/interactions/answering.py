@@ -43,7 +43,7 @@ class Answered:
     command: str  # "/write", or a button's kind and action: "reply:reroll"
     outcome: str  # one of OUTCOMES
     seconds: float
-    error: str | None  # the exception's class
+    error: str | None  # a BotError's kind, or the exception's class
 
 
 class Answering:
@@ -72,8 +72,8 @@ class Answering:
         if sentence is not None:
             await _say(self._interaction, sentence)
         seconds = time.monotonic() - self._started
-        name = kind.__name__ if kind else None
-        answered = Answered(_command(self._interaction), outcome, seconds, name)
+        reason = error.kind if isinstance(error, BotError) else kind and kind.__name__
+        answered = Answered(_command(self._interaction), outcome, seconds, reason)
         _log(self._interaction, answered, error)
         self._interaction.client.dispatch("answered", answered)
         return isinstance(error, Exception)

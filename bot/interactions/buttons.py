@@ -7,6 +7,13 @@ from typing import Any, Self
 import discord
 from discord import ui
 
+from bot.errors import BotError
+
+
+def not_yours(owner_id: int, instead: str) -> BotError:
+    """A button is for the person whose command it belongs to. `instead`: what others can do."""
+    return BotError(f"These buttons are <@{owner_id}>'s. {instead}", kind="not_yours")
+
 
 class CogButton(ui.DynamicItem[ui.Button[Any]], template=r"(?!)"):
     """A button whose id says what it does: `kind:action:number`, such as `model:delete:7`.

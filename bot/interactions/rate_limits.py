@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from cachetools import TTLCache
 
-from bot.errors import CooldownError
+from bot.errors import BotError
 
 REMEMBERED = 10_000  # people
 
@@ -29,11 +29,14 @@ class Cooldown:
         self._ends: TTLCache[int, float] = TTLCache(REMEMBERED, seconds, clock)
 
     def check(self, person: int) -> None:
-        """Raises CooldownError, with the seconds left, if `person` was let through a moment ago."""
+        """Raises BotError, with the seconds left, if `person` was let through a moment ago."""
         now = self._clock()
         ends = self._ends.get(person, now)
         if ends > now:
-            raise CooldownError(ends - now)
+            left_s = max(ends - now, 0.1)
+            raise BotError(
+                f"One at a time, please: try again in {left_s:.1f} seconds.", kind="cooldown"
+            )
         self._ends[person] = now + self._seconds
 
 

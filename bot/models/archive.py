@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
 
-from bot.errors import NotAllowedError, NotFoundError
+from bot.errors import BotError, NotFoundError
 from bot.interactions.markup import megabytes
 from bot.storage.disk import whole
 from charrnn import store
@@ -26,8 +26,8 @@ class Package:
 @asynccontextmanager
 async def packed(folder: Path, limit_bytes: int) -> AsyncIterator[Package]:
     """The model in a .zip of at most so many bytes, while the body runs; what training goes on
-    from is left out if need be. Raises NotAllowedError when it does not fit even so, NotFoundError
-    when there is no such folder any more, and DiskFullError."""
+    from is left out if need be. Raises BotError when it does not fit even so or the disk is full,
+    NotFoundError when there is no such folder any more."""
     with tempfile.TemporaryDirectory(prefix="charrnn-") as place:
         yield await asyncio.to_thread(_pack, folder, Path(place) / "model.zip", limit_bytes)
 
@@ -39,10 +39,11 @@ def _pack(folder: Path, file: Path, limit_bytes: int) -> Package:
         fitting = (names for names in (sizes, needed) if _total(names) <= limit_bytes)
         names = next(fitting, None)
         if names is None:
-            raise NotAllowedError(
+            raise BotError(
                 f"Discord takes files of up to {megabytes(limit_bytes)} here, and this model has "
                 f"{megabytes(_total(needed))}. The bot's operator can copy it: in the state folder "
-                f"it is {'/'.join(folder.parts[-3:])}."
+                f"it is {'/'.join(folder.parts[-3:])}.",
+                kind="not_allowed",
             )
         # Not compressed: weights are noise, which gets no smaller.
         with whole(file), ZipFile(file, "w") as archive:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bot.errors import DamagedError, NotFoundError
+from bot.errors import BotError, NotFoundError
 from bot.models.reference import ModelReference
 from bot.storage.files import StateFolder
 from bot.storage.records import StoredModel, TrainingJob, name_key
@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 
 NOT_IN_NAMES = re.compile(r"[^\w-]+")
 STEM_LIMIT = 24  # characters, which leave room for a number
+MODEL_DAMAGED = (
+    "{} is damaged and cannot be used. An admin of this server can roll it back, or delete it, "
+    "with /models; my log tells the operator more."
+)
 
 
 class ServerModels:
@@ -42,12 +46,12 @@ class ServerModels:
         return list(self._shared)
 
     async def in_use(self, guild_id: int | None) -> ModelReference:
-        """What the server writes with. Raises DamagedError."""
+        """What the server writes with. Raises BotError if its files are damaged."""
         model = guild_id and await asyncio.to_thread(self._registry.model_in_use, guild_id)
         return await self._reference(model) if model else next(iter(self._shared.values()))
 
     async def find(self, guild_id: int | None, name: str) -> ModelReference:
-        """The model of a name. Raises NotFoundError and DamagedError."""
+        """The model of a name. Raises NotFoundError, and BotError if it is damaged."""
         if name in self._shared:
             return self._shared[name]
         if guild_id is None:
@@ -56,7 +60,7 @@ class ServerModels:
 
     async def base(self, job: TrainingJob) -> ModelReference:
         """What a training starts from, however it is called by now. Raises NotFoundError when it
-        was deleted, and DamagedError."""
+        was deleted, and BotError if it is damaged."""
         if job.base_id is None:
             return await self.find(job.guild_id, job.base)
         return await self._reference(await self.get(job.guild_id, job.base_id))
@@ -92,23 +96,22 @@ class ServerModels:
         return await asyncio.to_thread(self._registry.model, guild_id, model_id)
 
     async def use(self, guild_id: int, model_id: int) -> StoredModel:
-        """Write with it from now on. Raises NotFoundError and DamagedError."""
+        """Write with it from now on. Raises NotFoundError, and BotError if it is damaged."""
         await self._reference(await self.get(guild_id, model_id))
         return await asyncio.to_thread(self._registry.use, guild_id, model_id)
 
     async def roll_back(self, guild_id: int, model_id: int) -> ModelReference:
         """Write with what was in use before this model, and return that. Raises NotFoundError,
-        NotInUseError when the model is not in use, and DamagedError where the one before is
-        damaged."""
+        and BotError when the model is not in use, or the one before is damaged."""
         await asyncio.to_thread(self._registry.roll_back, guild_id, model_id)
         return await self.in_use(guild_id)
 
     async def rename(self, guild_id: int, model_id: int, name: str) -> StoredModel:
-        """Raises NotFoundError and ModelNameError."""
+        """Raises NotFoundError, and BotError if the name is not allowed or taken."""
         return await asyncio.to_thread(self._registry.rename, guild_id, model_id, name)
 
     async def delete(self, guild_id: int, model_id: int, discard: bool = False) -> StoredModel:
-        """Delete a model, with all that is kept of it. Raises NotFoundError, and InUseError when
+        """Delete a model, with all that is kept of it. Raises NotFoundError, and BotError when
         it is in use and to be discarded."""
 
         def delete() -> StoredModel:
@@ -128,14 +131,14 @@ class ServerModels:
     @contextmanager
     def explaining(self, name: str, folder: Path) -> Iterator[None]:
         """A ModelError inside says what admins can do, if the model is a server's own: it becomes
-        DamagedError, and what is wrong is in the log."""
+        a BotError, and what is wrong is in the log."""
         try:
             yield
         except ModelError as error:
             if not self._state.holds(folder):
                 raise
             log.error("The model in %s cannot be used: %s", folder, error)
-            raise DamagedError(name) from error
+            raise BotError(MODEL_DAMAGED.format(name), kind="damaged") from error
 
     async def _reference(self, model: StoredModel) -> ModelReference:
         folder = self.folder(model)

@@ -6,21 +6,22 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bot.errors import DiskFullError
+from bot.errors import BotError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = "The disk of the bot's machine is full. Its operator must make room; then try again."
 
 
 @contextmanager
 def whole(destination: Path) -> Iterator[None]:
     """Where the body, which writes `destination`, fails or is cancelled, no file is left. Raises
-    DiskFullError."""
+    BotError when the disk is full."""
     try:
         yield
     except BaseException as error:
         destination.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in FULL:
-            raise DiskFullError from error
+            raise BotError(DISK_FULL, kind="disk_full") from error
         raise
 
 

@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from bot.errors import JobStateError, ModelNameError
+from bot.errors import BotError
 
 _NAME = re.compile(r"[\w-]{1,32}")
 
@@ -34,11 +34,22 @@ NEXT_STATES = {
 
 def model_name(text: str) -> str:
     """A name for a model, as it is kept: é is one character, not e and an accent. Raises
-    ModelNameError."""
+    BotError."""
     name = unicodedata.normalize("NFKC", text)
     if not _NAME.fullmatch(name):
-        raise ModelNameError("A model's name is 1 to 32 letters, digits, - and _. Choose another.")
+        raise BotError(
+            "A model's name is 1 to 32 letters, digits, - and _. Choose another.", kind="name"
+        )
     return name
+
+
+def not_possible(state: JobState) -> BotError:
+    """Says that a job in this state does not allow what was asked."""
+    return BotError(
+        f"That cannot be done any more: this training is marked as {state}. /models shows what "
+        "has been made, and /retrain shows what is under way or begins another.",
+        kind="job_state",
+    )
 
 
 def name_key(name: str) -> str:
@@ -81,9 +92,9 @@ class TrainingJob:
         return folder_of(self.guild_id, self.id)
 
     def moved(self, state: JobState, now: int, ending: str | None = None) -> "TrainingJob":
-        """The job in another state. Raises JobStateError when that may not follow on its own."""
+        """The job in another state. Raises BotError when that may not follow on its own."""
         if state not in NEXT_STATES[self.state]:
-            raise JobStateError(self.state)
+            raise not_possible(self.state)
         queued_first = state is JobState.QUEUED and self.queued_at is None
         goes_on = state in (JobState.QUEUED, JobState.TRAINING)
         return replace(

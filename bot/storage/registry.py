@@ -12,7 +12,7 @@ from dataclasses import asdict, astuple
 from pathlib import Path
 from sqlite3 import Connection
 
-from bot.errors import InUseError, ModelNameError, NotFoundError, NotInUseError
+from bot.errors import BotError, NotFoundError
 from bot.storage import rows
 from bot.storage.database import Database
 from bot.storage.records import (
@@ -70,7 +70,7 @@ class Registry:
         source_messages: int | None = None,
         source_days: int | None = None,
     ) -> TrainingJob:
-        """A new job, PREPARING. Raises JobExistsError, ModelNameError."""
+        """A new job, PREPARING. Raises BotError."""
         with self._database.writing() as db:
             rows.check_alone(db, guild_id)
             name = self._free_name(db, guild_id, name)
@@ -85,8 +85,8 @@ class Registry:
 
     def enqueue(self, guild_id: int, job_id: int, authors: Collection[int] = ()) -> TrainingJob:
         """Train was pressed, or an interrupted job is to go on. `authors` are the ids of those
-        whose texts it learns from; an interrupted job keeps those it has. Raises JobStateError,
-        JobExistsError, and ModelNameError when its name was taken meanwhile."""
+        whose texts it learns from; an interrupted job keeps those it has. Raises BotError
+        when its state does not allow it, another job is active, or its name was taken meanwhile."""
         with self._database.writing() as db:
             job = rows.find_job(db, guild_id, job_id)
             rows.check_alone(db, guild_id, job_id)
@@ -97,7 +97,7 @@ class Registry:
             return self._move(db, job, JobState.QUEUED)
 
     def requeue(self, guild_id: int, job_id: int) -> TrainingJob:
-        """It was TRAINING when the bot ended, and goes on in its place. Raises JobStateError."""
+        """It was TRAINING when the bot ended, and goes on in its place. Raises BotError."""
         with self._database.writing() as db:
             job = self._move(db, rows.find_job(db, guild_id, job_id), JobState.INTERRUPTED)
             return self._move(db, job, JobState.QUEUED)
@@ -114,7 +114,7 @@ class Registry:
 
     def finish(self, guild_id: int, job_id: int, scores: Scores, size_bytes: int) -> StoredModel:
         """The job's folder holds a whole model: it is the guild's now, as a candidate. Raises
-        JobStateError."""
+        BotError."""
         with self._database.writing() as db:
             job = self._move(db, rows.find_job(db, guild_id, job_id), JobState.FINISHED)
             row = (job.id, guild_id, job.name, self._now(), size_bytes, *astuple(scores))
@@ -123,17 +123,17 @@ class Registry:
 
     def interrupt(self, guild_id: int, job_id: int, why: str = "") -> TrainingJob:
         """It has stopped, and can go on from its checkpoint. `why` is a sentence for people. Raises
-        JobStateError."""
+        BotError."""
         with self._database.writing() as db:
             return self._move(db, rows.find_job(db, guild_id, job_id), JobState.INTERRUPTED, why)
 
     def fail(self, guild_id: int, job_id: int, why: str) -> TrainingJob:
-        """Raises JobStateError."""
+        """Raises BotError."""
         with self._database.writing() as db:
             return self._move(db, rows.find_job(db, guild_id, job_id), JobState.FAILED, why)
 
     def cancel(self, guild_id: int, job_id: int, why: str = "") -> TrainingJob:
-        """Raises JobStateError."""
+        """Raises BotError."""
         with self._database.writing() as db:
             return self._move(db, rows.find_job(db, guild_id, job_id), JobState.CANCELLED, why)
 
@@ -208,11 +208,13 @@ class Registry:
 
     def roll_back(self, guild_id: int, model_id: int) -> StoredModel | None:
         """Use again what was in use before this model, and return it; None when that was the
-        default. The model stays, as a candidate. Raises NotInUseError."""
+        default. The model stays, as a candidate. Raises BotError."""
         with self._database.writing() as db:
             model = rows.find_model(db, guild_id, model_id)
             if not model.in_use:
-                raise NotInUseError(model.name)
+                raise BotError(
+                    f"{model.name} is not in use. /models shows which one is.", kind="not_in_use"
+                )
             # The same one may be there twice in a row: used twice, or the one between deleted.
             db.execute(
                 "DELETE FROM activations WHERE guild_id = :guild AND id > ("
@@ -223,7 +225,7 @@ class Registry:
             return rows.model_in_use(db, guild_id)
 
     def rename(self, guild_id: int, model_id: int, name: str) -> StoredModel:
-        """Raises ModelNameError."""
+        """Raises BotError."""
         with self._database.writing() as db:
             rows.find_model(db, guild_id, model_id)
             name = self._free_name(db, guild_id, name, model_id)
@@ -232,11 +234,14 @@ class Registry:
 
     def delete(self, guild_id: int, model_id: int, discard: bool = False) -> StoredModel:
         """Forget a model, and return it: its folder is to be deleted. When it was in use, what was
-        in use before is so again; but if it is to be discarded, raises InUseError."""
+        in use before is so again; but if it is to be discarded, raises BotError."""
         with self._database.writing() as db:
             model = rows.find_model(db, guild_id, model_id)
             if discard and model.in_use:
-                raise InUseError(model.name)
+                raise BotError(
+                    f"{model.name} is in use. Roll back first; or delete it, with /models.",
+                    kind="in_use",
+                )
             db.execute("DELETE FROM models WHERE id = ?", (model_id,))
             db.execute("DELETE FROM authors WHERE id = ?", (model_id,))
             return model
@@ -328,12 +333,14 @@ class Registry:
         what `own_id` has."""
         name = model_name(name)
         if name_key(name) in self._reserved:
-            raise ModelNameError(f"{name} is a model that I came with. Choose another name.")
+            raise BotError(f"{name} is a model that I came with. Choose another name.", kind="name")
         taken = db.execute(
             "SELECT name FROM models WHERE guild_id = :guild AND id != :own"
             " UNION SELECT name FROM active_jobs WHERE guild_id = :guild AND id != :own",
             {"guild": guild_id, "own": own_id},
         )
         if name_key(name) in {name_key(row["name"]) for row in taken}:
-            raise ModelNameError(f"This server has a model {name} already. Choose another name.")
+            raise BotError(
+                f"This server has a model {name} already. Choose another name.", kind="name"
+            )
         return name

@@ -3,8 +3,12 @@
 from dataclasses import fields
 from sqlite3 import Connection, Row
 
-from bot.errors import JobExistsError, NotFoundError
+from bot.errors import BotError, NotFoundError
 from bot.storage.records import JobState, Scores, StoredModel, TrainingJob
+
+UNDER_WAY = (
+    "This server has a training under way already, of {}. Wait until it is done, or cancel it."
+)
 
 
 def jobs(db: Connection, query: str, *parameters: int | str | None) -> tuple[TrainingJob, ...]:
@@ -55,10 +59,10 @@ def unfinished_with(db: Connection, user_id: int) -> tuple[TrainingJob, ...]:
 
 
 def check_alone(db: Connection, guild_id: int, own_id: int = 0) -> None:
-    """Raises JobExistsError when another job of the guild is active."""
+    """Raises BotError when another job of the guild is active."""
     query = "SELECT * FROM active_jobs WHERE guild_id = ? AND id != ?"
     for job in jobs(db, query, guild_id, own_id):
-        raise JobExistsError(job.id, job.name)
+        raise BotError(UNDER_WAY.format(job.name), kind="job_exists")
 
 
 def _job(row: Row) -> TrainingJob:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from functools import partial
 
 from bot.corpus.source import Read
-from bot.errors import BotError, HistoryError, JobStateError, StoppingError
+from bot.errors import BotError, stopping
 from bot.models.server_models import ServerModels
 from bot.storage.files import StateFolder
-from bot.storage.records import JobState, TrainingJob
+from bot.storage.records import JobState, TrainingJob, not_possible
 from bot.storage.registry import Registry
 from bot.training.ledger import Ledger
 from bot.training.runs import OPTED_OUT, for_people
@@ -64,8 +64,8 @@ class Preparation:
                 await self._not_ready(status.job, BROKEN)
 
     async def prepare(self, job: TrainingJob, read: Read) -> None:
-        """Let `read` gather the job's text; then it waits for Train. Raises HistoryError when
-        that is too little, JobStateError when the job was cancelled meanwhile, and what `read`
+        """Let `read` gather the job's text; then it waits for Train. Raises BotError when
+        that is too little or the job was cancelled meanwhile, and what `read`
         raises; then the job has ended."""
         sentence = BROKEN
         try:
@@ -76,7 +76,7 @@ class Preparation:
             async with self._turn:
                 self._count(job.id, counts)
                 if await self._ledger.opted_out(author_ids(counts)):
-                    raise HistoryError(f"{OPTED_OUT} Use /retrain again.")
+                    raise BotError(f"{OPTED_OUT} Use /retrain again.", kind="corpus")
                 self._ledger.statuses[job.id] = await self._ready(job, counts)
         except (BotError, CharRNNError) as error:
             sentence = for_people(error)
@@ -96,22 +96,23 @@ class Preparation:
             await asyncio.to_thread(self._state.delete, job)
 
     def _count(self, job_id: int, counts: Counts) -> None:
-        """Raises JobStateError where the job is not being read for any more, and StoppingError."""
+        """Raises BotError if the job is not being read for any more, or the bot is stopping."""
         if self.closing:
-            raise StoppingError
+            raise stopping()
         status = self._ledger.statuses.get(job_id)
         if not isinstance(status, Reading):
-            raise JobStateError(JobState.CANCELLED)
+            raise not_possible(JobState.CANCELLED)
         self._ledger.statuses[job_id] = replace(status, counts=copy(counts))
 
     async def _ready(self, job: TrainingJob, counts: Counts) -> Ready:
-        """Raises HistoryError when there is too little text."""
+        """Raises BotError when there is too little text."""
         learnt = int(counts.characters * (1 - HELD_OUT_SHARE))
         if learnt < FROM_A_BASE.refused:
-            raise HistoryError(
+            raise BotError(
                 f"{counts.characters:,} characters are too few to learn from: it takes "
                 f"{FROM_A_BASE.refused / (1 - HELD_OUT_SHARE):,.0f}. Let me read more, or another "
-                f"channel. What I have read: {counts}."
+                f"channel. What I have read: {counts}.",
+                kind="corpus",
             )
         base = await self._models.base(job)
         card, _ = await asyncio.to_thread(store.read_card, base.folder)

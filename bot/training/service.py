@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bot.corpus.source import Read
-from bot.errors import HistoryError, JobStateError, NotFoundError, StoppingError
+from bot.errors import BotError, NotFoundError, stopping
 from bot.inference.executor import Executor
 from bot.models.server_models import ServerModels
 from bot.storage.files import StateFolder
-from bot.storage.records import JobState, KeptAbout, StoredModel, TrainingJob
+from bot.storage.records import JobState, KeptAbout, StoredModel, TrainingJob, not_possible
 from bot.storage.registry import Registry
 from bot.training.ledger import Ledger
 from bot.training.preparation import Preparation, author_ids
@@ -42,7 +42,7 @@ DELETED = "There is no such model any more."
 class Retraining:
     """Trains models for servers, one at a time for each, and `limit` at the same time.
 
-    Methods that take a guild's and a job's id raise NotFoundError, JobStateError when the job is
+    Methods that take a guild's and a job's id raise NotFoundError, BotError when the job is
     past what is asked of it, and RegistryError."""
 
     def __init__(
@@ -103,16 +103,15 @@ class Retraining:
             del self._statuses[end.job.id]
 
     async def create(self, guild_id: int, admin_id: int, channel_id: int, **asked: Any) -> Reading:
-        """A new training, as `Registry.create_job` takes it. Raises JobExistsError,
-        ModelNameError, NotFoundError when there is no such base, HistoryError when that has
-        learnt from somebody who has opted out, and StoppingError."""
+        """A new training, as `Registry.create_job` takes it. Raises
+        NotFoundError if there is no such base, and BotError if it cannot be created now."""
         if self._preparation.closing:
-            raise StoppingError
+            raise stopping()
         async with self._turn:
             base = await self._models.own(guild_id, asked["base"])
             base_id = base and base.id
             if await self._ledger.opted_out(await self._taught(base_id)):
-                raise HistoryError(BASE_OPTED_OUT)
+                raise BotError(BASE_OPTED_OUT, kind="corpus")
             where = guild_id, admin_id, channel_id
             job = await asyncio.to_thread(
                 self._registry.create_job, *where, base_id=base_id, **asked
@@ -120,30 +119,30 @@ class Retraining:
             return self._preparation.begin(job)
 
     async def prepare(self, job: TrainingJob, read: Read) -> None:
-        """Let `read` gather the job's text; then it waits for Train. Raises HistoryError when
-        that is too little, JobStateError when the job was cancelled meanwhile, and what `read`
+        """Let `read` gather the job's text; then it waits for Train. Raises BotError when
+        that is too little or the job was cancelled meanwhile, and what `read`
         raises; then the job has ended."""
         await self._preparation.prepare(job, read)
 
     async def start(self, guild_id: int, job_id: int) -> None:
-        """Train was pressed. Raises HistoryError when somebody has opted out since."""
+        """Train was pressed. Raises BotError when somebody has opted out since."""
         async with self._turn:
             job = await asyncio.to_thread(self._registry.job, guild_id, job_id)
             ready = self._statuses.get(job_id)
             if not isinstance(ready, Ready):
-                raise JobStateError(job.state)
+                raise not_possible(job.state)
             authors = author_ids(ready.counts) | await self._taught(job.base_id)
             if await self._ledger.opted_out(authors):
                 await self._give_up(job, OPTED_OUT)
-                raise HistoryError(f"{OPTED_OUT} Use /retrain again.")
+                raise BotError(f"{OPTED_OUT} Use /retrain again.", kind="corpus")
             await self._ledger.enqueue(job, authors)
 
     async def resume(self, guild_id: int, job_id: int) -> None:
-        """Resume was pressed. Raises JobExistsError when another has begun since."""
+        """Resume was pressed. Raises BotError when another has begun since."""
         async with self._turn:
             job = await asyncio.to_thread(self._registry.job, guild_id, job_id)
             if job.state is not JobState.INTERRUPTED:
-                raise JobStateError(job.state)
+                raise not_possible(job.state)
             await self._ledger.enqueue(job)
 
     async def cancel(self, guild_id: int, job_id: int, sentence: str) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bot.corpus.channel import read_channel
 from bot.corpus.upload import read_file
-from bot.errors import HistoryError, SettingsError
+from bot.errors import BotError, SettingsError
 from bot.settings import _READERS, Settings
 from tests.bot.corpora import left_behind, written
 from tests.bot.corpus.test_channel import Scroll, message
@@ -69,7 +69,7 @@ def test_any_file_is_a_corpus_or_a_sentence(tmp_path: Path, name: str, content: 
     corpus.parent.mkdir(exist_ok=True)
     try:
         asyncio.run(read_file(Upload(name, content), corpus, opted_out=()))
-    except HistoryError as error:
+    except BotError as error:
         assert str(error)
         assert not left_behind(corpus)
     else:
@@ -106,7 +106,7 @@ def test_messages_of_every_kind_are_a_corpus_or_a_sentence(tmp_path: Path, said:
     corpus.parent.mkdir(exist_ok=True)
     try:
         counts = asyncio.run(read_channel(Scroll(messages), corpus, opted_out=()))
-    except HistoryError as error:
+    except BotError as error:
         assert str(error)
         assert not left_behind(corpus)
     else:

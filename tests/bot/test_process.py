@@ -65,7 +65,7 @@ async def test_the_log_for_machines_has_an_object_a_line_and_nothing_that_people
     log += (await asyncio.wait_for(bot.communicate(), PATIENCE_S))[1]
     assert b"My own words" not in log
     assert TOKEN.encode() not in log
-    assert sorted(answered) == ["ok", "refused: CooldownError"]
+    assert sorted(answered) == ["ok", "refused: cooldown"]
     assert answered["ok"]["command"] == "/shakespeare"
     assert answered["ok"]["guild"] == str(GUILD_ID)
     assert answered["ok"]["interaction"].isdecimal()

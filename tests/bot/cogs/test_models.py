@@ -21,7 +21,7 @@ from tests.bot.theatres import Theatre, labels, press, told
 
 pytestmark = pytest.mark.simcord(shard_count=1)
 
-GONE = "This server has no such model. /models shows its admins those it has."
+GONE = "This server has no such model. /models shows the models that it has."
 WHOLE = {store.CARD, store.KERAS, store.ONNX}
 
 

@@ -15,7 +15,7 @@ import simcord
 from discord import MessageType, PermissionOverwrite
 
 from bot.corpus.channel import BLANK_LIMIT, check_readable, read_channel
-from bot.errors import DiskFullError, HistoryError
+from bot.errors import BotError
 from charrnn.text.messages import Counts, LeftOut
 from tests.bot.conftest import World
 from tests.bot.corpora import left_behind, written
@@ -109,7 +109,7 @@ async def test_each_permission_that_is_missing_is_named(
     guild = world.channel.guild
     overwrite = PermissionOverwrite(**dict.fromkeys(denied, False))
     secret = guild.create_text_channel("secret", overwrites={guild.default_role: overwrite})
-    with pytest.raises(HistoryError, match=f"To read #secret I {sentence}"):
+    with pytest.raises(BotError, match=f"To read #secret I {sentence}"):
         await read(seen(world, secret), corpus)
     assert not left_behind(corpus)
 
@@ -120,7 +120,7 @@ async def test_a_voice_channel_needs_connect(world: World):
     check_readable(voice)
     await voice.set_permissions(voice.guild.default_role, connect=False)
     await world.env.settle()
-    with pytest.raises(HistoryError, match="I need Connect there"):
+    with pytest.raises(BotError, match="I need Connect there"):
         check_readable(voice)
 
 
@@ -136,7 +136,7 @@ async def test_a_thread_whose_channel_is_gone_cannot_be_read(world: World):
     thread = await seen(world).create_thread(name="inside", type=discord.ChannelType.public_thread)
     await seen(world).delete()
     await world.env.settle()
-    with pytest.raises(HistoryError, match="#inside is a thread of is gone"):
+    with pytest.raises(BotError, match="#inside is a thread of is gone"):
         check_readable(thread)
 
 
@@ -148,21 +148,21 @@ async def test_without_message_content_the_operator_is_told_what_to_enable(
     await world.bob.send(world.channel, "", attachments=[("cat.png", b"")])
     # What is to the bot it may read, even so.
     await world.alice.send(world.channel, f"{world.env.bot.user.mention} hello")
-    with pytest.raises(HistoryError, match="Message Content Intent, on the Bot page"):
+    with pytest.raises(BotError, match="Message Content Intent, on the Bot page"):
         await read(seen(world), corpus)
     assert not left_behind(corpus)
 
 
 async def test_pictures_alone_do_not_look_as_if_content_were_hidden(world: World, corpus: Path):
     await world.alice.send(world.channel, "", attachments=[("cat.png", b"")])
-    with pytest.raises(HistoryError, match=r"nothing to learn from \(0 messages; left out: 1 "):
+    with pytest.raises(BotError, match=r"nothing to learn from \(0 messages; left out: 1 "):
         await read(seen(world), corpus)
 
 
 async def test_an_empty_channel_is_no_corpus(world: World, corpus: Path):
-    with pytest.raises(HistoryError, match=r"There are no messages in #general. Choose another"):
+    with pytest.raises(BotError, match=r"There are no messages in #general. Choose another"):
         await read(seen(world), corpus)
-    with pytest.raises(HistoryError, match="no messages in #general since <t:"):
+    with pytest.raises(BotError, match="no messages in #general since <t:"):
         await read(seen(world), corpus, after=datetime(2020, 1, 1, tzinfo=UTC))
     assert not left_behind(corpus)
 
@@ -180,7 +180,7 @@ async def test_what_discord_refuses_is_a_sentence(
 ):
     await world.alice.send(world.channel, "hello")
     world.env.inject_error("GET", "/channels/*/messages", status=status)
-    with pytest.raises(HistoryError, match=sentence):
+    with pytest.raises(BotError, match=sentence):
         await read(seen(world), corpus)
     assert not left_behind(corpus)
 
@@ -205,7 +205,7 @@ class Closing:
 
 async def test_a_history_that_is_closed_without_a_word_is_noticed(world: World, corpus: Path):
     await world.alice.send(world.channel, "hello")
-    with pytest.raises(HistoryError, match="I need Read Message History there"):
+    with pytest.raises(BotError, match="I need Read Message History there"):
         await read(Closing(seen(world), world.env), corpus)
     assert not left_behind(corpus)
 
@@ -313,20 +313,20 @@ async def test_a_reading_that_is_cancelled_leaves_nothing_behind(corpus: Path):
 async def test_a_channel_that_is_closed_midway_is_no_corpus(corpus: Path):
     response = SimpleNamespace(status=403, reason="Forbidden")
     scroll = Scroll(numbered(250), fails=discord.Forbidden(response, "Missing Access"))
-    with pytest.raises(HistoryError, match="Discord does not let me read #scroll"):
+    with pytest.raises(BotError, match="Discord does not let me read #scroll"):
         await read(scroll, corpus)
     assert not left_behind(corpus)
 
 
 async def test_content_that_is_hidden_is_noticed_before_all_is_read(corpus: Path):
     scroll = Scroll(message("") for _ in range(10_000))
-    with pytest.raises(HistoryError, match="hides from me what people write in #scroll"):
+    with pytest.raises(BotError, match="hides from me what people write in #scroll"):
         await read(scroll, corpus)
     assert scroll.given == BLANK_LIMIT
 
 
 async def test_what_is_said_to_the_bot_does_not_show_that_content_is_visible(corpus: Path):
-    with pytest.raises(HistoryError, match="hides from me"):
+    with pytest.raises(BotError, match="hides from me"):
         await read(Scroll([message("<@1> hello", mentions=[1]), message("")]), corpus)
 
 
@@ -336,6 +336,6 @@ async def test_one_message_with_content_shows_that_it_is_visible(corpus: Path):
 
 
 async def test_a_full_disk_is_a_sentence_and_leaves_nothing_behind(full_disk: Path):
-    with pytest.raises(DiskFullError, match="The disk of the bot's machine is full"):
+    with pytest.raises(BotError, match="The disk of the bot's machine is full"):
         await read(Scroll(numbered(3)), full_disk)
     assert not left_behind(full_disk)

@@ -11,7 +11,7 @@ import discord
 import pytest
 
 from bot.corpus.upload import BLOCK_CHARACTERS, MAX_BRACKETS, MAX_FILE_BYTES, _pieces, read_file
-from bot.errors import DiskFullError, HistoryError
+from bot.errors import BotError
 from charrnn.text.corpus import read_sources
 from charrnn.text.messages import Counts, LeftOut
 from tests.bot.corpora import left_behind, written
@@ -155,7 +155,7 @@ async def test_the_counts_of_a_file_that_is_too_long_are_of_what_is_kept(corpus:
 async def test_a_file_that_is_no_corpus_is_refused_with_the_reason(
     corpus: Path, name: str, content: bytes, sentence: str
 ):
-    with pytest.raises(HistoryError, match=sentence):
+    with pytest.raises(BotError, match=sentence):
         await read_file(Upload(name, content), corpus, opted_out=())
     assert not left_behind(corpus)
 
@@ -163,7 +163,7 @@ async def test_a_file_that_is_no_corpus_is_refused_with_the_reason(
 async def test_a_file_that_discord_has_lost_is_asked_for_again(corpus: Path):
     response = SimpleNamespace(status=404, reason="Not Found")
     upload = Upload("a.txt", b"", fails=discord.NotFound(response, "asset not found"))
-    with pytest.raises(HistoryError, match=r"Discord did not hand over a.txt. Upload it again."):
+    with pytest.raises(BotError, match=r"Discord did not hand over a.txt. Upload it again."):
         await read_file(upload, corpus, opted_out=())
 
 
@@ -175,6 +175,6 @@ async def test_a_name_in_an_export_cannot_spoil_the_corpus(corpus: Path):
 
 
 async def test_a_file_that_there_is_no_room_for_leaves_nothing_behind(full_disk: Path):
-    with pytest.raises(DiskFullError):
+    with pytest.raises(BotError, match="disk of the bot's machine is full"):
         await read_file(Upload("a.txt", b"so be it"), full_disk, opted_out=())
     assert not left_behind(full_disk)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import BusyError, StoppingError, TooSlowError
+from bot.errors import BotError
 from bot.inference.queue import GenerationRequest, Inference
 from bot.models.reference import ModelReference
 from charrnn.errors import ModelError
@@ -114,9 +114,8 @@ async def test_a_full_queue_refuses_with_the_expected_wait():
     gate = Gate()
     inference = service(gate, batch_limit=1, queue_limit=2)
     tasks = await ask(inference, "a", "b", "c")
-    with pytest.raises(BusyError, match="again in about 1 second") as refusal:
+    with pytest.raises(BotError, match=r"again in about 1 second\."):
         inference.check_room(0)
-    assert refusal.value.wait_s == 1.0
     gate.open.set()
     await asyncio.gather(*tasks)
     inference.check_room(0)
@@ -129,7 +128,7 @@ async def test_a_queue_filled_by_one_server_has_room_for_another():
     await ask(inference, "f", server=1)
     inference.check_room(1)
     await ask(inference, "g", server=1)
-    with pytest.raises(BusyError):
+    with pytest.raises(BotError, match="asking at once"):
         inference.check_room(1)
 
 
@@ -149,7 +148,7 @@ async def test_a_stop_refuses_new_requests_and_finishes_those_that_wait():
     tasks = await ask(inference, "a", "b", "c")
     finishing = asyncio.create_task(inference.finish(grace_s=60))
     await asyncio.sleep(0)
-    with pytest.raises(StoppingError):
+    with pytest.raises(BotError, match="being restarted"):
         inference.check_room(0)
     gate.open.set()
     await finishing
@@ -163,7 +162,7 @@ async def test_requests_that_still_wait_after_the_grace_are_refused():
     tasks = await ask(inference, "a", "b")
     await inference.finish(grace_s=0)
     told = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(error) for error in told] == [StoppingError] * 2
+    assert [error.kind for error in told] == ["stopping"] * 2
 
 
 async def test_closing_closes_the_executor():
@@ -187,7 +186,7 @@ async def test_a_request_that_is_given_up_is_not_written():
 async def test_a_request_that_waits_too_long_is_refused():
     inference = Inference(Gate(), batch_limit=4, queue_limit=9, patience_s=0)
     for task in await ask(inference, "a", "b"):
-        with pytest.raises(TooSlowError, match="Try again in a minute"):
+        with pytest.raises(BotError, match="Try again in a minute"):
             await task
 
 

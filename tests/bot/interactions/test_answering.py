@@ -11,7 +11,7 @@ from bot.errors import BotError
 from bot.interactions.answering import FORBIDDEN, NOT_CONFIRMED, answer_error
 from bot.interactions.markup import MESSAGE_LIMIT, utf16_length
 
-REFUSAL = BotError("There is nothing to learn from.")
+REFUSAL = BotError("There is nothing to learn from.", kind="corpus")
 
 
 def interaction(
@@ -69,7 +69,7 @@ async def test_an_unexpected_error_is_logged_under_the_number_that_the_user_gets
 
 async def test_a_sentence_that_is_too_long_is_cut():
     asked = interaction()
-    await answer_error(asked, BotError("😀" * 10_000))
+    await answer_error(asked, BotError("😀" * 10_000, kind="corpus"))
     [said] = asked.response.send_message.await_args.args
     assert utf16_length(said) == MESSAGE_LIMIT
 

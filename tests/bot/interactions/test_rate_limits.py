@@ -1,6 +1,6 @@
 import pytest
 
-from bot.errors import CooldownError
+from bot.errors import BotError
 from bot.interactions.rate_limits import HOUR_S, Cooldown, IdentifyPace
 
 DAY_S = 24 * HOUR_S
@@ -64,7 +64,7 @@ def test_a_person_waits_and_others_do_not():
     cooldown.check(1)
     now = 101.0
     cooldown.check(2)
-    with pytest.raises(CooldownError, match=r"2\.0 seconds"):
+    with pytest.raises(BotError, match=r"2\.0 seconds"):
         cooldown.check(1)
     now = 103.0
     cooldown.check(1)

@@ -138,7 +138,7 @@ async def test_a_running_bot_is_ready_and_counts_what_it_does(
         (command | {"outcome": "ok"}, 1),
         (command | {"outcome": "refused"}, 1),
     ]
-    assert shown["charrnn_errors_total"] == [({"kind": "CooldownError"}, 1)]
+    assert shown["charrnn_errors_total"] == [({"kind": "cooldown"}, 1)]
     assert shown["charrnn_command_seconds_count"] == [(command, 2)]
     assert shown["charrnn_texts_total"] == [({}, 1)]
     assert shown["charrnn_batch_requests_sum"] == [({}, 1)]

@@ -2,13 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import (
-    InUseError,
-    ModelNameError,
-    NotFoundError,
-    NotInUseError,
-    RegistryError,
-)
+from bot.errors import BotError, NotFoundError, RegistryError
 from bot.storage.records import StoredModel
 from bot.storage.registry import Registry
 from tests.bot.guilds import (
@@ -90,7 +84,7 @@ def test_rolling_back_twice_from_one_model_goes_back_once(registry: Registry):
     models = [make(registry, name=name) for name in "abc"]
     use(registry, "abc")
     registry.roll_back(GLOBE, models[2].id)
-    with pytest.raises(NotInUseError, match="c is not in use"):
+    with pytest.raises(BotError, match="c is not in use"):
         registry.roll_back(GLOBE, models[2].id)
     assert in_use(registry) == "b"
 
@@ -131,7 +125,7 @@ def test_deleting_the_only_one_that_was_used_falls_back_to_the_default(registry:
 
 def test_what_is_in_use_is_not_discarded(registry: Registry):
     model = registry.use(GLOBE, make(registry).id)
-    with pytest.raises(InUseError, match="mine is in use"):
+    with pytest.raises(BotError, match="mine is in use"):
         registry.delete(GLOBE, model.id, discard=True)
     registry.roll_back(GLOBE, model.id)
     registry.delete(GLOBE, model.id, discard=True)
@@ -153,9 +147,9 @@ def test_a_deleted_model_is_gone_and_names_its_folder(registry: Registry):
 def test_a_name_that_is_wrong_or_taken_is_refused(registry: Registry, name: str):
     make(registry, name="kept")
     other = make(registry, name="other")
-    with pytest.raises(ModelNameError):
+    with pytest.raises(BotError, match="Choose another"):
         registry.rename(GLOBE, other.id, name)
-    with pytest.raises(ModelNameError):
+    with pytest.raises(BotError, match="Choose another"):
         prepare(registry, name=name)
     assert [model.name for model in registry.models(GLOBE)] == ["kept", "other"]
 
@@ -169,7 +163,7 @@ def test_a_model_is_renamed_and_found_by_its_name(registry: Registry, name: str)
 
 def test_names_that_differ_in_case_or_in_how_an_accent_is_written_are_one(registry: Registry):
     make(registry, name="Général")
-    with pytest.raises(ModelNameError):
+    with pytest.raises(BotError, match="Choose another"):
         prepare(registry, name="ge\u0301ne\u0301ral")
     make(registry, ROSE, name="général")  # another guild's names are its own
 
@@ -177,7 +171,7 @@ def test_names_that_differ_in_case_or_in_how_an_accent_is_written_are_one(regist
 def test_the_name_of_a_model_to_be_is_taken(registry: Registry):
     model = make(registry, name="first")
     job = train(registry, name="second")
-    with pytest.raises(ModelNameError):
+    with pytest.raises(BotError, match="Choose another"):
         registry.rename(GLOBE, model.id, "Second")
     registry.cancel(GLOBE, job.id)
     registry.rename(GLOBE, model.id, "Second")

@@ -6,15 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import (
-    DamagedError,
-    HistoryError,
-    JobExistsError,
-    JobStateError,
-    NotFoundError,
-    RegistryError,
-)
-from bot.models.server_models import ServerModels
+from bot.errors import BotError, NotFoundError, RegistryError
+from bot.models.server_models import MODEL_DAMAGED, ServerModels
 from bot.storage.files import StateFolder
 from bot.storage.records import JobState, TrainingJob
 from bot.storage.registry import Registry
@@ -141,7 +134,7 @@ async def test_too_little_text_is_refused_with_what_was_counted(
     retraining: Retraining, registry: Registry, state: Path
 ):
     status = await retraining.create(GLOBE, ADMIN, CHANNEL, name="mine", **ASKED)
-    with pytest.raises(HistoryError, match=r"90 characters are too few .* 10 messages of 1 person"):
+    with pytest.raises(BotError, match=r"90 characters are too few .* 10 messages of 1 person"):
         await retraining.prepare(status.job, reading(10, ANN))
     assert registry.job(GLOBE, status.job.id).state is JobState.FAILED
     assert not files(state)
@@ -162,7 +155,7 @@ async def test_a_reader_that_breaks_down_does_not_block_the_server(
 async def test_reading_ends_when_it_is_cancelled(retraining: Retraining, state: Path):
     status = await retraining.create(GLOBE, ADMIN, CHANNEL, name="mine", **ASKED)
     await retraining.cancel(GLOBE, status.job.id, "No.")
-    with pytest.raises(JobStateError):
+    with pytest.raises(BotError, match="cannot be done any more"):
         await retraining.prepare(status.job, reading())
     assert not files(state)
 
@@ -175,7 +168,7 @@ async def test_an_unknown_base_is_refused_before_anything_is_read(retraining: Re
 
 async def test_a_server_trains_one_model_at_a_time(retraining: Retraining):
     await ready(retraining)
-    with pytest.raises(JobExistsError):
+    with pytest.raises(BotError, match="under way already"):
         await ready(retraining, name="other")
 
 
@@ -213,7 +206,7 @@ async def test_what_one_admin_has_cancelled_another_cannot(
 ):
     job, _ = await learning(retraining, executor)
     await retraining.cancel(GLOBE, job.id, "No.")
-    with pytest.raises(JobStateError, match="marked as cancelled"):
+    with pytest.raises(BotError, match="marked as cancelled"):
         await retraining.cancel(GLOBE, job.id, "No.")
 
 
@@ -342,7 +335,7 @@ async def test_what_is_read_after_a_cancelling_that_was_shown_is_deleted_too(
         await asyncio.to_thread(path.write_text, "so be it\n")
         return Counts(1000, 9000)
 
-    with pytest.raises(JobStateError):
+    with pytest.raises(BotError, match="cannot be done any more"):
         await retraining.prepare(status.job, read)
     assert not files(state)
 
@@ -444,14 +437,14 @@ async def test_a_damaged_base_ends_it_and_is_in_the_log(
     card = state / registry.models(GLOBE)[0].folder / "card.json"
     if when == "before it is read":
         card.write_text("{")
-        with pytest.raises(DamagedError):
+        with pytest.raises(BotError, match="is damaged"):
             await retraining.prepare(job, reading())
     else:
         await retraining.prepare(job, reading())
         card.write_text("{")
         await retraining.start(GLOBE, job.id)
         await retraining.tick()
-    assert retraining.statuses()[job.id].sentence == str(DamagedError("mine"))
+    assert retraining.statuses()[job.id].sentence == MODEL_DAMAGED.format("mine")
     assert str(card) in caplog.text
 
 
@@ -494,7 +487,7 @@ async def test_whoever_opts_out_while_a_channel_is_read_is_not_learnt_from(
 ):
     status = await retraining.create(GLOBE, ADMIN, CHANNEL, name="mine", **ASKED)
     registry.opt_out(ANN)
-    with pytest.raises(HistoryError, match="opted out"):
+    with pytest.raises(BotError, match="opted out"):
         await retraining.prepare(status.job, reading(1000, ANN))
     assert not files(state)
 
@@ -563,7 +556,7 @@ async def test_the_text_of_somebody_who_opts_out_before_train_is_not_learnt_from
 ):
     job = await ready(retraining, author=ANN)
     registry.opt_out(ANN)
-    with pytest.raises(HistoryError, match="opted out"):
+    with pytest.raises(BotError, match="opted out"):
         await retraining.start(GLOBE, job.id)
     assert not files(state)
 
@@ -650,6 +643,6 @@ async def test_nothing_starts_from_a_model_that_learnt_from_somebody_who_opted_o
 ):
     write(stateful.folder, state / make(registry, GLOBE, "base", BEN).folder)
     registry.opt_out(BEN)
-    with pytest.raises(HistoryError, match="Choose another one"):
+    with pytest.raises(BotError, match="Choose another one"):
         await retraining.create(GLOBE, ADMIN, CHANNEL, name="mine", **ASKED | {"base": "base"})
     assert registry.unfinished() == ()
