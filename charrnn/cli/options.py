@@ -1,0 +1,54 @@
+"""Options that several commands share, and the texts that they name."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from charrnn.errors import OptionError
+from charrnn.text import corpus
+from charrnn.text.corpus import Document
+
+notes = Console(stderr=True, highlight=False)
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...",
+        help="Text files, folders of .txt files, channels (.jsonl or .jsonl.gz with one message a "
+        "line, or DiscordChatExporter's .json), `plays` (all of Shakespeare's) or `plays:macbeth`.",
+        show_default=False,
+    ),
+]
+HeldOut = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SOURCE", help="Measure on this text, and never train on it."),
+]
+Temperature = Annotated[
+    float, typer.Option(help="0 always takes the likeliest character; higher is more varied.")
+]
+TopP = Annotated[
+    float,
+    typer.Option(help="Choose among the likeliest characters that together have this probability."),
+]
+
+
+def note(sentence: str) -> None:
+    """Print a sentence for people on standard error."""
+    notes.print(Text(sentence), style="dim", soft_wrap=True)
+
+
+def split(documents: list[Document], held_out: list[str] | None, share: float) -> tuple[str, str]:
+    """The text to train on, and the text held out: `held_out` if given, else the last `share`."""
+    if held_out:
+        kept = corpus.read_sources(held_out)
+        return corpus.join(corpus.without(documents, kept)), corpus.join(kept)
+    return corpus.hold_out(corpus.join(documents), share)
+
+
+def check_new(output: Path) -> None:
+    """Raises OptionError if `output` exists: a model may have taken hours to train."""
+    if output.exists():
+        raise OptionError(f"{output} exists already. Choose another name, or delete it first.")

@@ -1,0 +1,119 @@
+"""A training job, and the ids, vocabulary and batches that follow from it."""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charrnn import store
+from charrnn.errors import CorpusError
+from charrnn.spec import ModelSpec
+from charrnn.text import corpus
+from charrnn.training.recipes import Preset, Recipe
+from charrnn.verbatim import VerbatimGuard
+from charrnn.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `run.train` is asked to do."""
+
+    text: str
+    validation_text: str
+    output: Path  # the model's folder
+    start: Preset | store.Model  # a network with random weights, or a base to fine-tune
+    recipe: Recipe
+    source: dict[str, Any] = field(default_factory=dict)  # for the card, e.g. the command line
+    rng_seed: int = 0
+    plot: Path | None = None  # where to draw the learning curve after every epoch
+    longest_copy: int | None = None  # characters in a row that the model may copy; None: any number
+
+
+class Material:
+    """A job's texts as the network reads them.
+
+    Raises CorpusError when a text is too short."""
+
+    def __init__(self, job: Job):
+        self._job = job
+        text, validation = job.text, job.validation_text
+        if job.recipe.lowercase:
+            text, validation = text.lower(), validation.lower()
+        if not text:
+            raise CorpusError("All of the text is held out; there is none left to train on.")
+        self.vocabulary = _vocabulary(text, job)
+        self.spec = _spec(job.start, len(self.vocabulary))
+        self.ids = self.vocabulary.encode(text).ids  # int32 (N,)
+        self.validation_ids = self.vocabulary.encode(validation).ids
+        if len(self.validation_ids) < 2 * self.spec.window:
+            raise CorpusError(
+                f"The held-out text has {len(self.validation_ids)} characters that the model "
+                f"knows. It takes {2 * self.spec.window} or more."
+            )
+        self.opening = corpus.opening(self.vocabulary.decode(self.ids), self.spec.window)
+        self.guard = None
+        if job.longest_copy is not None:
+            everything = np.concatenate([self.ids, self.validation_ids])
+            self.guard = VerbatimGuard.of(everything, job.longest_copy, len(self.vocabulary))
+            if isinstance(job.start, store.Model):
+                self.opening = job.start.opening  # an opening from the text would be a copy
+
+    @property
+    def batch_count(self) -> int:
+        """Batches in an epoch."""
+        recipe = self._job.recipe
+        if self.spec.stateful:
+            return corpus.segment_count(len(self.ids), recipe.batch_size, recipe.segment)
+        return math.ceil((len(self.ids) - self.spec.window) / recipe.batch_size)
+
+    def batches(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Inputs and targets of one epoch, always the same ones for the same epoch.
+
+        Stateful: ids int32 `(B, T)` twice. Otherwise windows, float32 `(B, T, 1)`, and the ids
+        that follow them, `(B,)`."""
+        recipe = self._job.recipe
+        rng = np.random.default_rng((self._job.rng_seed, epoch))
+        if self.spec.stateful:
+            offset = int(rng.integers(len(self.ids)))
+            for ids in corpus.segments(self.ids, recipe.batch_size, recipe.segment, offset):
+                yield ids[:, :-1], ids[:, 1:]
+        else:
+            for ids, targets in corpus.windows(self.ids, self.spec.window, recipe.batch_size, rng):
+                yield (ids[..., np.newaxis] / self.spec.characters).astype(np.float32), targets
+
+    def fingerprint(self) -> str:
+        """A hash of all that decides the resulting weights. A checkpoint can only be resumed by a
+        run with the same one."""
+        recipe = self._job.recipe
+        if not recipe.cosine:
+            recipe = replace(recipe, epochs=1)  # more epochs may then follow a finished run
+        parts = [self.spec, recipe, self.vocabulary.characters, self._job.rng_seed]
+        digest = hashlib.sha256(repr(parts).encode())
+        digest.update(self.ids.tobytes())
+        digest.update(self.validation_ids.tobytes())
+        if isinstance(self._job.start, store.Model):
+            digest.update(store.sha256(self._job.start.folder / store.KERAS).encode())
+        return digest.hexdigest()
+
+
+def _vocabulary(text: str, job: Job) -> Vocabulary:
+    """The text's characters, sorted; for fine-tuning, the base's characters, then the new ones.
+    Characters too rare to be learnt are left out."""
+    often = {c for c, n in Counter(text).items() if n >= job.recipe.least_occurrences}
+    if isinstance(job.start, Preset):
+        return Vocabulary("".join(sorted(often)))
+    known = job.start.vocabulary
+    if job.start.card.spec.embedding is None:
+        return known  # inputs are id / V: another V would change what every id means
+    return Vocabulary(known.characters + "".join(sorted(often - set(known.characters))))
+
+
+def _spec(start: Preset | store.Model, characters: int) -> ModelSpec:
+    if isinstance(start, Preset):
+        return start.spec(characters)
+    return replace(start.card.spec, characters=characters)

@@ -1,0 +1,63 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charrnn.errors import CorpusError
+from charrnn.store import Model
+from charrnn.training.job import Material
+from tests.charrnn.training.conftest import BATCHES, SMALL, TEXT, WINDOWED, job
+
+JOB = job(Path("m"))
+
+
+def test_a_vocabulary_has_the_characters_that_occur_often_enough():
+    rare = job(Path("m"), least_occurrences=5)
+    vocabulary = Material(replace(rare, text=TEXT + "é" * 5 + "$" * 4)).vocabulary
+    assert vocabulary.characters == "".join(sorted({*TEXT, "é"}))
+
+
+def test_fine_tuning_adds_new_characters_after_those_of_the_base(stateful: Model):
+    text = TEXT + "é☃" * 20 + "$"
+    tuned = Material(replace(job(Path("m"), stateful, least_occurrences=5), text=text))
+    assert tuned.vocabulary.characters == stateful.vocabulary.characters + "LUé☃"
+    assert tuned.spec == replace(stateful.card.spec, characters=len(tuned.vocabulary))
+
+
+def test_a_windowed_base_keeps_its_vocabulary(windowed: Model):
+    tuned = Material(replace(job(Path("m"), windowed), text=TEXT + "☃" * 20))
+    assert tuned.vocabulary == windowed.vocabulary
+
+
+@pytest.mark.parametrize("preset", [SMALL, WINDOWED])
+def test_an_epoch_has_the_same_batches_every_time_and_another_has_others(preset):
+    material = Material(job(Path("m"), preset))
+    first, again, second = (list(material.batches(epoch)) for epoch in (0, 0, 1))
+    assert len(first) == len(second) == material.batch_count == BATCHES
+    for (inputs, targets), (same_inputs, same_targets) in zip(first, again, strict=True):
+        assert (inputs == same_inputs).all() and (targets == same_targets).all()
+    assert any((one != two).any() for (one, _), (two, _) in zip(first, second, strict=True))
+
+
+def test_windows_are_scaled_and_segments_are_ids():
+    [segments, *_], [windows, *_] = (
+        list(Material(job(Path("m"), preset)).batches(0)) for preset in (SMALL, WINDOWED)
+    )
+    assert segments[0].shape == segments[1].shape == (4, 20)
+    assert (segments[0][:, 1:] == segments[1][:, :-1]).all()
+    assert windows[0].shape[1:] == (100, 1) and windows[0].dtype == np.float32
+    assert 0 <= windows[0].min() < windows[0].max() < 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"text": ""}, "there is none left to train on"),
+        ({"text": TEXT[:99]}, "must have at least 100 characters"),
+        ({"validation_text": "So be it."}, "has 9 characters that the model knows. It takes 200"),
+    ],
+)
+def test_too_little_text_is_refused(changes: dict[str, str], sentence: str):
+    with pytest.raises(CorpusError, match=sentence):
+        Material(replace(JOB, **changes))

@@ -1,0 +1,178 @@
+"""However a run is interrupted, it ends at the same weights when resumed."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charrnn import store
+from charrnn.errors import Stopped, TrainingError
+from charrnn.training.checkpoint import Checkpoints, Progressed, checkpoints_of
+from charrnn.training.events import EpochEnd, Event
+from charrnn.training.job import Material
+from charrnn.training.run import Build, train
+from tests.charrnn.training.conftest import (
+    BATCHES,
+    SMALL,
+    TEXT,
+    VALIDATION,
+    WINDOWED,
+    ignore,
+    job,
+    weights,
+)
+
+# How often `stopping` is asked in an epoch: after each batch, and for each step of measuring.
+ASKED = BATCHES + len(VALIDATION) - 1
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def killed(*_: object) -> bool:
+    raise Killed
+
+
+def at(ask: int, then: Callable[[], bool]) -> Callable[[], bool]:
+    """For `stopping`: false until it is asked so often, then `then()`."""
+    asked = itertools.count(1)
+    return lambda: next(asked) >= ask and then()
+
+
+def assert_same(model: store.Model, other: store.Model) -> None:
+    for one, two in zip(weights(model), weights(other), strict=True):
+        assert (one == two).all()
+    assert model.card.training["history"] == other.card.training["history"]
+    assert [path.name for path in model.folder.parent.iterdir()] == [model.name]
+
+
+def test_a_run_killed_after_an_epoch_resumes(
+    build: Build, tmp_path: Path, uninterrupted: store.Model
+):
+    def killed_after_epoch(event: Event) -> None:
+        if isinstance(event, EpochEnd):
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(job(tmp_path / "m"), killed_after_epoch, build=build)
+    assert not (tmp_path / "m").exists()
+    assert_same(train(job(tmp_path / "m"), ignore, True, build=build), uninterrupted)
+
+
+@pytest.mark.parametrize("ask", [1, 2, BATCHES + 1])
+def test_a_run_killed_at_any_moment_resumes(
+    build: Build, tmp_path: Path, ask: int, uninterrupted: store.Model
+):
+    a_checkpoint_each_batch = itertools.count(step=1000.0).__next__
+    with pytest.raises(Killed):
+        train(
+            job(tmp_path / "m"),
+            ignore,
+            stopping=at(ask, killed),
+            clock=a_checkpoint_each_batch,
+            build=build,
+        )
+    assert_same(train(job(tmp_path / "m"), ignore, True, build=build), uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("ask", "sentence"),
+    [
+        (BATCHES, r"in epoch 1\. The same command with --resume continues"),
+        (BATCHES + 5, r"in epoch 1\. The same command"),
+        (ASKED + 3, r"in epoch 2\. The best so far, of epoch 1, is in"),
+    ],
+    ids=["last batch", "measuring", "second epoch"],
+)
+def test_a_stopped_run_says_how_far_it_got_and_resumes(
+    build: Build, tmp_path: Path, ask: int, sentence: str, uninterrupted: store.Model
+):
+    stopped = job(tmp_path / "m")
+    with pytest.raises(Stopped, match=sentence):
+        train(stopped, ignore, stopping=at(ask, lambda: True), build=build)
+    assert stopped.output.exists() == ("best so far" in sentence)
+    if stopped.output.exists():
+        assert store.load(stopped.output).card.training["epochs"] == 1
+    assert_same(train(stopped, ignore, True, build=build), uninterrupted)
+
+
+def test_a_stopped_run_of_windows_resumes(
+    build: Build, tmp_path: Path, uninterrupted_windows: store.Model
+):
+    stopped = job(tmp_path / "m", WINDOWED)
+    with pytest.raises(Stopped, match="epoch 2"):
+        train(stopped, ignore, stopping=at(ASKED + 3, lambda: True), build=build)
+    assert_same(train(stopped, ignore, True, build=build), uninterrupted_windows)
+
+
+def test_a_fine_tuning_stopped_while_its_base_is_measured_resumes(
+    build: Build, tmp_path: Path, uninterrupted: store.Model
+):
+    fine_tuning = job(tmp_path / "stopped" / "m", uninterrupted)
+    straight = replace(fine_tuning, output=tmp_path / "straight" / "m")
+    for folder in ("stopped", "straight"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(Stopped):
+        train(fine_tuning, ignore, stopping=at(5, lambda: True), build=build)
+    resumed = train(fine_tuning, ignore, True, build=build)
+    assert_same(resumed, train(straight, ignore, build=build))
+    assert len(resumed.card.training["history"]) == 3
+
+
+def test_a_run_killed_after_writing_its_model_resumes(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: store.Model
+):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Checkpoints, "remove", killed)
+        train(job(tmp_path / "m"), ignore, build=build)
+    (tmp_path / ".m.training.finished" / "left").mkdir(parents=True)  # by a run killed later still
+    assert_same(train(job(tmp_path / "m"), ignore, True, build=build), uninterrupted)
+
+
+def test_a_damaged_checkpoint_is_named(build: Build, tmp_path: Path):
+    with pytest.raises(Stopped):
+        train(job(tmp_path / "m"), ignore, stopping=lambda: True, build=build)
+    for name in ("0-1.weights.h5", "state.json"):
+        file = checkpoints_of(tmp_path / "m") / name
+        file.write_bytes(file.read_bytes()[:-100])
+        with pytest.raises(TrainingError, match=f"{name} is damaged"):
+            train(job(tmp_path / "m"), ignore, True, build=build)
+
+
+def test_only_an_unfinished_run_of_the_same_job_is_resumed(tmp_path: Path):
+    checkpoints = Checkpoints(tmp_path / "m")
+    with pytest.raises(TrainingError, match="no run to resume"):
+        checkpoints.resume(Progressed())
+    checkpoints.start()
+    assert checkpoints.resume(Progressed(fingerprint="this")) == Progressed(fingerprint="this")
+    checkpoints.save(Path.touch, Progressed(checkpoint="1.weights.h5", fingerprint="this"))
+    with pytest.raises(TrainingError, match="belongs to another text or other options"):
+        checkpoints.resume(Progressed(fingerprint="that"))
+    with pytest.raises(TrainingError, match="holds an unfinished run"):
+        checkpoints.start()
+
+
+def test_whatever_decides_the_weights_is_in_the_fingerprint(
+    stateful: store.Model, uninterrupted: store.Model
+):
+    def fingerprint(
+        start: Any = SMALL, text: str = TEXT, held_out: str = VALIDATION, **changes: Any
+    ) -> str:
+        changed = replace(job(Path("m"), start, **changes), text=text, validation_text=held_out)
+        return Material(changed).fingerprint()
+
+    others = [
+        fingerprint(),
+        fingerprint(text=TEXT + "me"),
+        fingerprint(held_out=VALIDATION + "me"),
+        fingerprint(segment=30),
+        fingerprint(epochs=3),  # the learning rate falls until the last one
+        fingerprint(stateful),
+        fingerprint(uninterrupted),
+    ]
+    assert len(set(others)) == len(others)
+    assert fingerprint(cosine=False, epochs=3) == fingerprint(cosine=False)
