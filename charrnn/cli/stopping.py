@@ -14,9 +14,9 @@ from rich.console import Console
 def stop_requests(console: Console, with_stdin: bool) -> Iterator[Callable[[], bool]]:
     """Yields a function that says whether to stop. A second Ctrl-C ends the program at once.
 
-    With `with_stdin`, the end of standard input counts as a request, too. A program that starts
-    a training and keeps the other end of that pipe open takes the training with it when it ends,
-    even if it is killed."""
+    With `with_stdin`, the end of standard input counts as a request, and Ctrl-C does not: it is
+    meant for the program that started the training, which may stop it or not. When that program
+    ends, even if it is killed, its end of the pipe closes and the training stops."""
     requested = threading.Event()
 
     def receive(*_: object) -> None:
@@ -30,6 +30,7 @@ def stop_requests(console: Console, with_stdin: bool) -> Iterator[Callable[[], b
 
     before = {n: signal.signal(n, receive) for n in (signal.SIGINT, signal.SIGTERM)}
     if with_stdin:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_wait_for_end_of_stdin, args=[requested], daemon=True).start()
     try:
         yield requested.is_set

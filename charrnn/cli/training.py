@@ -77,6 +77,9 @@ def train(
             show_default="any number",
         ),
     ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Processor threads to use.", show_default="all")
+    ] = None,
     progress: Annotated[
         ProgressFormat, typer.Option(help="How to report progress.")
     ] = ProgressFormat.RICH,
@@ -112,7 +115,7 @@ def train(
         recipe = replace(recipe, **{k: v for k, v in changes.items() if v is not None})
         if progress is ProgressFormat.RICH:
             note(f"{len(text):,} characters to learn from, {len(held_out_text):,} held out")
-        run = with_keras("run")
+        run = with_keras("run", threads)
         job = run.Job(
             text=text,
             validation_text=held_out_text,

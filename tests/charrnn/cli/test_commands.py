@@ -158,6 +158,20 @@ def test_training_survives_the_end_of_its_parent_and_kill_9(
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_train_uses_as_many_threads_as_it_is_told():
+    """In a process of its own, since TensorFlow takes the numbers only once."""
+    program = """
+from charrnn.cli.backend import with_keras
+with_keras("recipes", threads=1)
+import os, tensorflow
+config = tensorflow.config.threading
+print(config.get_intra_op_parallelism_threads(), config.get_inter_op_parallelism_threads())
+print(os.environ["OMP_NUM_THREADS"])
+"""
+    result = subprocess.run([sys.executable, "-c", program], stdout=-1, text=True, check=True)
+    assert result.stdout.split() == ["1", "1", "1"]
+
+
 def test_convert_takes_the_standard_files_out_of_a_folder(
     charrnn: Run, stateful: Model, tmp_path: Path
 ):

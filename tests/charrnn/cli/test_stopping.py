@@ -48,6 +48,7 @@ def test_a_second_ctrl_c_ends_the_program_at_once():
 
 def test_the_end_of_standard_input_asks_to_stop_where_a_program_wants_it():
     with waiting("--stop-with-stdin") as process:
+        process.send_signal(signal.SIGINT)  # a terminal sends it to all processes
         said, told = process.communicate("not yet the end\n")
     assert (process.returncode, said, told) == (0, "stopped\n", "")
 
