@@ -1,9 +1,9 @@
-"""The bot as people meet it: a process of its own, a Discord on 127.0.0.1, real sockets.
+"""How fast the bot answers: a real bot process, connected to a stand-in for Discord on 127.0.0.1.
 
 pip install -c constraints.txt -e '.[bot]'
 python benchmarks/answers.py
-python benchmarks/answers.py --minutes 60            load for an hour, memory as it goes
-EXECUTOR=dask://127.0.0.1:8786 python benchmarks/answers.py     written by a cluster
+python benchmarks/answers.py --minutes 60     load for an hour, and memory over time
+EXECUTOR=dask://127.0.0.1:8786 python benchmarks/answers.py     text written by a cluster
 """
 
 import argparse
@@ -22,7 +22,7 @@ SEED = "To be, or not to be"
 
 
 def processor_s(pid: int) -> float:
-    """What a process has used so far, of one processor."""
+    """Processor time that a process has used, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -1,10 +1,9 @@
-"""What a Dask cluster adds to a batch: the executor of this machine and one worker, taking turns.
+"""How much time a Dask cluster adds to a batch, compared with writing on this machine.
 
     pip install -c constraints.txt -e '.[bot,dask]'
     python benchmarks/cluster.py
 
-The worker is a process on this machine, with one thread, so what is added is Dask's own: the wire
-to another machine comes on top.
+The worker is a process on this machine with one thread. A network to another machine adds more.
 """
 
 import argparse

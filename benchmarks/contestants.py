@@ -1,4 +1,4 @@
-"""The contestants of `writing.py`: every framework that is installed."""
+"""The contestants of `writing.py`: the installed frameworks, and the tutorial's loop."""
 
 import importlib
 from collections.abc import Callable
@@ -7,44 +7,40 @@ from typing import Any
 
 import frameworks
 import numpy as np
-import tensorflow as tf
-from writing import SAMPLING, Others
+from frameworks import Write
 
 from charrnn import store
 from charrnn.errors import OptionError
+from charrnn.sampling import Sampling
 from charrnn.training import export
 
+SAMPLING = Sampling()
 
-def others(model: store.Model, tutorial: store.Model, threads: int) -> Others:
-    """Those that can be had, to write with `model` on so many threads, and the classic tutorial's
-    loop over the network of `tutorial`. TensorFlow's threads are set before it starts, not here.
 
-    Raises OptionError for a model of another kind than they are written for."""
+def others(model: store.Model, threads: int) -> dict[str, Write]:
+    """The other frameworks, writing with `model` from the end of its opening. TensorFlow's threads
+    must be set before it starts, so not here. Raises OptionError for a stateless model."""
     if model.card.spec.embedding is None or not model.card.spec.stateful:
-        raise OptionError(f"{model.name} carries no state; --model takes one that does.")
+        raise OptionError(f"{model.name} is stateless; --model takes a stateful model.")
+    if threadpoolctl := _installed("threadpoolctl"):
+        threadpoolctl.threadpool_limits(threads, user_api="blas")  # NumPy's
     network = frameworks.network(model)
     given = (network, frameworks.after(network, model.opening_ids), SAMPLING)
     writers = {
         "NumPy": frameworks.with_numpy(*given),
         "TensorFlow": frameworks.with_tensorflow(*given),
     }
-    limits = {
-        "onnxruntime": threads,
-        "numpy": _limit_numpy(threads),
-        "tensorflow": tf.config.threading.get_intra_op_parallelism_threads(),
-    }
     if torch := _installed("torch"):
         torch.set_num_threads(threads)
-        limits["torch"] = torch.get_num_threads()
         writers["PyTorch"] = frameworks.with_pytorch(torch, *given)
         writers["PyTorch nn.LSTM"] = frameworks.with_pytorch(torch, *given, as_layers=True)
-    return Others(writers, tutorials_loop(tutorial), limits, [] if torch else ["PyTorch"])
+    return writers
 
 
 def tutorials_loop(model: store.Model) -> Callable[[int], str]:
-    """The tutorial's loop over its own network, in its own lines: each character is what
-    `model.predict` thinks likeliest after the hundred before it. The first call goes on from the
-    opening of `model`, each later one from the last, for so many characters."""
+    """The tutorial's loop in its own lines: `model.predict` on the last hundred characters for each
+    new one, by argmax. The first call continues the model's opening, later calls the text so far;
+    the argument is the number of characters."""
     network: Any = export.load_keras(model.folder / store.KERAS)
     network.compile(loss="categorical_crossentropy", optimizer="adam")
     int_to_char = dict(enumerate(model.vocabulary.characters))
@@ -68,14 +64,5 @@ def tutorials_loop(model: store.Model) -> Callable[[int], str]:
 
 
 def _installed(name: str) -> Any:
-    """A package of the extra `benchmark`, or None."""
+    """A package, or None if it is not installed."""
     return importlib.import_module(name) if find_spec(name) else None
-
-
-def _limit_numpy(threads: int) -> int | None:
-    """Give NumPy's products so many threads, if there is a way to; how many they have now."""
-    if not (threadpoolctl := _installed("threadpoolctl")):
-        return None
-    threadpoolctl.threadpool_limits(threads, user_api="blas")
-    pools = threadpoolctl.threadpool_info()
-    return max((p["num_threads"] for p in pools if p["user_api"] == "blas"), default=None)

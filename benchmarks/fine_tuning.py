@@ -1,11 +1,11 @@
-"""What a base is worth: a channel's text, fine-tuned from each base and learnt from scratch.
+"""The loss on a channel after fine-tuning each base, and after training from scratch.
 
     pip install -c constraints.txt -e '.[train]'
     python benchmarks/fine_tuning.py other-channel.jsonl --sizes 10000 50000 0
 
-The last 15 % of the channel is held out; of what comes before, the last SIZE characters are the
-training text, 0 being all of it. From scratch, the network of the first base gets as many epochs as
-three minutes hold, however soon fine-tuning was done; the best one counts, as it does everywhere.
+The last 15 % of the channel is held out. The training text is the last SIZE characters before that;
+0 means all of them. Training from scratch uses the network of the first base, for as many epochs as
+fit in three minutes. Of every training, the best epoch counts.
 """
 
 import argparse
@@ -16,18 +16,19 @@ from pathlib import Path
 
 from charrnn import evaluation, store
 from charrnn.text import corpus
+from charrnn.training.job import Job
 from charrnn.training.recipes import Preset, Recipe, fine_tuning
-from charrnn.training.run import Job, train
+from charrnn.training.run import train
 
 FROM_SCRATCH_S = 180
-FROM_SCRATCH_RATE = 0.002  # of learning; a base asks for a lower one
+FROM_SCRATCH_RATE = 0.002  # learning rate; higher than for fine-tuning
 
 
 @dataclass(frozen=True)
 class Result:
     nats: float  # per character, held out
     epochs: int
-    seconds: float  # in all
+    seconds: float  # of the whole training
 
 
 def trained(text: str, held_out: str, start: Preset | store.Model, recipe: Recipe) -> Result:
@@ -44,7 +45,9 @@ def untouched(held_out: str, base: store.Model) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What a base is worth.")
+    parser = argparse.ArgumentParser(
+        description="Fine-tuning from each base, and training from scratch."
+    )
     parser.add_argument("channel")
     parser.add_argument("--bases", nargs="+", default=["chat", "shakespeare"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[10_000, 50_000, 0])

@@ -1,29 +1,30 @@
-"""The same network and the same choice in NumPy, TensorFlow and PyTorch, for `writing.py`.
+"""The same network and the same sampling in NumPy, TensorFlow and PyTorch, for `writing.py`.
 
-All have the float32 weights in `model.keras`, go on from where the model's opening ends, carry the
-state, and choose by the same rule from the same uniform numbers, so they write the same texts. Each
-is plain code of its framework, in the fastest form of it that was found.
+All use the float32 weights of `model.keras`, start at the end of the model's opening, carry the
+state, and sample by the same rule with the same random numbers, so they write the same texts. Each
+is plain code in its framework, in the fastest form that was found.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
-from writing import Write
 
 from charrnn import store
 from charrnn.sampling import Sampling
 from charrnn.training import export
 
-State = list[tuple[Any, Any]]  # h and c, (B, H) each, layer by layer
+Write = Callable[[int, int], np.ndarray]  # B lanes, N characters -> ids (B, N)
+State = list[tuple[Any, Any]]  # each layer's h and c, (B, H)
 
 each_array: Any = keras.tree.map_structure
 
 
 class Network(NamedTuple):
-    """A character LSTM's weights as arrays of any framework, gates in the order i, f, c, o."""
+    """A character LSTM's weights as arrays of any framework; gates in the order i, f, c, o."""
 
     embedding: Any  # (V, E)
     layers: list[tuple[Any, Any, Any]]  # kernel (E or H, 4H), recurrent kernel (H, 4H), bias (4H,)
@@ -31,7 +32,7 @@ class Network(NamedTuple):
     output_bias: Any  # (V,)
 
     def step(self, x: Any, state: State, split: Any, sigmoid: Any, tanh: Any) -> tuple[Any, State]:
-        """Let each lane read a character, embedded `(B, E)` -> logits `(B, V)`, the new state."""
+        """One step: embedded characters `(B, E)` -> logits `(B, V)` and the new state."""
         after = []
         for (kernel, recurrent, bias), (h, c) in zip(self.layers, state, strict=True):
             i, f, g, o = split(x @ kernel + h @ recurrent + bias)
@@ -42,7 +43,7 @@ class Network(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What there is before the first character is chosen."""
+    """Where writing starts: the logits of the first character, and the state."""
 
     logits: Any  # (B, V)
     state: State
@@ -52,14 +53,14 @@ class Start(NamedTuple):
 
 
 def network(model: store.Model) -> Network:
-    """The weights, as NumPy's arrays, of a model with an embedding."""
+    """The weights of a model with an embedding, as NumPy arrays."""
     embedding, *layers, output, bias = export.load_keras(model.folder / store.KERAS).get_weights()
     layers = list(zip(layers[::3], layers[1::3], layers[2::3], strict=True))
     return Network(embedding, layers, output, bias)
 
 
 def after(network: Network, ids: np.ndarray) -> Start:
-    """Where one lane is that has read `ids` `(T,)`."""
+    """The start for one lane that has read `ids` `(T,)`."""
     zeros = [np.zeros((1, len(recurrent)), np.float32) for _, recurrent, _ in network.layers]
     start = Start(network.output_bias[np.newaxis], [(zero, zero) for zero in zeros])
     for character in ids:
@@ -68,7 +69,7 @@ def after(network: Network, ids: np.ndarray) -> Start:
 
 
 def uniforms(lanes: int, length: int) -> np.ndarray:
-    """The numbers that `generate` would choose by, for random seeds 0, 1, 2 ...: `(B, N)`."""
+    """The random numbers `(B, N)` that `generate` uses for the random seeds 0, 1, 2 ..."""
     seeds = range(lanes)
     return np.stack([np.random.default_rng(seed).random(length, np.float32) for seed in seeds])
 
@@ -106,7 +107,8 @@ def with_numpy(network: Network, start: Start, sampling: Sampling) -> Write:
 
 
 def with_tensorflow(network: Network, start: Start, sampling: Sampling) -> Write:
-    """The loop in one `tf.function`, compiled by XLA. Slower: without XLA; a call a character."""
+    """The loop in one `tf.function`, compiled by XLA. Without XLA, or with a call for each
+    character, it is slower."""
     weights = each_array(tf.constant, network)
     split = partial(tf.split, num_or_size_splits=4, axis=-1)
 
@@ -141,7 +143,7 @@ def with_tensorflow(network: Network, start: Start, sampling: Sampling) -> Write
 def with_pytorch(
     torch: Any, network: Network, start: Start, sampling: Sampling, as_layers: bool = False
 ) -> Write:
-    """The LSTM in plain operations or as `nn.LSTM`, which on some processors is much slower."""
+    """The LSTM in plain operations, or as `nn.LSTM`, which is much slower on some processors."""
     weights = each_array(torch.tensor, network)
     split = partial(torch.chunk, chunks=4, dim=-1)
     lstms = [torch.nn.LSTM(len(kernel), len(recurrent)) for kernel, recurrent, _ in network.layers]

@@ -1,4 +1,4 @@
-"""What the bot's memory comes to in many servers: a process of its own, a Discord on 127.0.0.1.
+"""How much memory the bot uses in many servers: a real bot process, and a stand-in for Discord.
 
 pip install -c constraints.txt -e '.[bot]'
 python benchmarks/guilds.py
@@ -24,7 +24,7 @@ TEXT, VOICE, CATEGORY = 0, 2, 4
 
 
 def guild(number: int) -> dict[str, Any]:
-    """A server of ordinary size, as the gateway tells of it to a bot that asked for guilds only."""
+    """The gateway's description of a server of ordinary size, for a bot with the guilds intent."""
     ids = iter(range((GUILD_ID + number) * 1000, (GUILD_ID + number + 1) * 1000))
     guild_id = next(ids)
     roles = [role(guild_id if n == 0 else next(ids), n) for n in range(ROLES)]

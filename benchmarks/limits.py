@@ -1,25 +1,27 @@
-"""How far from the limits of one core the engine is, with a model that carries its state.
+"""How close the engine comes to the limits of one core, with a stateful model.
 
     pip install -c constraints.txt -e '.[train]'
     python benchmarks/limits.py --model shakespeare
 
-A step reads every weight of the products once, whatever the number of lanes: one lane's limit is
-how fast a core reads as many bytes over and over, or from memory if they fit in no cache. For each
-lane it multiplies and adds once a weight: the limit of many lanes is how many such operations a
-second a core does in a large product. NumPy's `max` of int8 reads faster than its other reductions;
-the products are ONNX Runtime's. All take turns; the medians are compared.
+A step reads each weight once, whatever the number of lanes. So one lane is limited by how fast a
+core reads that many bytes repeatedly: from its cache, or from memory if the cache is too small.
+
+For each lane, a step does one multiplication and one addition a weight. So many lanes are limited
+by the operations a second of a core in a large matrix product.
+
+Reading is measured with NumPy's `max` of int8, its fastest reduction; products are ONNX Runtime's.
+All tasks take turns; the figures are medians.
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import onnxruntime as ort
+from measuring import machine, medians
 from onnx import TensorProto, helper, numpy_helper
-from writing import medians, processor
 
 from charrnn import store
 from charrnn.generation import Prompt, generate
@@ -29,19 +31,20 @@ from charrnn.training import graph
 LANES = (1, 64)
 LENGTH = 500  # characters
 MEMORY_BYTES = 256 * 2**20  # more than a cache holds
-READ_BYTES = 2**30  # in one turn
+READ_BYTES = 2**30  # a turn
 ROWS, INNER, COLUMNS = 1024, 1024, 2048  # of a large product
 
 
 def weights_in_products(spec: ModelSpec) -> int:
-    """What a step multiplies by; each is one byte in int8. The first layer's input is a table."""
+    """Weights in a step's matrix products, one byte each in int8. The first layer's input product
+    is a table lookup and does not count."""
     first = 4 * spec.units[0] ** 2
     upper = sum((below + units) * 4 * units for below, units in pairwise(spec.units))
     return first + upper + spec.units[-1] * spec.characters
 
 
 def reading(size: int) -> Callable[[], None]:
-    """Reads READ_BYTES in all from a buffer of `size` bytes."""
+    """Reads a buffer of `size` bytes until READ_BYTES are read."""
     buffer = np.ones(size, np.int8)  # zeros would all be one page of memory
 
     def read() -> None:
@@ -95,14 +98,13 @@ def main() -> None:
             **{lanes: partial(generate, model, prompts[:lanes]) for lanes in LANES},
         },
         options.rounds,
-        time.perf_counter,
     )
     cache, memory = (READ_BYTES / seconds[where] / 1e9 for where in ("cache", "memory"))
     int8, float32 = (
         2 * ROWS * INNER * COLUMNS / seconds[kind] / 1e9 for kind in ("int8", "float32")
     )
     print(
-        f"{processor()}, one core, medians of {options.rounds}: it reads {cache:.1f} GB/s of "
+        f"{machine()}, one of them, medians of {options.rounds}: it reads {cache:.1f} GB/s of "
         f"{weights / 1e6:.2f} MB over and over, {memory:.1f} GB/s from memory, and does "
         f"{int8:.0f} billion int8 and {float32:.0f} billion float32 operations a second.\n"
     )

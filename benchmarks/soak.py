@@ -1,10 +1,10 @@
-"""The bot under load for an hour, while Discord, the disk and the machine fail it at random.
+"""The bot under load for an hour, with random faults of Discord, the disk and the machine.
 
-pip install -c constraints.txt -e '.[bot]'
-python benchmarks/soak.py --minutes 60
+    pip install -c constraints.txt -e '.[bot]'
+    python benchmarks/soak.py --minutes 60
 
-Silent is who has neither a text nor a sentence after a minute. That must be nobody, but for those
-who asked while a fault made an answer impossible.
+A request is silent if it has no answer of any kind after a minute. Only requests that a fault made
+impossible to answer may be silent.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from benchmarks.answers import resident_mb
 from tests.discord_server import HANGS, TOKEN, Asked, DiscordServer
 
 PATIENCE_S = 60
-AROUND_S = 5  # before and after a fault: what was under way, and what the bot needs to recover
+AROUND_S = 5  # a fault affects requests from so long before it to so long after it
 REPORT_S = 300
 FAULT_PAUSE_S = (5, 20)
 CALLBACKS, EDITS = ("POST", "interactions/*"), ("PATCH", "webhooks/*")

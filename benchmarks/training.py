@@ -1,10 +1,10 @@
-"""How fast a shipped network is trained, beside Keras's own LSTM and PyTorch's.
+"""How fast charrnn trains a network, compared with Keras's own LSTM and with PyTorch's.
 
     pip install -c constraints.txt -e '.[train,benchmark]'
-    python benchmarks/training.py --preset shakespeare --threads 2
+    TF_ENABLE_ONEDNN_OPTS=1 python benchmarks/training.py --preset shakespeare --threads 2
 
-Network, batch, clipping and AdamW are the same for all, and so are the random characters that
-they learn. The contestants take turns; the medians of their batches are compared.
+The variable is one that `charrnn train` sets itself. Network, batches, clipping and AdamW are the
+same for all contestants, which take turns. The figures are medians over batches.
 """
 
 import argparse
@@ -30,12 +30,12 @@ Step = Callable[[np.ndarray, np.ndarray], object]
 
 
 def ours(spec: ModelSpec, recipe: Recipe) -> Step:
-    """What `charrnn train` does with a batch."""
+    """The training step of `charrnn train`."""
     return network.trainable(spec, recipe, batches=1000).train_on_batch
 
 
 def plain_keras(spec: ModelSpec, recipe: Recipe, policy: str) -> Step:
-    """The same in Keras's own layers."""
+    """The same network in Keras's own layers."""
     layers = keras.layers
     inputs = keras.Input(batch_shape=(recipe.batch_size, None), dtype="int32")
     x = layers.Embedding(spec.characters, spec.embedding, dtype=policy)(inputs)

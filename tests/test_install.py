@@ -79,7 +79,7 @@ def test_the_installed_command_works_from_any_folder(tmp_path: Path):
     install = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", site]
     subprocess.run([sys.executable, "-m", *install, ROOT], check=True)
     assert (site / "bot" / "cogs" / "generate.py").is_file()
-    generate = "import charrnn.cli, sys; print(charrnn.__file__); charrnn.cli.main()"
+    generate = "import charrnn.cli.commands; print(charrnn.__file__); charrnn.cli.commands.main()"
     printed = subprocess.check_output(
         [sys.executable, "-c", generate, "generate", "So be it", "--length", "20"],
         cwd=tmp_path,

@@ -1,15 +1,14 @@
-"""The ONNX graph that the engine runs: LSTM steps in a loop, each of which reads the character that
-the one before has chosen; in float32 or int8.
+"""The ONNX graph that the engine runs, in float32 or int8: a loop of LSTM steps, each of which
+reads the character that the step before chose.
 
-Why a loop with the choosing inside: every character is fed back, so a step is entered once a
-character anyway; and Python between two steps takes half as long as a step, and holds the GIL.
-Within a step:
+The loop and the sampling are part of the graph because Python between two steps would take half as
+long as a step, and would hold the GIL. Within a step:
 
-- The first layer's input product is a table, `embedding @ kernel + bias`, one row a character.
-- A layer's input and recurrent products are one product of `[input, hidden]`.
-- int8: a hidden state lies in (-1, 1) whatever the text, so it is quantised with a constant
-  scale. (A scale taken from the data, as `quantize_dynamic` does, is shared by the whole batch,
-  and one person's text would change another's.) Weights are quantised a column at a time.
+- The first layer's input product is a lookup in a table, `embedding @ kernel + bias`.
+- The input and recurrent products of an upper layer are one product with `[input, hidden]`.
+- int8: hidden states lie in (-1, 1), so they are quantised with a constant scale. A scale taken
+  from the data, as `quantize_dynamic` does, would be shared by the batch, and one lane's text would
+  depend on the others. Weights have a scale for each column.
 """
 
 from collections.abc import Sequence
@@ -25,40 +24,45 @@ from charrnn.spec import ModelSpec
 OPSET = 17
 IR_VERSION = 8  # old enough for every ONNX Runtime since 1.11
 
-# Processors without VNNI add u8 * s8 products in pairs in 16 bits, which overflow silently past
-# 2 * 255 * 64: weights that stay within 64 give the same bits on every machine.
+# Processors without VNNI add pairs of u8 * s8 products in 16 bits, which overflow silently above
+# 2 * 255 * 64. Weights of at most 64 give the same result on every machine.
 WEIGHT_LIMIT = 64
 STATE_SCALE = 1 / 127
 STATE_ZERO = 128
 
-# The likeliest characters, among which top-p nearly always ends; to sort all takes thrice as long.
+# Top-p nearly always needs at most so many characters. Sorting all takes three times as long.
 SHORTLIST = 24
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A character LSTM's weights, float32, gates in Keras's order i, f, c, o."""
+    """A character LSTM's weights, float32; gates in Keras's order i, f, c, o."""
 
     table: np.ndarray  # (V, 4 * H1): the first layer's input product and bias, for each character
     recurrent: np.ndarray  # (H1, 4 * H1)
-    # Of the layers n > 1: (H[n-1] + H[n], 4 * H[n]) and the bias (4 * H[n],)
+    # For each layer n > 1: input and recurrent kernel (H[n-1] + H[n], 4 * H[n]), bias (4 * H[n],)
     upper: list[tuple[np.ndarray, np.ndarray]]
     output: np.ndarray  # (H[-1], V)
     output_bias: np.ndarray  # (V,)
 
 
 def writing_graph(spec: ModelSpec, weights: Weights, int8: bool) -> bytes:
-    """The graph of N steps of B lanes.
+    """The serialised graph of N steps of B lanes.
 
-    Inputs: `ids` int32 `(B,)`, which the first step reads; `state` float32 `(R, S)`; `uniform`
-    float32 `(N, B, 1)`, numbers in [0, 1) to choose by; `sharpness` and `top_p` float32 and
-    `last_rank` int64, all `(B, 1)`, how to choose (`sampling.LaneSampling`); `bias` float32
-    `(B, V)`, added to the logits. Outputs: `chosen` int32 `(N, B)`; of the last step, `logits`
-    float32 `(B, V)` and `next_state` `(R, S)`.
+    Inputs:
+    - `ids` int32 `(B,)`: the characters that the first step reads
+    - `state` float32 `(R, S)`
+    - `uniform` float32 `(N, B, 1)`: random numbers in [0, 1)
+    - `sharpness`, `top_p` float32 and `last_rank` int64, `(B, 1)`: see `sampling.LaneSampling`
+    - `bias` float32 `(B, V)`: added to the logits
 
-    A row of a state is every layer's h, the first layer's first, then every layer's c. A stateful
-    model has a row for each lane. Another has one for each window that has begun, the lanes' oldest
-    windows first: a step begins one more for each lane, and what is full ends with it.
+    Outputs:
+    - `chosen` int32 `(N, B)`
+    - `logits` float32 `(B, V)` and `next_state` float32 `(R, S)` of the last step
+
+    A row of a state holds h of every layer, then c of every layer. A stateful model has one row for
+    each lane. A stateless model has one row for each window that is not full, the lanes' oldest
+    windows first: each step begins a window for each lane, and ends those that are full.
     """
     graph = _Graph("", int8)
     lanes = graph.add("Shape", "ids", name="lane_count")
@@ -100,8 +104,8 @@ def writing_graph(spec: ModelSpec, weights: Weights, int8: bool) -> bytes:
 
 
 def _step(spec: ModelSpec, weights: Weights, int8: bool, fresh: list[str]) -> onnx.GraphProto:
-    """The loop's body: every lane reads `read` and chooses what comes next. `fresh`: the state of
-    windows that begin."""
+    """The loop's body: each lane reads a character and chooses the next one. `fresh` is the state
+    of new windows."""
     graph = _Graph("step_", int8)
     zero = graph.constant(np.array([0]))
     before = [f"state_{n}" for n in range(2 * len(spec.units))]
@@ -121,7 +125,7 @@ def _step(spec: ModelSpec, weights: Weights, int8: bool, fresh: list[str]) -> on
     product = graph.add("Add", product, graph.constant(weights.output_bias))
     logits = graph.add("Add", product, "bias")
     chosen = _choose(graph, logits, spec.characters)
-    again = graph.add("Identity", chosen)  # once to be read, once to be kept
+    again = graph.add("Identity", chosen)  # one output is read by the next step, one is kept
     go_on = graph.add("Identity", "going_on")
     levels = TensorProto.UINT8 if int8 else TensorProto.FLOAT
     count = len(spec.units)
@@ -138,7 +142,7 @@ def _step(spec: ModelSpec, weights: Weights, int8: bool, fresh: list[str]) -> on
 def _lstm(
     graph: "_Graph", spec: ModelSpec, weights: Weights, ids: str, state: list[str]
 ) -> list[str]:
-    """Every layer's new h, then every layer's c, from those before."""
+    """The new h of every layer, then the new c of every layer."""
     count = len(spec.units)
     hidden, cells = state[:count], state[count:]
     for layer, units in enumerate(spec.units):
@@ -159,9 +163,11 @@ def _lstm(
 
 
 def _choose(graph: "_Graph", logits: str, characters: int) -> str:
-    """Each lane's choice by inverse transform: of the likeliest characters that together reach
-    `top_p`, no more of them than `last_rank` allows, the first whose cumulative probability exceeds
-    the uniform share of theirs."""
+    """Sample a character for each lane by inverse transform.
+
+    The candidates are the likeliest characters that together reach `top_p`, but only up to
+    `last_rank`. The choice is the first candidate whose cumulative probability exceeds `uniform`
+    times the candidates' total."""
     one = graph.constant(np.array([1]))
     likely = graph.add("Softmax", graph.add("Mul", logits, "sharpness"), axis=1)
     reached, ranked = _ranked(graph, likely, characters)
@@ -173,15 +179,15 @@ def _choose(graph: "_Graph", logits: str, characters: int) -> str:
     last = graph.add("Min", count(graph.add("Less", reached, "top_p")), "last_rank")
     total = graph.add("GatherElements", reached, last, axis=1)
     share = graph.add("Mul", total, graph.add("Gather", "uniform", "step"))
-    # Rounding must not carry the share up to the total.
+    # After rounding, the share may equal the total.
     rank = graph.add("Min", count(graph.add("LessOrEqual", reached, share)), last)
     chosen = graph.add("Squeeze", graph.add("GatherElements", ranked, rank, axis=1), one)
     return graph.add("Cast", chosen, to=TensorProto.INT32)
 
 
 def _ranked(graph: "_Graph", likely: str, characters: int) -> tuple[str, str]:
-    """Cumulative probabilities of the likeliest characters, and those: float32 and int64 `(B, K)`,
-    K being enough for every lane's top-p."""
+    """Cumulative probabilities, float32 `(B, K)`, and ids, int64 `(B, K)`, of the likeliest
+    characters. K is enough for every lane's top-p."""
     axis = graph.constant(np.array(1))
 
     def ranked(graph: _Graph, size: int) -> list[str]:
@@ -210,8 +216,8 @@ def _ranked(graph: "_Graph", likely: str, characters: int) -> tuple[str, str]:
 
 
 class _Graph:
-    """An ONNX graph in the making; every method returns the names of values, which begin with
-    `prefix`, since a graph sees the names of the one around it."""
+    """Builds an ONNX graph. Methods return names of values. They start with `prefix`, since an
+    inner graph must not reuse names of the outer one."""
 
     def __init__(self, prefix: str, int8: bool):
         self.int8 = int8
@@ -233,7 +239,7 @@ class _Graph:
         return name if outputs == 1 else names
 
     def split(self, value: str, sizes: Sequence[int]) -> list[str]:
-        """Columns of `value`, so many each; at least two parts."""
+        """Split the columns of `value` into two or more parts of these sizes."""
         sizes_name = self.constant(np.array(sizes))
         return self.add("Split", value, sizes_name, outputs=len(sizes), axis=1)
 
@@ -242,14 +248,14 @@ class _Graph:
         return self.add("ConstantOfShape", shape)
 
     def separated(self, state: str, spec: ModelSpec) -> list[str]:
-        """The parts of a state `(R, S)`: every layer's h, as a factor of `product`, then every
-        layer's c."""
+        """The h of every layer, as `product` takes it, then the c of every layer, from a state
+        `(R, S)`."""
         parts = self.split(state, spec.units * 2)
         count = len(spec.units)
         return [*map(self.quantised, parts[:count]), *parts[count:]]
 
     def quantised(self, hidden: str) -> str:
-        """A hidden state as a factor of `product`."""
+        """A hidden state as `product` takes it."""
         return self.add("QuantizeLinear", hidden, *self._scale()) if self.int8 else hidden
 
     def unquantised(self, hidden: str) -> str:
@@ -275,11 +281,11 @@ class _Graph:
 
 
 def _value(name: str, kind: int, shape: Sequence[str | int] | None = None) -> onnx.ValueInfoProto:
-    """A graph's input or output; within an inner graph, the shape follows from what it is given."""
+    """A graph's input or output. Inner graphs need no shapes."""
     return helper.make_tensor_value_info(name, kind, shape)
 
 
 def _i_f_o_c(gates: np.ndarray) -> np.ndarray:
-    """Columns i, f, c, o -> i, f, o, c: the three sigmoids side by side."""
+    """Reorder the columns from i, f, c, o to i, f, o, c, so that the sigmoids are adjacent."""
     i, f, c, o = np.split(gates, 4, axis=-1)
     return np.concatenate([i, f, o, c], axis=-1)

@@ -1,4 +1,4 @@
-"""The network in Keras: standard layers in the file, a faster LSTM while training."""
+"""The network in Keras: standard layers in files, and a faster LSTM for training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +18,11 @@ from charrnn.training.recipes import Recipe
 
 
 def build(spec: ModelSpec, recipe: Recipe, lanes: int | None = None) -> keras.Model:
-    """The network of `spec` in standard Keras layers. With `lanes`, for training with carried
-    state: batches of exactly `lanes` streams of text, and LSTM layers that are trained faster,
-    with bfloat16 where the recipe wants it and the processor has it. The weights are the same."""
+    """The network of `spec`, with random weights.
+
+    Without `lanes`, it consists of standard Keras layers. With `lanes`, a stateful network takes
+    batches of exactly so many lanes and uses `SegmentLSTM`, in bfloat16 if the recipe says so and
+    the processor supports it. Both have the same weights."""
     layers = keras.layers
     if spec.embedding is not None:
         inputs = keras.Input(batch_shape=(lanes, None), dtype="int32", name="ids")
@@ -42,8 +44,8 @@ def build(spec: ModelSpec, recipe: Recipe, lanes: int | None = None) -> keras.Mo
 
 
 def trainable(spec: ModelSpec, recipe: Recipe, batches: int) -> keras.Model:
-    """The network with random weights and the optimizer of `recipe`, for a run of so many
-    batches, which its learning rate follows."""
+    """The network with random weights, compiled with the optimizer of `recipe`. `batches` is their
+    number in the whole run, over which the learning rate falls."""
     model = build(spec, recipe, recipe.batch_size)
     optimizer = keras.optimizers.AdamW(
         _learning_rate(recipe, batches),
@@ -54,14 +56,14 @@ def trainable(spec: ModelSpec, recipe: Recipe, batches: int) -> keras.Model:
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "embeddings"])
     optimizer.build(model.trainable_variables)
-    # XLA makes the short loop over a window faster and the carried state slower.
+    # XLA makes training on windows faster, and training on segments slower.
     compiled = not spec.stateful
     model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=compiled)  # pyright: ignore[reportArgumentType]
     return model
 
 
 def _learning_rate(recipe: Recipe, batches: int) -> Any:
-    # A number or a schedule: Keras takes both, its types do not.
+    # Keras accepts a number or a schedule; its type hints do not.
     if not recipe.cosine:
         return recipe.learning_rate
     warmup = max(1, round(recipe.warmup * batches))
@@ -76,13 +78,13 @@ def _learning_rate(recipe: Recipe, batches: int) -> Any:
 def _dropout(x: Any, rate: float, spec: ModelSpec) -> Any:
     if not rate:
         return x
-    # Many to many: one mask for all steps of a segment.
+    # Stateful: one mask for all steps of a segment.
     shape = (None, 1, None) if spec.stateful else None
     return keras.layers.Dropout(rate, noise_shape=shape)(x)
 
 
 def processor_has_bfloat16() -> bool:
-    """Whether bfloat16 products are the processor's own; emulated, they are slower than float32."""
+    """Whether the processor multiplies bfloat16 itself. Emulated, it is slower than float32."""
     try:
         return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -90,8 +92,9 @@ def processor_has_bfloat16() -> bool:
 
 
 def adopt(model: keras.Model, base: store.Model) -> None:
-    """Start `model` from the weights of `base`. What belongs to a new character starts as the
-    mean of what belongs to the old ones. Raises ModelError when they are not of its network."""
+    """Copy the weights of `base` into `model`, which may have more characters. The weights of a
+    new character are the mean over the old ones. Raises ModelError if the base's Keras file is not
+    the network that its card describes."""
     known = len(base.vocabulary)
     path = base.folder / store.KERAS
     trained = export.load_keras(path)
@@ -136,12 +139,12 @@ def averaged(model: keras.Model) -> Iterator[None]:
 
 
 class SegmentLSTM(keras.layers.LSTM):
-    """Keras's LSTM with carried state, trained on whole segments.
+    """Keras's stateful LSTM, trained faster.
 
-    Keras runs its cell once a step and lets TensorFlow differentiate the loop: input products,
-    weight gradients and casts are all made a step at a time. Here, only what must wait for the
-    step before is in a loop; see `segment_lstm`. Dropout on the recurrent weights takes one mask
-    a segment (Merity et al., "Regularizing and Optimizing LSTM Language Models", 2018)."""
+    Keras runs its cell once a step and lets TensorFlow differentiate the loop, so input products,
+    weight gradients and casts happen one step at a time. `segment_lstm` keeps only those operations
+    in a loop that need the step before. Dropout on the recurrent weights uses one mask a segment
+    (Merity et al., "Regularizing and Optimizing LSTM Language Models", 2018)."""
 
     def __init__(self, units: int, weight_dropout: float, bfloat16: bool, name: str):
         super().__init__(units, return_sequences=True, stateful=True, name=name)
@@ -169,7 +172,7 @@ class SegmentLSTM(keras.layers.LSTM):
         return last, tf.transpose(hidden, (1, 0, 2)), [last, cell]
 
     def save_own_variables(self, store: Any) -> None:
-        """With the weights, which are the cell's, goes the carried state."""
+        """Save the carried state. The weights belong to the cell, which Keras saves."""
         for n, state in enumerate(self.states or []):
             store[f"state_{n}"] = np.array(state)
 
@@ -182,14 +185,15 @@ class SegmentLSTM(keras.layers.LSTM):
 def segment_lstm(
     inputs: Any, kernel: Any, recurrent: Any, bias: Any, hidden: Any, cell: Any
 ) -> Any:
-    """An LSTM layer over a segment, with back-propagation through time written out.
+    """An LSTM layer over a segment, with hand-written back-propagation through time.
 
-    inputs `(T, B, E)`, kernel `(E, 4H)`, recurrent `(H, 4H)` in the dtype of the products;
-    bias `(4H,)`, hidden and cell state `(B, H)` float32; gates in Keras's order i, f, c, o
-    -> hidden states float32 `(T, B, H)`, last cell state `(B, H)`.
+    Takes inputs `(T, B, E)`, kernel `(E, 4H)` and recurrent kernel `(H, 4H)` in the dtype of the
+    products (float32 or bfloat16); bias `(4H,)`, hidden and cell state `(B, H)` in float32; gates
+    in Keras's order i, f, c, o. Returns the hidden states `(T, B, H)` and the last cell state
+    `(B, H)`, float32.
 
-    The input products of all steps are one product, and so are the gradients of each weight
-    matrix; in the loops remain `h @ R`, and `dz @ R.T` on the way back."""
+    The input products of all steps are one product, and the gradient of each weight matrix is one
+    product. The loops contain only `h @ R` forwards and `dz @ R.T` backwards."""
     product, size = inputs.dtype, hidden.shape[-1]
     steps, lanes = tf.shape(inputs)[0], tf.shape(inputs)[1]
     flat = tf.reshape(inputs, (-1, inputs.shape[-1]))

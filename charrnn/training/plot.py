@@ -12,8 +12,8 @@ LN_2 = math.log(2)  # nats in a bit
 
 
 def learning_curve(history: Sequence[dict[str, float]]) -> Figure:
-    """The losses of each epoch, nats per character, drawn with bits beside them. A first entry
-    without `loss` is a base model before training."""
+    """The losses of each epoch in nats and bits per character, with the best epoch marked. If the
+    first entry has no `loss`, it is a base before training, and is drawn as epoch 0."""
     first = 0 if "loss" not in history[0] else 1
     epochs = range(first, first + len(history))
     validation = [losses["validation_loss"] for losses in history]

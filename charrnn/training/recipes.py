@@ -1,4 +1,4 @@
-"""How each preset is trained, and which recipe suits how much text."""
+"""Presets, and the recipe for an amount of text."""
 
 import math
 from bisect import bisect_left
@@ -8,7 +8,7 @@ from charrnn.errors import CorpusError, OptionError
 from charrnn.spec import ModelSpec
 from charrnn.text import corpus
 
-MAX_COUNT = 10_000  # of what a recipe counts: epochs, windows in a batch, steps
+MAX_COUNT = 10_000  # for epochs, batch size, segment and patience
 
 
 @dataclass(frozen=True)
@@ -16,22 +16,22 @@ class Recipe:
     """How a model is trained. The defaults are the classic tutorial's."""
 
     epochs: int = 5
-    batch_size: int = 128  # windows, or streams of text read side by side
+    batch_size: int = 128  # windows, or lanes of a stateful model
     segment: int = 100  # T, steps of truncated back-propagation through time
     learning_rate: float = 0.001
-    cosine: bool = False  # let the learning rate fall to zero along a cosine,
-    warmup: float = 0.0  # having risen from zero in this share of all steps
+    cosine: bool = False  # let the learning rate fall to zero along a cosine
+    warmup: float = 0.0  # with `cosine`: share of all batches in which the rate rises from zero
     weight_decay: float = 0.0
-    clip_norm: float | None = None  # largest norm of all gradients together
+    clip_norm: float | None = None  # largest norm of all gradients taken together
     input_dropout: float = 0.0  # on the embedding
     dropout: float = 0.2  # after each LSTM layer
-    weight_dropout: float = 0.0  # on the recurrent weights; only with carried state
-    # Momentum of a moving average of the weights, an update; what is measured and kept is that.
+    weight_dropout: float = 0.0  # on the recurrent weights; only if stateful
+    # Momentum of a moving average of the weights, which is what is measured and kept.
     averaging: float = 0.0
-    patience: int | None = None  # epochs without a lower validation loss, after which to stop
-    least_occurrences: int = 1  # of a character in the text, for the model to learn it
+    patience: int | None = None  # stop after so many epochs without a lower validation loss
+    least_occurrences: int = 1  # leave out characters that are rarer in the text
     lowercase: bool = False
-    mixed_precision: bool = False  # bfloat16 products, float32 weights, where the processor has it
+    mixed_precision: bool = False  # bfloat16 products, if the processor has them; float32 weights
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "segment", "patience"):
@@ -58,8 +58,8 @@ class Preset:
         return ModelSpec(characters, self.units, self.embedding, self.stateful)
 
 
-# Many to many, state carried from segment to segment, one dropout mask for a whole segment
-# (Gal & Ghahramani, "A Theoretically Grounded Application of Dropout in RNNs", 2016).
+# Stateful, with one dropout mask for a whole segment (Gal & Ghahramani, "A Theoretically Grounded
+# Application of Dropout in RNNs", 2016).
 _SHAKESPEARE = Recipe(
     epochs=4,
     batch_size=32,
@@ -77,12 +77,12 @@ _SHAKESPEARE = Recipe(
 )
 
 PRESETS = {
-    # The classic tutorial, number for number: LSTM(256), Dropout(0.2), Dense(V, softmax) over
-    # windows of 100 ids divided by V; categorical cross-entropy, Adam, 5 epochs of batch 128.
+    # Exactly the classic tutorial: LSTM(256), Dropout(0.2), Dense(V, softmax) on windows of 100 ids
+    # divided by V; categorical cross-entropy, Adam, 5 epochs of batch 128.
     "othello": Preset((256,), None, False, Recipe(lowercase=True)),
-    # Five million characters.
+    # For five million characters.
     "shakespeare": Preset((512, 512), 128, True, _SHAKESPEARE),
-    # One million, which a large network would learn by heart.
+    # For one million characters, which need strong regularisation.
     "tinyshakespeare": Preset(
         (768, 768),
         128,
@@ -98,7 +98,7 @@ PRESETS = {
             patience=8,
         ),
     ),
-    # Twelve million, typed in haste.
+    # For twelve million characters with many typing errors.
     "chat": Preset(
         (512, 512),
         128,
@@ -126,24 +126,24 @@ _FINE_TUNING = replace(
     least_occurrences=5,
 )
 
-MUCH_TEXT = 30_000  # characters, that are not so quickly learnt by heart
+MUCH_TEXT = 30_000  # characters; fewer are overfitted sooner and get more dropout
 
-LITTLE_TEXT = 500_000  # characters, too few for the presets' large batches and slow average
+LITTLE_TEXT = 500_000  # characters; fewer need smaller batches and a faster average than presets
 
 
 @dataclass(frozen=True)
 class LeastText:
-    """How many characters to train on are enough; figures from benchmarks/README.md."""
+    """How many characters are enough to train on."""
 
     refused: int  # fewer are refused
-    warned: int  # fewer are accepted with the `warning`
+    warned: int  # fewer are accepted with `warning`
     warning: str
 
     def check(self, characters: int, held_out_share: float) -> str:
-        """The warning for a text of so many characters, or "". `held_out_share` of the text is
-        held out; 0 where another text is.
+        """The warning for a text of so many characters, or "". `held_out_share` of them is held
+        out; 0 if another text is held out.
 
-        Raises CorpusError, which says how long a text must be, when this one is too short."""
+        Raises CorpusError for a text too short; it says how many characters are enough."""
         if held_out_share == 1:
             raise CorpusError("All of the text is held out; there is none left to train on.")
 
@@ -161,35 +161,34 @@ class LeastText:
 FROM_SCRATCH = LeastText(
     10_000,
     200_000,
-    "From scratch, so little text teaches spelling at best: with 50,000 characters of a channel "
-    "the loss is 2.07 nats per character, and 1.48 from the base model `chat`. Consider "
+    "From scratch, so little text teaches little more than spelling: with 50,000 characters of a "
+    "channel the loss is 2.07 nats per character, and 1.48 from the base model `chat`. Consider "
     "--base chat.",
 )
 
 FROM_A_BASE = LeastText(
     2_000,
     10_000,
-    "So little text changes a model's manner, not its matter; 10,000 characters or more are "
+    "So little text changes how the model writes, but not what it writes about. 10,000 or more are "
     "better.",
 )
 
 
 def fine_tuning(spec: ModelSpec, characters: int) -> Recipe:
-    """The recipe that suits going on from a trained model with so much text. A vocabulary without
-    capitals reads them as small letters by itself."""
+    """The recipe for fine-tuning a model of `spec` on so many characters."""
     if not spec.stateful:
         return Recipe()
     return replace(
         _FINE_TUNING,
-        # What is more than enough, in three minutes on two cores; the rest is early stopping.
+        # At most about three minutes on two cores; patience usually ends the run sooner.
         epochs=min(10, max(5, 300_000 // max(1, characters))),
         dropout=0.2 if characters >= MUCH_TEXT else 0.3,
     )
 
 
 def from_scratch(preset: Preset, characters: int) -> Recipe:
-    """The recipe of a preset, and with far less text than that is meant for, one of small batches
-    and many epochs."""
+    """The recipe for training a preset's network on so many characters: the preset's own, or for
+    little text one with small batches and many epochs."""
     if not preset.stateful or characters >= LITTLE_TEXT:
         return preset.recipe
     return replace(

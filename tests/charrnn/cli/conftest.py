@@ -10,17 +10,14 @@ from charrnn.cli import commands
 def charrnn(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
-    """Runs the command with arguments. Returns what it prints, or its error where it `fails`."""
+    """Runs the command with arguments. Returns what it prints, or its error if it `fails`."""
 
-    def run(*arguments: object, fails: bool = False) -> str:
+    def run(*arguments: object, fails: bool = False, code: int = 0) -> str:
         monkeypatch.setattr(sys, "argv", ["charrnn", *map(str, arguments)])
-        code = 0
-        try:
+        with pytest.raises(SystemExit) as ended:
             commands.main()
-        except SystemExit as exit_:
-            code = exit_.code
         printed, said = capsys.readouterr()
-        assert code in ((1, 2) if fails else (0,)), said
+        assert ended.value.code in ((1, 2) if fails else (code,)), said
         return said if fails else printed
 
     return run

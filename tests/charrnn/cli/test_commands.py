@@ -1,10 +1,8 @@
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -129,31 +127,25 @@ def test_train_says_what_it_made_of_a_channel(charrnn: Run, tmp_path: Path):
     assert "too few to train on" in said
 
 
-def test_training_survives_the_end_of_its_parent_and_kill_9(
-    charrnn: Run, stateful: Model, tmp_path: Path
-):
-    text, output = tmp_path / "text.txt", tmp_path / "model"
+@pytest.fixture
+def fine_tuning(stateful: Model, tmp_path: Path) -> list[object]:
+    """Arguments of a training that takes seconds."""
+    text = tmp_path / "text.txt"
     text.write_text("So be it, HERO. And one for thee.\n" * 150)
-    options = ["--base", stateful.folder, "--epochs", "3", "--batch-size", "2"]
-    command = ["train", text, "--output", output, *options, "--progress", "json"]
+    options = ["--base", stateful.folder, "--epochs", "3", "--batch-size", "4"]
+    return ["train", text, "--output", tmp_path / "model", *options, "--progress", "json"]
 
-    def end_after_an_epoch(end: Callable[[Any], object], option: str) -> tuple[int, list[Any]]:
-        """The exit code, and the events that followed."""
-        program = [sys.executable, "-m", "charrnn", *command, option]
-        with subprocess.Popen(program, stdin=-1, stdout=-1, text=True) as process:
-            events = map(parse_event, process.stdout)
-            next(event for event in events if isinstance(event, EpochEnd))
-            end(process)
-            return process.wait(), list(events)
 
-    code, events = end_after_an_epoch(lambda p: p.stdin.close(), "--stop-with-stdin")
-    assert code == 130
-    assert isinstance(events[-1], Halted)
-    assert "The best so far, of epoch" in events[-1].message
-    assert store.load(output).card.training["epochs"] < 3
-    assert end_after_an_epoch(lambda p: p.kill(), "--resume")[0] == -signal.SIGKILL
-    charrnn(*command, "--resume")
-    charrnn(*command, "--output", tmp_path / "straight")
+def test_a_training_that_was_killed_is_resumed(
+    charrnn: Run, fine_tuning: list[object], tmp_path: Path
+):
+    program = [sys.executable, "-m", "charrnn", *map(str, fine_tuning)]
+    with subprocess.Popen(program, stdout=-1) as process:
+        assert process.stdout
+        next(line for line in process.stdout if isinstance(parse_event(line), EpochEnd))
+        process.kill()
+    charrnn(*fine_tuning, "--resume")
+    charrnn(*fine_tuning, "--output", tmp_path / "straight")
     files = [tmp_path / name / "model.onnx" for name in ("model", "straight")]
     assert files[0].read_bytes() == files[1].read_bytes()
 
@@ -170,6 +162,18 @@ print(os.environ["OMP_NUM_THREADS"])
 """
     result = subprocess.run([sys.executable, "-c", program], stdout=-1, text=True, check=True)
     assert result.stdout.split() == ["1", "1", "1"]
+
+
+def test_a_training_stops_when_standard_input_ends(
+    charrnn: Run, fine_tuning: list[object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    (tmp_path / "stdin").touch()
+    with (tmp_path / "stdin").open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        *_, last = charrnn(*fine_tuning, "--stop-with-stdin", code=130).splitlines()
+    event = parse_event(last)
+    assert isinstance(event, Halted)
+    assert "The same command with --resume continues" in event.message
 
 
 def test_convert_takes_the_standard_files_out_of_a_folder(

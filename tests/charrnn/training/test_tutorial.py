@@ -1,4 +1,4 @@
-"""The classic tutorial's network and loop, in its own lines, against what `convert` makes of it."""
+"""A converted model against the classic tutorial, network and loop in the tutorial's own lines."""
 
 import json
 from pathlib import Path
@@ -58,9 +58,22 @@ def argmax(model: Path, seed: str, length: int) -> str:
     return generate(store.load(model), [prompt])[0].text
 
 
+@pytest.fixture(scope="module")
+def written(tutorial: tuple[Sequential, Path]) -> dict[str, str]:
+    """The tutorial's text after each seed."""
+    opening = TEXT.lower()
+    opening = opening[: opening.index("\n", SEQUENCE_LENGTH - 1) + 1][-SEQUENCE_LENGTH:]
+    hundred = TEXT.lower()[40:140]
+    # A shorter seed follows the card's opening; of a longer one only the end is read.
+    return {
+        seed: tutorial_loop(tutorial[0], (opening + seed)[-SEQUENCE_LENGTH:], 60)
+        for seed in (hundred, "tell me", TEXT.lower()[:250])
+    }
+
+
 @pytest.mark.parametrize("name", ["m.keras", "m.weights.h5", "m.h5", "m.hdf5"])
 def test_a_converted_model_writes_the_tutorials_characters(
-    tutorial: tuple[Sequential, Path], name: str
+    tutorial: tuple[Sequential, Path], written: dict[str, str], name: str
 ):
     model, folder = tutorial
     file, destination = folder / name, folder / f"{name}-folder"
@@ -69,13 +82,7 @@ def test_a_converted_model_writes_the_tutorials_characters(
     else:
         model.save(file)
     convert(file, folder / "text.txt", destination)
-    opening = TEXT.lower()
-    opening = opening[: opening.index("\n", SEQUENCE_LENGTH - 1) + 1][-SEQUENCE_LENGTH:]
-    hundred = TEXT.lower()[40:140]
-    # A shorter seed follows the card's opening, of a longer one the end counts.
-    for seed in (hundred, "tell me", TEXT.lower()[:250]):
-        window = (opening + seed)[-SEQUENCE_LENGTH:]
-        expected = tutorial_loop(model, window, 60)
+    for seed, expected in written.items():
         assert argmax(destination, seed, 60) == expected
         assert len(set(expected)) > 5
 
