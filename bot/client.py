@@ -1,10 +1,12 @@
-"""The bot: composes the services, loads the cogs, syncs the commands."""
+"""The bot: builds the services, adds the cogs, registers the commands."""
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 
 import discord
@@ -14,150 +16,137 @@ from yarl import URL
 
 from bot.cogs.generate import Generate, ReplyButton
 from bot.cogs.models import ModelButton, Models
-from bot.cogs.privacy import Privacy, PrivacyButton
+from bot.cogs.privacy import PrivacyButton, PrivacyCog
 from bot.cogs.retrain import Retrain
 from bot.errors import RegistryError, SettingsError
 from bot.inference.executor import Executor, LocalExecutor
 from bot.inference.queue import Inference
 from bot.interactions import answering, command_sync
 from bot.interactions.command_tree import Tree
+from bot.interactions.permissions import NEEDED
 from bot.interactions.rate_limits import PAUSE_S, Cooldown, IdentifyPace
 from bot.models.cache import LoadedModels
 from bot.models.reference import ModelReference
 from bot.models.server_models import ServerModels
+from bot.privacy import Privacy
 from bot.settings import Settings
 from bot.storage.files import StateFolder
 from bot.storage.registry import Registry
-from bot.training.message import TrainingButton
-from bot.training.service import Retraining
-from bot.training.statuses import Candidate, Ended, Learning, Queued
+from bot.training.message import TrainingButton, TrainingMessages
+from bot.training.process import LocalTraining, StartTraining
+from bot.training.service import TrainingService
 from charrnn import store
 from charrnn.errors import needs_extra
 
 log = logging.getLogger(__name__)
 
-# What the bot does in a server: see a channel, go on there in a message of its own, learn from it
-# and show how.
-PERMISSIONS = discord.Permissions(
-    view_channel=True,
-    send_messages=True,
-    send_messages_in_threads=True,
-    embed_links=True,
-    attach_files=True,
-    read_message_history=True,
-)
 SCOPES = ("bot", "applications.commands")
-
 BUTTONS = (ReplyButton, TrainingButton, ModelButton, PrivacyButton)
-BASES = ("chat", "shakespeare")  # that every server may write with and train from
+BASES = ("chat", "shakespeare")  # the models that every server can write with and train from
 NOT_INSTALLED = (
-    "What training needs is not installed where I run. My operator can install it: charrnn's extra "
-    "`train`."
+    "What training needs is not installed here. My operator can install charrnn's extra `train`."
 )
-ONE_OF_SEVERAL = (
-    "I run as several processes, and learn from nobody: whoever opts out would reach one of them "
-    "only. My operator can run me as one."
-)
-# Within one process, bot.identifying sees to that; not where it is started again and again.
-TOO_OFTEN = "I have been started so often today that Discord would take my token back for it."
-LAST_ANSWERS_S = 5.0  # for what has been written at the last moment to reach Discord
+# IdentifyPace prevents this within one process, but not when the bot is restarted again and again.
+TOO_OFTEN = "I was started so often today that Discord would reset my token for one more start."
+LAST_ANSWERS_S = 5.0  # for the last answers to reach Discord
 
 
 @dataclass(frozen=True)
 class Services:
-    """What the bot answers with."""
+    """What the cogs call."""
 
     inference: Inference
-    state: StateFolder
-    executor: Executor  # what the inference writes by
+    executor: Executor  # the inference writes with it
+    files: StateFolder
     registry: Registry
+    privacy: Privacy
     models: ServerModels
-    retraining: Retraining
+    training: TrainingService
     cooldown: Cooldown
-    shakespeare: ModelReference  # what /shakespeare writes with
-    channels_allowed: bool = False  # to be learnt from
-    no_training: str | None = None  # why there can be none, for those who ask for one
-    shutdown_grace_s: float = 20.0  # for what is under way
-    forget_after_days: float = 30  # a server that has removed the bot
+    shakespeare: ModelReference  # the model of /shakespeare
+    channels_allowed: bool  # as sources of training texts
+    training_blocked: str | None  # why nothing can be trained, for people
+    shutdown_grace_s: float
+    forget_after_days: float  # a server that has removed the bot
+    clock: Callable[[], float] = time.monotonic  # in seconds
 
 
 def create_bot(settings: Settings) -> "Bot":
     """The bot with its model loaded, ready to start. Raises ModelError, SettingsError, and
     RegistryError when its state cannot be read or written."""
     shakespeare = ModelReference.of(settings.model)
-    executor = _create_executor(settings, shakespeare)
+    executor, start_training = _workers(settings, shakespeare)
     inference = Inference(
         executor, batch_limit=settings.batch_limit, queue_limit=settings.queue_limit
     )
-    state = StateFolder(settings.state)
-    state.claim()
-    registry = Registry(state.registry, reserved_names=[*store.shipped(), shakespeare.name])
-    models = ServerModels(registry, state, {name: ModelReference.of(name) for name in BASES})
-    retraining = Retraining(
+    files = StateFolder(settings.state)
+    files.claim()
+    registry = Registry(files.registry, reserved_names=[*store.shipped(), shakespeare.name])
+    privacy = Privacy(registry, files, keep_texts=settings.keep_texts)
+    models = ServerModels(registry, files, {name: ModelReference.of(name) for name in BASES})
+    training = TrainingService(
         registry,
-        executor,
+        privacy,
+        files,
         models,
-        state,
+        executor,
+        start_training,
         limit=settings.max_trainings,
         threads=settings.training_threads,
         keep_texts=settings.keep_texts,
     )
-    services = Services(
-        inference,
-        state,
-        executor,
-        registry,
-        models,
-        retraining,
-        Cooldown(settings.cooldown_s),
-        shakespeare,
-        channels_allowed=settings.train_on_channels,
-        no_training=no_training(settings),
-        shutdown_grace_s=settings.shutdown_grace_s,
-        forget_after_days=settings.forget_after_days,
+    return Bot(
+        Services(
+            inference,
+            executor,
+            files,
+            registry,
+            privacy,
+            models,
+            training,
+            Cooldown(settings.cooldown_s),
+            shakespeare,
+            channels_allowed=settings.train_on_channels,
+            training_blocked=training_blocked(settings),
+            shutdown_grace_s=settings.shutdown_grace_s,
+            forget_after_days=settings.forget_after_days,
+        )
     )
-    return Bot(services, shard_ids=settings.shard_ids, shard_count=settings.shard_count)
 
 
-def no_training(settings: Settings) -> str | None:
-    """Why nothing can be trained, for those who ask for it; None where it can."""
-    if settings.shard_count is not None and len(settings.shard_ids) < settings.shard_count:
-        return ONE_OF_SEVERAL
+def training_blocked(settings: Settings) -> str | None:
+    """Why nothing can be trained, for people; None if training works."""
     if settings.dask_scheduler is None and find_spec("tensorflow") is None:
         return NOT_INSTALLED
     return None
 
 
-def _create_executor(settings: Settings, model: ModelReference) -> Executor:
+def _workers(settings: Settings, model: ModelReference) -> tuple[Executor, StartTraining]:
+    """Where texts are written and models trained: on this machine, or on a Dask cluster."""
     memory_bytes = settings.model_memory_mb * 2**20
     if settings.dask_scheduler is None:
-        models = LoadedModels(memory_bytes)
-        models.get(model.folder)
-        return LocalExecutor(settings.threads, models)
+        loaded = LoadedModels(memory_bytes)
+        loaded.get(model.folder)
+        return LocalExecutor(settings.threads, loaded), LocalTraining
     try:
         from bot.dask.cluster import Cluster
         from bot.dask.executor import DaskExecutor
+        from bot.dask.training import DaskTraining
     except ModuleNotFoundError as error:
         raise SettingsError([needs_extra("EXECUTOR", error.name, "dask")]) from error
-    return DaskExecutor(Cluster(settings.dask_scheduler), memory_bytes)
+    cluster = Cluster(settings.dask_scheduler)
+    return DaskExecutor(cluster, memory_bytes), partial(DaskTraining, cluster)
 
 
 def invite_link(application_id: int) -> str:
-    """Where a server's admin lets the bot in, with what it needs and nothing else."""
-    return discord.utils.oauth_url(application_id, permissions=PERMISSIONS, scopes=SCOPES)
+    """The page on which a server's admin adds the bot, with the permissions that it needs."""
+    return discord.utils.oauth_url(application_id, permissions=NEEDED, scopes=SCOPES)
 
 
 class Bot(commands.AutoShardedBot):
-    """Answers commands with what the inference service writes; of the servers in `shard_ids` of
-    `shard_count` shards, or else of all."""
+    """Answers commands and buttons with what the services do."""
 
-    def __init__(
-        self,
-        services: Services,
-        *,
-        shard_ids: Sequence[int] = (),
-        shard_count: int | None = None,
-    ):
+    def __init__(self, services: Services):
         super().__init__(
             command_prefix=commands.when_mentioned,
             intents=discord.Intents(guilds=True),
@@ -166,68 +155,66 @@ class Bot(commands.AutoShardedBot):
             max_messages=None,
             help_command=None,
             tree_cls=Tree,
-            shard_count=shard_count,
         )
-        self.shard_ids = list(shard_ids) or None
         self._services = services
         self._retrain: Retrain | None = None
         self._stopping = False
-        self._pace = IdentifyPace(shard_count or 1)  # until Discord says how many there are
+        self._pace = IdentifyPace(1)  # until Discord says how many shards there are
 
     async def setup_hook(self) -> None:
-        await self._services.retraining.restore(self._services.no_training)
+        await self._services.training.restore(self._services.training_blocked)
         await self.add_cogs()
-        if not self.shard_ids or 0 in self.shard_ids:
-            await self._sync_commands()
-
-    async def _sync_commands(self) -> None:
-        """Discord allows but so many registrations a day, and a start is no reason for one."""
+        # Discord limits registrations per day, so a restart alone must not register anything.
         if not await command_sync.are_registered(self):
             await self.tree.sync()
-            log.info("The commands were new or had changed, so they are registered anew.")
+            log.info("The commands have changed, so I have registered them again.")
 
     async def add_cogs(self) -> None:
-        """Define the commands, which Discord need not know yet."""
+        """Define the commands. Discord need not know them yet."""
         has = self._services
         await self.add_cog(Generate(has.inference, has.shakespeare, has.models, has.cooldown))
+        messages = TrainingMessages(self, has.training, has.registry, has.files, has.clock)
         self._retrain = Retrain(
-            self,
-            has.retraining,
+            has.training,
+            messages,
             has.models,
             channels_allowed=has.channels_allowed,
-            no_training=has.no_training,
+            blocked=has.training_blocked,
         )
         await self.add_cog(self._retrain)
-        await self.add_cog(Models(has.models))
-        privacy = Privacy(
-            self, has.registry, has.retraining, forget_after_days=has.forget_after_days
+        await self.add_cog(Models(has.models, has.registry, has.files))
+        privacy = PrivacyCog(
+            self,
+            has.privacy,
+            has.registry,
+            has.training,
+            forget_after_days=has.forget_after_days,
         )
         await self.add_cog(privacy)
         self.add_dynamic_items(*BUTTONS)
 
     def offered(self) -> list[str]:
-        """The commands and buttons that people can use, as `Answered` names them; no command
-        before the cogs are there."""
+        """The names of all commands and buttons, as they appear in log and metrics. No commands
+        before `add_cogs`."""
         commands = [f"/{command.qualified_name}" for command in self.tree.walk_commands()]
         return commands + [name for button in BUTTONS for name in button.names()]
 
     async def launch_shards(self) -> None:
-        # discord.py asks for the gateway only where it asks for the number of shards, and does not
-        # remember it for when it connects anew.
+        # discord.py asks for the gateway's address only when it asks for the number of shards, and
+        # forgets it before it reconnects.
         shards, gateway, starts = await self.http.get_bot_gateway()
         DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway)
-        self._pace = IdentifyPace(self.shard_count or shards)
-        needed = len(self.shard_ids) if self.shard_ids else shards
-        if starts["remaining"] < needed:
+        self._pace = IdentifyPace(shards)
+        if starts["remaining"] < shards:
             rest_s = starts["reset_after"] / 1000
             sentence = f"{TOO_OFTEN} I wait for {rest_s / 3600:.1f} hours."
             log.critical("%s", sentence)
             self.dispatch("held_up", rest_s, sentence)
-            await asyncio.sleep(rest_s)  # trainings go on meanwhile: they need no session
+            await asyncio.sleep(rest_s)  # trainings go on meanwhile
         await super().launch_shards()
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        # discord.py waits for a minute at most, and then comes again.
+        # discord.py waits at most a minute for this, and then calls it again.
         shard = shard_id or 0
         await asyncio.sleep(max(0.0 if initial else PAUSE_S, self._pace.wait_s(shard)))
         self._pace.begin(shard)
@@ -237,7 +224,7 @@ class Bot(commands.AutoShardedBot):
         return self._services
 
     def trouble(self) -> str | None:
-        """Why people cannot be answered at the moment, for the operator; None if they can."""
+        """Why people cannot be answered right now, for the operator; None if they can."""
         if self._services.inference.closed:
             return "The bot is stopping."
         if not self.is_ready():
@@ -248,24 +235,19 @@ class Bot(commands.AutoShardedBot):
         return self._services.executor.trouble()
 
     def invite_link(self) -> str:
-        """Of this bot. Raises RuntimeError before it has logged in."""
+        """The invite link of this bot. Raises RuntimeError before it has logged in."""
         if self.application_id is None:
             raise RuntimeError("the bot has not logged in yet")
         return invite_link(self.application_id)
 
-    def is_training(self) -> bool:
-        """Whether a model is being trained, waits for its turn, or has ended and is to be shown."""
-        statuses = self._services.retraining.statuses().values()
-        return any(isinstance(status, Queued | Learning | Candidate | Ended) for status in statuses)
-
     async def close(self) -> None:
-        """Take no more requests; answer those there are and stop the trainings, all within the
-        grace; tell of the trainings; and leave."""
+        """Refuse new requests, answer those under way and stop the trainings, all within the grace
+        period; show how the trainings stand; disconnect."""
         if self._stopping:
             return
         self._stopping = True
-        async with AsyncExitStack() as leaving:  # whatever happens before; the last comes first
-            leaving.callback(self._services.state.release)
+        async with AsyncExitStack() as leaving:  # runs in reverse order, whatever fails before
+            leaving.callback(self._services.files.release)
             leaving.callback(self._services.registry.close)
             leaving.push_async_callback(super().close)
             await self._finish()
@@ -274,15 +256,15 @@ class Bot(commands.AutoShardedBot):
         has, now = self._services, asyncio.get_running_loop().time
         deadline = now() + has.shutdown_grace_s
         await asyncio.gather(
-            has.inference.finish(has.shutdown_grace_s), has.retraining.close(has.shutdown_grace_s)
+            has.inference.finish(has.shutdown_grace_s), has.training.close(has.shutdown_grace_s)
         )
-        await has.inference.close()  # and the executor, which the trainings needed to the end
+        await has.inference.close()  # and its executor
         await answering.wait_for_answers(max(deadline - now(), LAST_ANSWERS_S))
         if self._retrain is not None:
             try:
                 async with asyncio.timeout(LAST_ANSWERS_S):
                     await self._retrain.show_last()
             except TimeoutError:
-                log.warning("Discord was too slow to be told that trainings go on.")
+                log.warning("Discord was too slow to show how the trainings stand.")
             except RegistryError as error:
-                log.warning("Not all could be told that trainings go on: %s", error)
+                log.warning("Not every training could be shown: %s", error)

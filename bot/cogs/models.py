@@ -1,4 +1,4 @@
-"""/models: which models a server has, and what can be done with each."""
+"""/models: the models of a server: list, use, roll back, rename, delete, download."""
 
 from enum import StrEnum
 from typing import Any
@@ -7,23 +7,23 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.cogs.choices import admitted, fitting
+from bot.cogs.choices import admitted, matching
 from bot.interactions.answering import Answering
 from bot.interactions.buttons import CogButton
 from bot.interactions.markup import escape
-from bot.models.archive import packed
+from bot.models.archive import archived
 from bot.models.embeds import model_details, model_list
 from bot.models.server_models import ServerModels
-from bot.storage.records import StoredModel
+from bot.storage.files import StateFolder
+from bot.storage.records import NAME_LIMIT, StoredModel
+from bot.storage.registry import Registry
 
-NAME_LIMIT = 32  # characters
-
-COMPLETE = "All of {name}. Once unpacked, `charrnn generate --model FOLDER` writes with it."
+COMPLETE = "The whole of {name}. Unzip it; `charrnn generate --model FOLDER` writes with it."
 PARTIAL = (
-    "All that {name} needs to write: {names}. Once unpacked, Python has it with "
-    "`charrnn.load(folder, only_to_write=True)`. What is missing is model.keras, from which "
-    "training and `charrnn generate` start: it does not fit into a message here, and the bot's "
-    "operator can copy it from {folder} in the state folder."
+    "The files that {name} needs to write: {names}. Unzip them; in Python, "
+    "`charrnn.load(folder, only_to_write=True)` loads the model. The file model.keras is too large "
+    "for a message here. Training and `charrnn generate` need it; the bot's operator can copy it "
+    "from {folder} in the state folder."
 )
 
 
@@ -33,7 +33,7 @@ class Action(StrEnum):
     USE = "use"
     ROLL_BACK = "rollback"
     RENAME = "rename"
-    DELETE = "delete"  # ask whether it is meant
+    DELETE = "delete"  # asks for confirmation
     CONFIRM = "confirm"
     DOWNLOAD = "download"
 
@@ -49,13 +49,17 @@ LABELS = {
 
 
 class Models(commands.Cog):
-    """Shows a server its models, and does with them what its admins say."""
+    """Shows a server its models, and lets its admins use, rename, delete and download them."""
 
-    def __init__(self, models: ServerModels):
+    def __init__(self, models: ServerModels, registry: Registry, files: StateFolder):
         self._models = models
+        self._registry = registry
+        self._files = files
 
-    @app_commands.command(description="The models of this server, and what can be done with them.")
-    @app_commands.describe(name="One of them, to use, rename, delete or download it.")
+    @app_commands.command(
+        description="The models of this server: list, use, rename, delete, download."
+    )
+    @app_commands.describe(name="The model to use, rename, delete or download. Default: a list.")
     @app_commands.guild_only()
     @app_commands.default_permissions(manage_guild=True)
     async def models(self, interaction: discord.Interaction, name: str | None = None) -> None:
@@ -63,21 +67,21 @@ class Models(commands.Cog):
             guild = admitted(interaction)
             await interaction.response.defer(thinking=True, ephemeral=True)
             if name is None:
-                models = await self._models.all(guild.id)
-                embed = model_list(models, self._models.shared[0])
+                models = await self._registry.models(guild.id)
+                embed = model_list(models, self._models.shipped[0])
                 await interaction.edit_original_response(embed=embed)
             else:
-                await _show(interaction, await self._models.stored(guild.id, name))
+                await _show(interaction, await self._registry.model_named(guild.id, name))
 
     @models.autocomplete("name")
     async def _names(
         self, interaction: discord.Interaction, typed: str
     ) -> list[app_commands.Choice[str]]:
-        own = await self._models.all(interaction.guild_id) if interaction.guild_id else ()
-        return fitting([model.name for model in reversed(own)], typed)
+        own = await self._registry.models(interaction.guild_id) if interaction.guild_id else ()
+        return matching([model.name for model in reversed(own)], typed)
 
     async def press(self, interaction: discord.Interaction, action: Action, model_id: int) -> None:
-        """Do what a button says with a model of the server that it was pressed in."""
+        """Do what a button says with a model of the server where it was pressed."""
         async with Answering(interaction):
             guild = admitted(interaction)
             match action:
@@ -87,7 +91,7 @@ class Models(commands.Cog):
                 case Action.ROLL_BACK:
                     await interaction.response.defer()
                     again = await self._models.roll_back(guild.id, model_id)
-                    await _show(interaction, await self._models.get(guild.id, model_id))
+                    await _show(interaction, await self._registry.model(guild.id, model_id))
                     await _say(interaction, f"{escape(again.name)} is in use again.")
                 case Action.RENAME:
                     await interaction.response.send_modal(
@@ -95,7 +99,7 @@ class Models(commands.Cog):
                     )
                 case Action.DELETE:
                     await interaction.response.defer(thinking=True, ephemeral=True)
-                    model = await self._models.get(guild.id, model_id)
+                    model = await self._registry.model(guild.id, model_id)
                     await interaction.edit_original_response(
                         content=_question(model), view=_buttons(model_id, Action.CONFIRM)
                     )
@@ -109,26 +113,26 @@ class Models(commands.Cog):
                     await self._hand_over(interaction, guild, model_id)
 
     async def rename(self, interaction: discord.Interaction, model_id: int, name: str) -> None:
-        """Somebody has filled in a model's new name."""
+        """Give a model the name that somebody has filled in."""
         async with Answering(interaction):
             guild = admitted(interaction)
             await interaction.response.defer()
-            await _show(interaction, await self._models.rename(guild.id, model_id, name))
+            await _show(interaction, await self._registry.rename(guild.id, model_id, name))
 
     async def _hand_over(
         self, interaction: discord.Interaction, guild: discord.Guild, model_id: int
     ) -> None:
-        model = await self._models.get(guild.id, model_id)
-        async with packed(self._models.folder(model), guild.filesize_limit) as package:
-            sentence = (COMPLETE if package.complete else PARTIAL).format(
-                name=escape(model.name), names=", ".join(package.names), folder=model.folder
+        model = await self._registry.model(guild.id, model_id)
+        async with archived(self._files.model(model), guild.filesize_limit) as archive:
+            sentence = (COMPLETE if archive.complete else PARTIAL).format(
+                name=escape(model.name), names=", ".join(archive.names), folder=model.folder
             )
-            file = discord.File(package.file, f"{model.name}.zip")
+            file = discord.File(archive.file, f"{model.name}.zip")
             await interaction.edit_original_response(content=sentence, attachments=[file])
 
 
 class ModelButton(CogButton, kind="model", actions=Action, cog=Models.__cog_name__):
-    """Does something with a model, whose id is its number."""
+    """Does something with a model."""
 
     def __init__(self, action: Action, model_id: int):
         label, style = LABELS[action]
@@ -141,8 +145,8 @@ class _NewName(ui.Modal, title="Rename"):
     )
 
     def __init__(self, cog: Models, model_id: int, asker_id: int):
-        # Named like the button that opens it, which is what it counts as; and everybody has one of
-        # their own, since discord.py forgets a form with the first that is sent in.
+        # The id starts like that of the button, so that both count as one in log and metrics. It
+        # ends with the asker's id, because discord.py drops all forms of an id once one is sent.
         super().__init__(custom_id=f"model:{Action.RENAME}:{model_id}:{asker_id}")
         self._cog = cog
         self._model_id = model_id
@@ -162,8 +166,8 @@ async def _say(interaction: discord.Interaction, sentence: str) -> None:
 
 
 def _question(model: StoredModel) -> str:
-    falls_back = " /write then writes with what was in use before." if model.in_use else ""
-    return f"Delete {escape(model.name)}? It cannot be brought back.{falls_back}"
+    falls_back = " /write will use the model that was in use before." if model.in_use else ""
+    return f"Delete {escape(model.name)}? This cannot be undone.{falls_back}"
 
 
 def _buttons(model_id: int, *actions: Action) -> ui.View:

@@ -1,9 +1,8 @@
-"""/privacy: what is kept about a person, and how to opt out; and the servers that left the bot."""
+"""/privacy: what is kept about a person, and opting out; and forgetting servers that left."""
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from enum import StrEnum
 from io import BytesIO
 
@@ -16,14 +15,14 @@ from bot.cogs.models import Action as ModelAction
 from bot.cogs.models import ModelButton
 from bot.errors import BotError
 from bot.interactions.answering import Answering
-from bot.interactions.buttons import CogButton, not_yours
-from bot.interactions.markup import NEUTRAL, counted, day, escape
-from bot.models.embeds import EMBED_LIMIT, kept_file, kept_text
-from bot.storage.records import StoredModel, TrainingJob
+from bot.interactions.buttons import CogButton
+from bot.interactions.markup import EMBED_LIMIT, NEUTRAL, counted, day, escape
+from bot.privacy import Privacy
+from bot.storage.records import KeptAbout, StoredModel
 from bot.storage.registry import Registry
 from bot.training.embeds import Action as TrainingAction
 from bot.training.message import TrainingButton
-from bot.training.service import Retraining
+from bot.training.service import TrainingService
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +33,15 @@ STILL_THERE = (
     "forget a part of what it has learnt, so it holds that until you delete it. "
 )
 FROM_A_CHANNEL = (
-    "**Retrain without them** starts the same training again, without what they wrote; delete "
-    "{name} once you have the new one."
+    "**Retrain without them** starts the same training again, without what they wrote. Delete "
+    "{name} once you have the new model."
 )
 FROM_A_FILE = (
-    "It learnt from a file, which I do not keep. Upload that again with /retrain: I leave out what "
-    "they wrote. Delete {name} once you have the new one."
+    "It learnt from a file, which I did not keep. Upload the file again with /retrain: I leave out "
+    "what they wrote. Delete {name} once you have the new model."
 )
 OUT = "You have opted out: from now on nothing learns from what you write."
-IN = "You have opted in again: the models of servers may learn from what you write there."
+IN = "You have opted in again: servers may train their models on what you write there."
 
 
 class Action(StrEnum):
@@ -58,63 +57,66 @@ LABELS = {
 }
 
 
-class Privacy(commands.Cog):
-    """Tells people what is kept about them, and forgets what is not to be kept."""
+class PrivacyCog(commands.Cog, name="Privacy"):
+    """Tells people what is kept about them, lets them opt out, and deletes what is due."""
 
     def __init__(
         self,
         bot: commands.AutoShardedBot,
+        privacy: Privacy,
         registry: Registry,
-        retraining: Retraining,
+        training: TrainingService,
         *,
         forget_after_days: float,  # a server that has removed the bot
         clock: Callable[[], float] = time.time,
     ):
         self._bot = bot
+        self._privacy = privacy
         self._registry = registry
-        self._retraining = retraining
+        self._training = training
         self._forget_after_s = int(forget_after_days * DAY_S)
         self._clock = clock
-        self._told: set[tuple[int, int]] = set()  # of which person's opting out, for which model
 
     async def cog_unload(self) -> None:
-        self._forget.cancel()
+        self._daily.cancel()
 
-    @app_commands.command(description="What I keep about you, and how to opt out of it.")
+    @app_commands.command(description="What I keep about you, and how to opt out.")
     async def privacy(self, interaction: discord.Interaction) -> None:
         async with Answering(interaction):
             await interaction.response.defer(thinking=True, ephemeral=True)
-            await self._show(interaction)
+            await self._show(interaction, await self._registry.kept_about(interaction.user.id))
 
     async def press(self, interaction: discord.Interaction, action: Action, owner: int) -> None:
         """Do what a button under /privacy says."""
         async with Answering(interaction):
             if interaction.user.id != owner:
-                raise not_yours(owner, "Use /privacy yourself.")
+                sentence = f"These buttons belong to <@{owner}>. Use /privacy yourself."
+                raise BotError(sentence, "not_yours")
             await interaction.response.defer()
             if action is Action.OPT_OUT:
-                await asyncio.to_thread(self._registry.opt_out, owner)
-                models = await self._retraining.without(owner)
-                self._bot.dispatch("trainings_ended")
-                sentence = f"{OUT} {await self._tell_admins(owner, models)}"
+                await self._privacy.opt_out(owner)
+                await self._training.cancel_barred()
+                await self._tell_admins()
+                kept = await self._registry.kept_about(owner)
+                sentence = f"{OUT} {await self._admins_told(kept)}"
             else:
-                await asyncio.to_thread(self._registry.opt_in, owner)
+                await self._registry.opt_in(owner)
+                kept = await self._registry.kept_about(owner)
                 sentence = IN
-            await self._show(interaction, sentence)
+            await self._show(interaction, kept, sentence)
 
-    async def _show(self, interaction: discord.Interaction, sentence: str | None = None) -> None:
-        person = interaction.user.id
-        kept = await self._retraining.kept_about(person)
-        texts_kept = self._retraining.keeps_texts
-        text = kept_text(kept, self._server_name, texts_kept=texts_kept)
+    async def _show(
+        self, interaction: discord.Interaction, kept: KeptAbout, sentence: str | None = None
+    ) -> None:
+        text = self._privacy.describe(kept, self._server_name)
         files = []
         if len(text) > EMBED_LIMIT:
-            whole = kept_file(kept, self._server_name, texts_kept=texts_kept)
+            whole = self._privacy.describe_plainly(kept, self._server_name)
             files = [discord.File(BytesIO(whole.encode()), "kept.txt")]
-            text = "It is more than fits in here: see the file."
+            text = "It is too long to show here. It is in the file."
         action = Action.OPT_OUT if kept.opted_out_at is None else Action.OPT_IN
         view = ui.View(timeout=None)
-        view.add_item(PrivacyButton(action, person))
+        view.add_item(PrivacyButton(action, interaction.user.id))
         embed = discord.Embed(title="What I keep about you", description=text, colour=NEUTRAL)
         await interaction.edit_original_response(
             content=sentence, embed=embed, view=view, attachments=files
@@ -124,47 +126,53 @@ class Privacy(commands.Cog):
         guild = self._bot.get_guild(guild_id)
         return guild.name if guild else f"Server {guild_id}"
 
-    async def _tell_admins(self, person: int, models: Sequence[StoredModel]) -> str:
-        """Tell the servers whose models hold what somebody wrote; return a sentence on that."""
-        if not models:
+    async def _admins_told(self, kept: KeptAbout) -> str:
+        """A sentence on the models that learnt from somebody, and whether their admins know."""
+        if not kept.models:
             return "No model has learnt from you."
-        for model in models:
-            if (person, model.id) not in self._told and await self._tell(model):
-                self._told.add((person, model.id))
-        missed = {model.guild_id for model in models if (person, model.id) not in self._told}
-        told = {model.guild_id for model in models} - missed
+        untold = {model.id for model in await self._registry.untold_models()}
+        missed = {model.guild_id for model in kept.models if model.id in untold}
+        told = {model.guild_id for model in kept.models} - missed
         sentence = (
-            f"{counted(len(models), 'model')} learnt from you before; a model cannot forget a part "
-            f"of that. I have told the admins of {counted(len(told), 'server')}, who can train it "
-            "again without you."
+            f"{counted(len(kept.models), 'model')} learnt from you before, and a model cannot "
+            f"forget a part of what it has learnt. I have told the admins of "
+            f"{counted(len(told), 'server')}, who can train it again without you."
         )
         if missed:
-            sentence += f" Those of {counted(len(missed), 'server')} I could not reach."
+            sentence += f" I could not reach the admins of {counted(len(missed), 'server')} yet."
         return sentence
 
+    async def _tell_admins(self) -> None:
+        """Tell the admins of models that learnt from somebody who has opted out, but not who it
+        is. Those who cannot be reached are told by the next call."""
+        for model in await self._registry.untold_models():
+            if await self._tell(model):
+                await self._registry.mark_told(model.id)
+
     async def _tell(self, model: StoredModel) -> bool:
-        """Tell a server's admins, never whose messages they were; whether that was possible."""
-        job = await self._retraining.job(model.guild_id, model.id)
-        text = STILL_THERE + (FROM_A_FILE if job.source_channel_id is None else FROM_A_CHANNEL)
+        text = STILL_THERE + (FROM_A_FILE if model.source.channel_id is None else FROM_A_CHANNEL)
         text = text.format(name=escape(model.name), day=day(model.created_at))
-        for channel in self._channels(job):
+        for channel in await self._admin_channels(model):
             try:
-                await channel.send(text, view=_admin_buttons(job))
+                # One message for a nonce: an attempt after a time-out adds none.
+                await channel.send(text, view=_admin_buttons(model), nonce=model.id)
             except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
                 log.warning("Channel %d of server %d: %s", channel.id, model.guild_id, error)
             else:
                 return True
         log.warning(
-            "Model %d of server %d holds what somebody wrote who has opted out, and its admins "
-            "could not be told. Tell them.",
+            "Model %d of server %d learnt from somebody who has opted out, and I could not tell "
+            "its admins. I try again every day.",
             model.id,
             model.guild_id,
         )
         return False
 
-    def _channels(self, job: TrainingJob) -> list[discord.PartialMessageable | discord.TextChannel]:
-        """Where a server's admins may be told: where the training was shown, or else where
-        Discord itself tells them things."""
+    async def _admin_channels(
+        self, model: StoredModel
+    ) -> list[discord.PartialMessageable | discord.TextChannel]:
+        """Where a server's admins read: the channel of the training; else the system channel."""
+        job = await self._registry.job(model.guild_id, model.id)
         shown_in = self._bot.get_partial_messageable(job.channel_id, guild_id=job.guild_id)
         guild = self._bot.get_guild(job.guild_id)
         system = guild.system_channel if guild else None
@@ -172,64 +180,48 @@ class Privacy(commands.Cog):
 
     @commands.Cog.listener()
     async def on_guild_join(self, guild: discord.Guild) -> None:
-        await asyncio.to_thread(self._registry.mark_present, guild.id)
+        await self._registry.mark_present(guild.id)
 
     @commands.Cog.listener()
     async def on_guild_remove(self, guild: discord.Guild) -> None:
-        # Not called for a server that is unavailable for a while.
-        await asyncio.to_thread(self._registry.mark_removed, guild.id)
-        await self._retraining.leave_guild(guild.id)
+        # Discord does not send this for a server that is unavailable for a while.
+        await self._registry.mark_removed(guild.id)
+        await self._training.cancel_in(guild.id)
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
-        if not self._forget.is_running():
-            self._forget.start()
+        if not self._daily.is_running():
+            self._daily.start()
 
     @tasks.loop(hours=24)
-    async def _forget(self) -> None:
-        """Delete what has been kept long enough."""
+    async def _daily(self) -> None:
+        """Tell admins who could not be reached before, and delete what is due."""
         try:
-            await self._retraining.expire(self._clock())
-            self._bot.dispatch("trainings_ended")
-            known = await asyncio.to_thread(self._registry.guilds)
-            # Not `bot.guilds`: what went while the connection was lost stays in it.
+            await self._tell_admins()
+            await self._training.cancel_expired(self._clock())
+            # Not `bot.guilds`, which keeps servers that were left while the connection was lost.
             fetched = self._bot.fetch_guilds(limit=None, with_counts=False)
-            here = {guild.id async for guild in fetched}  # those unavailable are among them
-            for guild_id in await asyncio.to_thread(self._mark, known, here):
-                await self._retraining.leave_guild(guild_id)
-            grace_s = self._forget_after_s
-            for guild_id in await asyncio.to_thread(self._registry.guilds_to_forget, grace_s):
-                if self._serves(guild_id):
-                    await self._retraining.forget_guild(guild_id)
+            present = {guild.id async for guild in fetched}  # unavailable ones are among them
+            for guild_id in await self._registry.mark_guilds(present):
+                await self._training.cancel_in(guild_id)
+            for guild_id in await self._registry.guilds_to_forget(self._forget_after_s):
+                if await self._privacy.forget_guild(guild_id):
+                    log.info("Server %d removed me. I have deleted what I kept of it.", guild_id)
         except (BotError, OSError, aiohttp.ClientError, discord.HTTPException) as error:
-            log.warning("Not all that is due was deleted; the rest is tomorrow: %s", error)
-
-    def _mark(self, known: Collection[int], here: Collection[int]) -> list[int]:
-        """Note which of the servers that are `known` have removed the bot, and which have not;
-        return those that have, perhaps while the bot was not there to be told."""
-        served = [guild_id for guild_id in known if self._serves(guild_id)]
-        for guild_id in served:
-            mark = self._registry.mark_present if guild_id in here else self._registry.mark_removed
-            mark(guild_id)
-        return [guild_id for guild_id in served if guild_id not in here]
-
-    def _serves(self, guild_id: int) -> bool:
-        """Whether a server is one of this process's, not of another's."""
-        ids = self._bot.shard_ids
-        return ids is None or (guild_id >> 22) % (self._bot.shard_count or 1) in ids
+            log.warning("Not everything that is due was deleted. I go on tomorrow: %s", error)
 
 
-class PrivacyButton(CogButton, kind="privacy", actions=Action, cog=Privacy.__cog_name__):
-    """For one person, whose id is its number."""
+class PrivacyButton(CogButton, kind="privacy", actions=Action, cog=PrivacyCog.__cog_name__):
+    """For one person, whose id it carries."""
 
     def __init__(self, action: Action, owner: int):
         label, style = LABELS[action]
         super().__init__(action, owner, label=label, style=style)
 
 
-def _admin_buttons(job: TrainingJob) -> ui.View:
+def _admin_buttons(model: StoredModel) -> ui.View:
     view = ui.View(timeout=None)
-    if job.source_channel_id is not None:
-        view.add_item(TrainingButton(TrainingAction.AGAIN, job.id))
-    view.add_item(ModelButton(ModelAction.DELETE, job.id))
+    if model.source.channel_id is not None:
+        view.add_item(TrainingButton(TrainingAction.AGAIN, model.id))
+    view.add_item(ModelButton(ModelAction.DELETE, model.id))
     return view

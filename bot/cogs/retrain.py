@@ -1,4 +1,4 @@
-"""/retrain: from a channel to a model that writes like it, each step shown in one message."""
+"""/retrain: from a channel or a file to a model that writes like it, shown in one message."""
 
 import asyncio
 import logging
@@ -10,14 +10,15 @@ from discord.ext import commands, tasks
 
 from bot.cogs.choices import admitted, model_choices
 from bot.corpus.channel import MAX_MESSAGES
-from bot.corpus.source import Text, chosen, of_channel
+from bot.corpus.source import ReadableSource, chosen, from_channel
 from bot.errors import BotError, RegistryError
 from bot.interactions.answering import Answering
-from bot.interactions.markup import permission_names
+from bot.interactions.permissions import NEEDED_TO_ANSWER, missing, names
 from bot.models.server_models import ServerModels
+from bot.storage.records import NAME_LIMIT
 from bot.training.embeds import Action
-from bot.training.message import TrainingMessages, caption
-from bot.training.service import Retraining
+from bot.training.message import TrainingMessages
+from bot.training.service import TrainingService
 from charrnn.errors import CharRNNError
 
 log = logging.getLogger(__name__)
@@ -28,55 +29,51 @@ CLOCK_CHANGED = timedelta(seconds=10 * TICK_S)
 DEFAULT_MESSAGES = 10_000
 MAX_DAYS = 3650
 
-# What the bot needs to show a training.
-NEEDED = ("view_channel", "send_messages", "embed_links", "attach_files")
-
-UNDER_WAY = "This is under way here. Cancel it if you want to begin another."
-NOT_SHOWN = "It could not be shown."
+UNDER_WAY = "This training is under way here. Cancel it if you want to start another."
 FILE_AGAIN = (
-    "It learnt from a file, which is deleted. Upload it again with /retrain: I leave out the "
-    "messages of everybody who has opted out."
+    "That model learnt from a file, which has been deleted. Upload the file again with /retrain: I "
+    "leave out the messages of everybody who has opted out."
 )
 
 
 class Retrain(commands.Cog):
-    """Trains models for servers, and shows how far they are."""
+    """Trains models for servers, and shows the progress."""
 
     def __init__(
         self,
-        bot: commands.AutoShardedBot,
-        retraining: Retraining,
+        training: TrainingService,
+        messages: TrainingMessages,
         models: ServerModels,
         *,
-        channels_allowed: bool,  # to be learnt from
-        no_training: str | None = None,  # why there can be none
+        channels_allowed: bool,  # as sources
+        blocked: str | None,  # why nothing can be trained
     ):
-        self._messages = TrainingMessages(bot, retraining, models)
-        self._retraining = retraining
+        self._training = training
+        self._messages = messages
         self._models = models
         self._channels_allowed = channels_allowed
-        self._no_training = no_training
+        self._blocked = blocked
 
     async def cog_load(self) -> None:
-        self._watch_on()
+        self._watch.start()
 
     async def cog_unload(self) -> None:
         self._watch.cancel()
 
     async def show_last(self) -> None:
-        """Show how the trainings stand, once these have been stopped with the bot."""
+        """Show how the jobs stand when the bot stops."""
         self._watch.cancel()
-        for job_id in self._retraining.statuses():
-            await self._messages.refresh(job_id, at_once=True)
+        for job in await self._training.jobs():
+            await self._messages.show_now(job.row.guild_id, job.id)
 
     @app_commands.command(description="Teach me to write like a channel of yours, or like a file.")
     @app_commands.describe(
-        channel="Whose messages to learn from. This one, if you name neither it nor a file.",
-        messages="How many of them at most, the newest first. Usually 10,000.",
-        days="None that are older than so many days.",
-        file="Learn from this instead: a .txt, or a channel as DiscordChatExporter writes .json.",
-        base="The model to start from. Usually chat.",
-        name="What the new model is to be called.",
+        channel="The channel to learn from. Default: this one.",
+        messages="Learn from at most this many messages, newest first. Default: 10,000.",
+        days="Leave out messages that are older than this many days.",
+        file="Learn from a file instead: a .txt, or a DiscordChatExporter .json.",
+        base="The model to start from. Default: chat.",
+        name="The name of the new model.",
     )
     @app_commands.guild_only()
     @app_commands.default_permissions(manage_guild=True)
@@ -88,14 +85,16 @@ class Retrain(commands.Cog):
         days: app_commands.Range[int, 1, MAX_DAYS] | None = None,
         file: discord.Attachment | None = None,
         base: str | None = None,
-        name: str | None = None,
+        name: app_commands.Range[str, 1, NAME_LIMIT] | None = None,
     ) -> None:
         async with Answering(interaction):
             guild = admitted(interaction)
-            self._check_ready(interaction.app_permissions)
-            text = await chosen(interaction, channel, messages, days, file, self._channels_allowed)
+            self._check_possible(interaction.app_permissions)
+            source = await chosen(
+                interaction, channel, messages, days, file, self._channels_allowed
+            )
             await interaction.response.defer(thinking=True)
-            await self._prepare(interaction, guild, text, base, name)
+            await self._prepare(interaction, guild, source, base, name)
 
     @retrain.autocomplete("base")
     async def _bases(
@@ -104,128 +103,109 @@ class Retrain(commands.Cog):
         return await model_choices(self._models, interaction, typed)
 
     async def press(self, interaction: discord.Interaction, action: Action, job_id: int) -> None:
-        """Do what a button under a training says."""
+        """Do what a button under a job says."""
         async with Answering(interaction):
             guild = admitted(interaction)
             if action is Action.AGAIN:
                 await self._again(interaction, guild, job_id)
                 return
             if action in (Action.TRAIN, Action.RESUME):
-                self._check_ready(interaction.app_permissions)
+                self._check_possible(interaction.app_permissions)
             await interaction.response.defer()
+            note = ""
             match action:
-                case Action.TRAIN:
-                    await self._retraining.start(guild.id, job_id)
-                case Action.RESUME:
-                    await self._retraining.resume(guild.id, job_id)
-                    self._watch_on()
+                case Action.TRAIN | Action.RESUME:
+                    await self._training.enqueue(guild.id, job_id)
                 case Action.CANCEL:
-                    sentence = f"Cancelled by {interaction.user.mention}."
-                    await self._retraining.cancel(guild.id, job_id, sentence)
-                    self._watch_on()
+                    await self._training.cancel(guild.id, job_id)
+                    note = f"Cancelled by {interaction.user.mention}."
                 case Action.USE:
                     await self._models.use(guild.id, job_id)
-                    sentence = "In use: /write writes with it."
-                    await caption(interaction, job_id, sentence, Action.ROLL_BACK)
                 case Action.ROLL_BACK:
-                    model = await self._models.roll_back(guild.id, job_id)
-                    sentence = f"Rolled back: {model.name} is in use again."
-                    await caption(interaction, job_id, sentence, Action.USE, Action.DISCARD)
+                    before = await self._models.roll_back(guild.id, job_id)
+                    note = f"Rolled back: {before.name} is in use again."
                 case Action.DISCARD:
-                    await self._models.delete(guild.id, job_id, discard=True)
-                    await caption(interaction, job_id, "Discarded.")
-            await self._messages.refresh(job_id, at_once=True)
+                    await self._models.delete(guild.id, job_id, unless_in_use=True)
+                    note = f"Discarded by {interaction.user.mention}."
+            await self._messages.answer(interaction, guild.id, job_id, note)
 
-    def _check_ready(self, granted: discord.Permissions) -> None:
-        """Raises BotError where no training can be begun, or shown."""
-        if self._no_training:
-            raise BotError(self._no_training, kind="not_allowed")
-        if lacking := [name for name in NEEDED if not getattr(granted, name)]:
+    def _check_possible(self, granted: discord.Permissions) -> None:
+        """Raises BotError when nothing can be trained, or a job could not be shown here."""
+        if self._blocked:
+            raise BotError(self._blocked, "not_allowed")
+        if lacking := missing(NEEDED_TO_ANSWER, granted):
             raise BotError(
-                f"To show a training here I need {permission_names(lacking)}. Grant that to my "
-                "role.",
-                kind="not_allowed",
+                f"To show a training here I need {names(lacking)}. Grant that to my role.",
+                "not_allowed",
             )
 
     async def _prepare(
         self,
         interaction: discord.Interaction,
         guild: discord.Guild,
-        text: Text,
+        source: ReadableSource,
         base: str | None = None,
         name: str | None = None,
     ) -> None:
-        """Get a training ready for Train, and show it in the answer to `interaction`."""
-        status = await self._retraining.active(guild.id)
-        if status is not None:
-            await self._messages.show_here(interaction, status, UNDER_WAY)
+        """Get a job ready for Train, and show it in the answer to `interaction`."""
+        if job := await self._training.unfinished_job(guild.id):
+            await self._messages.show_here(interaction, job, UNDER_WAY)
             return
-        status = await self._retraining.create(
+        job = await self._training.create(
             guild.id,
             interaction.user.id,
             interaction.channel_id or 0,
-            name=name or await self._models.free_name(guild.id, text.name),
-            base=base or self._models.shared[0],
-            **text.described,
+            name=name,
+            base=base or self._models.shipped[0],
+            source=source.source,
         )
-        shown = False
         try:
-            await self._messages.show_here(interaction, status)
-            shown = True
-        finally:
-            if not shown:  # nobody could start or cancel it
-                await self._retraining.cancel(guild.id, status.job.id, NOT_SHOWN)
-        self._watch_on()
+            await self._messages.show_here(interaction, job)
+        except BaseException:  # nobody could start or cancel it
+            self._training.abandon(job)
+            raise
         try:
-            await self._retraining.prepare(status.job, text.read)
+            await self._training.prepare(job.row, source.read)
         except (BotError, CharRNNError) as error:
-            log.info("Training %d was not prepared: %s", status.job.id, error)
-        await self._messages.refresh(status.job.id, at_once=True)
+            log.info("Training %d was not prepared: %s", job.id, error)
+        await self._messages.show_now(guild.id, job.id)
 
     async def _again(
         self, interaction: discord.Interaction, guild: discord.Guild, job_id: int
     ) -> None:
-        """Begin anew what a model came of, now without those who have opted out."""
-        self._check_ready(interaction.app_permissions)
+        """Start the same job anew, without the people who have opted out."""
+        self._check_possible(interaction.app_permissions)
         await interaction.response.defer(thinking=True)
-        job = await self._retraining.job(guild.id, job_id)
-        if job.source_channel_id is None:
-            raise BotError(FILE_AGAIN, kind="not_allowed")
-        place = guild.get_channel_or_thread(job.source_channel_id)
-        named = f"<#{job.source_channel_id}>"
+        row = (await self._training.job(guild.id, job_id)).row
+        if row.source.channel_id is None:
+            raise BotError(FILE_AGAIN, "not_allowed")
         assert isinstance(interaction.user, discord.Member)  # in a server
-        messages = job.source_messages or DEFAULT_MESSAGES
-        text = await of_channel(
-            place, named, interaction.user, messages, job.source_days, self._channels_allowed
+        source = await from_channel(
+            guild.get_channel_or_thread(row.source.channel_id),
+            f"<#{row.source.channel_id}>",
+            interaction.user,
+            row.source.messages or DEFAULT_MESSAGES,
+            row.source.days,
+            self._channels_allowed,
         )
-        # A model of the server's may have learnt from them too, so not from `job.base`.
-        base = job.base if job.base in self._models.shared else None
-        name = await self._models.free_name(guild.id, job.name)
-        await self._prepare(interaction, guild, text, base, name)
-
-    @commands.Cog.listener()
-    async def on_trainings_ended(self) -> None:
-        """Somebody has opted out, or did not ask for a training in time."""
-        self._watch_on()
-
-    def _watch_on(self) -> None:
-        """Watch the trainings, from the first one on."""
-        if self._retraining.statuses() and not self._watch.is_running():
-            self._watch.start()
+        # A model of the server's own may have learnt from the same people.
+        base = row.base if row.base_id is None else None
+        await self._prepare(interaction, guild, source, base)
 
     @tasks.loop(seconds=TICK_S)
     async def _watch(self) -> None:
         try:
-            await self._retraining.tick()
-            for job_id in self._retraining.statuses():
-                await self._messages.refresh(job_id)
+            await self._training.tick()
+            for job in await self._training.jobs():
+                await self._messages.refresh(job)
         except RegistryError:
-            await asyncio.sleep(RETRY_S)  # the log says why
+            await asyncio.sleep(RETRY_S)  # the reason is in the log
         due = self._watch.next_iteration
         if due is not None and abs(due - discord.utils.utcnow()) > CLOCK_CHANGED:
-            self._watch.restart()  # or it would stand still for as long, or catch up every second
+            # Otherwise the loop would stand still until then, or run without a pause.
+            self._watch.restart()
 
     @_watch.error
     async def _watch_failed(self, error: BaseException) -> None:
-        log.error("The trainings' progress could not be followed.", exc_info=error)
-        asyncio.get_running_loop().call_later(RETRY_S, self._watch_on)
+        log.error("The progress of trainings could not be followed.", exc_info=error)
+        asyncio.get_running_loop().call_later(RETRY_S, self._watch.start)

@@ -1,59 +1,48 @@
-"""A channel -> a corpus on the disk: cleaned, a message a line, the oldest first.
-
-There may be a million messages, so that none stays in memory for long.
-"""
+"""A channel's messages -> a text file: cleaned, one message a line, oldest first."""
 
 import asyncio
-import tempfile
-from array import array
-from collections.abc import AsyncGenerator, Callable, Container, Iterator
+from collections.abc import AsyncGenerator, Callable, Container
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
-from typing import IO
 
 import aiohttp
 import discord
 
 from bot.errors import BotError
 from bot.interactions.markup import escape
-from bot.storage.disk import whole, write
+from bot.interactions.permissions import NEEDED_TO_READ, NEEDED_TO_READ_VOICE, missing, names
+from bot.storage.files import write_text
 from charrnn.text.messages import Cleaner, Counts, Message
 
-MAX_MESSAGES = 1_000_000  # of a channel, whether kept or not
-MAX_CHARACTERS = 10_000_000  # of a corpus; the newest are kept
-
-BLANK_LIMIT = 200  # messages without content, and none with it, before reading is given up
-PROGRESS_MESSAGES = 100  # a page of Discord's
-BLOCK_LINES = 100
+MAX_MESSAGES = 1_000_000  # of a channel, whether kept or left out
+MAX_CHARACTERS = 10_000_000  # of a text; the newest are kept
+HIDDEN_LIMIT = 200  # messages that show no content, before the reading is given up
+PAGE_MESSAGES = 100  # that Discord returns at a time
 
 Channel = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
-VOCAL = (discord.VoiceChannel, discord.StageChannel)  # what is written there too needs Connect
-WRITTEN = (discord.MessageType.default, discord.MessageType.reply)  # by people
+VOICE = (discord.VoiceChannel, discord.StageChannel)
+WRITTEN_BY_PEOPLE = (discord.MessageType.default, discord.MessageType.reply)
 
 
 def check_readable(channel: Channel) -> None:
-    """Raises BotError, which names each permission that the bot lacks in `channel`. Discord
-    says nothing of them: it answers with an empty history."""
+    """Raises BotError, naming the permissions that the bot lacks in `channel`. Discord itself
+    reports no error: it returns an empty history."""
     place = channel.parent if isinstance(channel, discord.Thread) else channel
     if place is None:
         raise BotError(
-            f"The channel that {_name(channel)} is a thread of is gone, or hidden from me. Choose "
+            f"The channel of the thread {_name(channel)} is deleted or hidden from me. Choose "
             "another channel.",
-            kind="corpus",
+            "not_allowed",
         )
-    # The channel's own `permissions_for` takes all away where View Channel alone is missing.
+    # The channel's own `permissions_for` returns no permission at all without View Channel.
     granted = discord.abc.GuildChannel.permissions_for(place, channel.guild.me)
-    needed = {
-        "View Channel": granted.view_channel,
-        "Connect": granted.connect or not isinstance(channel, VOCAL),
-        "Read Message History": granted.read_message_history,
-    }
-    if lacking := [permission for permission, is_granted in needed.items() if not is_granted]:
+    needed = NEEDED_TO_READ_VOICE if isinstance(place, VOICE) else NEEDED_TO_READ
+    if lacking := missing(needed, granted):
         raise BotError(
-            f"To read {_name(channel)} I need {' and '.join(lacking)} there. Grant that to my role "
-            "in the channel's settings and try again.",
-            kind="corpus",
+            f"To read {_name(channel)} I need {names(lacking)} there. Grant that to my role in the "
+            "channel's settings and try again.",
+            "not_allowed",
         )
 
 
@@ -67,129 +56,100 @@ async def read_channel(
     progress: Callable[[Counts], None] | None = None,
     max_characters: int = MAX_CHARACTERS,
 ) -> Counts:
-    """Write the newest `limit` messages of a channel, and none before `after`, to `destination`:
-    a line each in UTF-8, cleaned, the oldest first. No older ones are read once `max_characters`
-    are reached. `progress` is told the counts after every page of a hundred.
+    """Write a channel's newest messages to `destination` as UTF-8, and return the counts of what
+    was kept and left out. Reading goes back in time until `limit` messages, the time `after`, or
+    `max_characters` are reached. `progress` gets the counts after every 100 messages.
 
-    Returns what came of the messages. Raises BotError when the channel is gone, is hidden or
-    holds nothing, and when a permission is missing or Message Content is off. When
-    it fails or is cancelled, no file is left."""
+    Raises BotError when the bot may not read the channel, Discord hides the content of messages,
+    there is nothing to learn from, or the disk is full. Then it leaves no file."""
     check_readable(channel)
     cleaner = Cleaner(opted_out)
     counts = cleaner.counts
-    sight = _Sight(channel)
-    with whole(destination), tempfile.TemporaryFile(dir=destination.parent) as file:
-        newest_first = _Backwards(file)
-        async with aclosing(_messages(channel, limit, after)) as messages:
-            async for message in messages:
-                sight.check(message)
-                line = cleaner.clean(_plain(message))
-                if line is not None:
-                    newest_first.add(line)
-                if counts.characters >= max_characters:
-                    break
-                if progress and counts.total() % PROGRESS_MESSAGES == 0:
-                    progress(counts)
-        sight.conclude()
-        check_readable(channel)  # else it may have ended early, without a word
-        if not counts.messages:
-            raise BotError(_nothing(channel, counts, after), kind="corpus")
-        await write(destination, newest_first.blocks())
+    content = _ContentCheck(channel)
+    newest_first: list[str] = []
+    async with aclosing(_messages(channel, limit, after)) as messages:
+        async for message in messages:
+            content.add(message)
+            line = cleaner.clean(_plain(message))
+            if line is not None:
+                newest_first.append(f"{line}\n")
+            if counts.characters >= max_characters:
+                break
+            if progress and counts.total() % PAGE_MESSAGES == 0:
+                progress(counts)
+    content.check()
+    check_readable(channel)  # a permission may have been taken away meanwhile
+    if not counts.messages:
+        raise BotError(_nothing(channel, counts, after), "corpus")
+    await asyncio.to_thread(write_text, destination, reversed(newest_first))
     return counts
 
 
-class _Sight:
-    """Whether Discord shows the bot what people write. Where it does not, every content is empty,
-    and attachments and the like are missing too, except from messages that are to the bot."""
+class _ContentCheck:
+    """Finds out whether Discord shows the content of messages to the bot.
+
+    Without Message Content Intent, text, attachments and embeds of all messages are empty, except
+    in messages that mention the bot."""
 
     def __init__(self, channel: Channel):
         self._channel = channel
-        self._blank = 0
-        self._sees = False
+        self._hidden = 0  # messages that show nothing
+        self._shown = False  # the content of at least one
 
-    def check(self, message: discord.Message) -> None:
-        """Raises BotError when there have been too many messages with nothing in them."""
-        if self._sees or not self._tells(message):
+    def add(self, message: discord.Message) -> None:
+        """Raises BotError when the first messages, HIDDEN_LIMIT of them, show nothing."""
+        if self._shown or not self._proves_something(message):
             return
         if message.content:
-            self._sees = True
+            self._shown = True
             return
-        self._blank += 1
-        if self._blank == BLANK_LIMIT:
-            self.conclude()
+        self._hidden += 1
+        if self._hidden == HIDDEN_LIMIT:
+            self.check()
 
-    def conclude(self) -> None:
-        """Raises BotError when there were only messages with nothing in them."""
-        if self._blank and not self._sees:
+    def check(self) -> None:
+        """Raises BotError when the content of the messages so far is hidden."""
+        if self._hidden and not self._shown:
             raise BotError(
                 f"Discord hides from me what people write in {_name(self._channel)}. The bot's "
                 "operator must enable Message Content Intent, on the Bot page of Discord's "
                 "developer portal. Until then, upload a file.",
-                kind="corpus",
+                "not_allowed",
             )
 
-    def _tells(self, message: discord.Message) -> bool:
-        me = self._channel.guild.me
-        to_me = any(user.id == me.id for user in message.mentions)
-        # What a message may consist of, having no content of its own.
-        others = (
+    def _proves_something(self, message: discord.Message) -> bool:
+        """Whether the message must have text, which is then shown or hidden."""
+        mentions_me = self._channel.guild.me.id in {user.id for user in message.mentions}
+        parts_beside_text = (
             *(message.attachments, message.embeds, message.stickers, message.poll),
             *(message.message_snapshots, message.components, message.activity),
         )
-        return not (_automatic(message) or _system(message) or to_me or any(others))
-
-
-class _Backwards:
-    """Lines that come the newest first, and that are wanted the oldest first."""
-
-    def __init__(self, file: IO[bytes]):
-        self._file = file
-        self._starts = array("q")  # of the blocks in the file, in bytes
-        self._block: list[str] = []
-
-    def add(self, line: str) -> None:
-        self._block.append(line)
-        if len(self._block) == BLOCK_LINES:
-            self._write()
-
-    def blocks(self) -> Iterator[bytes]:
-        """The lines, by the block, the oldest first."""
-        self._write()
-        end = self._file.tell()
-        for start in reversed(self._starts):
-            self._file.seek(start)
-            yield self._file.read(end - start)
-            end = start
-
-    def _write(self) -> None:
-        self._starts.append(self._file.tell())
-        self._file.write("".join(line + "\n" for line in reversed(self._block)).encode())
-        self._block.clear()
+        by_person = not (_automatic(message) or _system(message))
+        return by_person and not mentions_me and not any(parts_beside_text)
 
 
 async def _messages(
     channel: Channel, limit: int, after: datetime | None
 ) -> AsyncGenerator[discord.Message, None]:
-    """The history, the newest first; the event loop has its turn after each. Raises
-    BotError."""
+    """The history, newest first. Lets the event loop run after each message. Raises BotError."""
     try:
         async for message in channel.history(limit=limit, after=after, oldest_first=False):
             yield message
             await asyncio.sleep(0)
     except discord.Forbidden as error:
         raise BotError(
-            f"Discord does not let me read {_name(channel)}. I need View Channel and Read Message "
-            "History there; to a private thread, I must be added.",
-            kind="corpus",
+            f"Discord does not let me read {_name(channel)}. I need {names(NEEDED_TO_READ)} there. "
+            "To a private thread I must be added.",
+            "not_allowed",
         ) from error
     except discord.NotFound as error:
         raise BotError(
-            f"{_name(channel)} is gone, or hidden from me. Choose another channel.", kind="corpus"
+            f"{_name(channel)} is deleted or hidden from me. Choose another channel.", "not_allowed"
         ) from error
     except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
         raise BotError(
             f"Discord failed while I was reading {_name(channel)}. Try again in a few minutes.",
-            kind="corpus",
+            "discord",
         ) from error
 
 
@@ -213,7 +173,7 @@ def _automatic(message: discord.Message) -> bool:
 
 
 def _system(message: discord.Message) -> bool:
-    return message.type not in WRITTEN
+    return message.type not in WRITTEN_BY_PEOPLE
 
 
 def _nothing(channel: Channel, counts: Counts, after: datetime | None) -> str:

@@ -1,4 +1,4 @@
-"""A file that somebody uploaded -> a corpus on the disk, cleaned as the command line does it."""
+"""An uploaded file -> a text file, cleaned as `charrnn train` cleans it."""
 
 import asyncio
 from collections.abc import Container, Iterator
@@ -10,16 +10,16 @@ import discord
 from bot.corpus.channel import MAX_CHARACTERS
 from bot.errors import BotError
 from bot.interactions.markup import escape
-from bot.storage.disk import whole, write
+from bot.storage.files import write_text
 from charrnn.errors import CorpusError
 from charrnn.text.corpus import decode, join_messages
 from charrnn.text.messages import Counts, read_export, read_lines, without_private
 from charrnn.vocabulary import clean
 
 MAX_FILE_BYTES = 25_000_000
-# Each is an object in memory, of 60 bytes and more: without a limit, 600 MB of them fit in a file.
+# Each bracket becomes a Python object of 60 bytes or more: 25 MB of them would take over 600 MB.
 MAX_BRACKETS = 1_000_000
-BLOCK_CHARACTERS = 2**16
+PIECE_CHARACTERS = 2**16
 READERS = {".json": read_export, ".jsonl": read_lines}
 
 
@@ -30,80 +30,72 @@ async def read_file(
     opted_out: Container[str],
     max_characters: int = MAX_CHARACTERS,
 ) -> Counts:
-    """Write an uploaded file to `destination` as `charrnn train` would read it: a channel
-    (`.jsonl`, DiscordChatExporter's `.json`), a message a line; or a text (`.txt`), which loses
-    here what messages lose. Of one that is too long, the last `max_characters` are kept, in whole
-    lines.
+    """Write the text of an uploaded file to `destination` as UTF-8, and return the counts of what
+    was kept and left out. A channel (`.jsonl`, or DiscordChatExporter's `.json`) becomes one
+    message a line. A text (`.txt`) loses the same private data as messages do; only its characters
+    are counted. If the text is too long, its last lines are kept, up to `max_characters`; the
+    authors are still those of the whole file.
 
-    Returns what came of the messages, their authors being those of the whole file; of a text,
-    the characters alone are counted. Raises BotError, which says what is wrong
-    with the file. When it fails, no file is left."""
+    Raises BotError when the file cannot be used or the disk is full. Then it leaves no file."""
     name = escape(file.filename)
-    kind = Path(file.filename).suffix.lower()
-    if kind not in (".txt", *READERS):
+    suffix = Path(file.filename).suffix.lower()
+    if suffix not in (".txt", *READERS):
         raise BotError(
-            f"I cannot read {name}. Upload a text (.txt) or a channel as DiscordChatExporter "
-            "writes it to a .json file.",
-            kind="corpus",
+            f"I cannot read {name}. Upload a text (.txt), or a channel that DiscordChatExporter "
+            "saved as .json.",
+            "corpus",
         )
     if file.size > MAX_FILE_BYTES:
         raise BotError(
-            f"{name} is too large. Upload the part of it that matters, at most "
+            f"{name} is too large. Upload the most important part, at most "
             f"{MAX_FILE_BYTES // 1_000_000} MB.",
-            kind="corpus",
+            "corpus",
         )
     try:
         content = await file.read()
-        text, counts = await asyncio.to_thread(_corpus, content, kind, name, opted_out)
+        text, counts = await asyncio.to_thread(_read, content, suffix, name, opted_out)
     except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
-        raise BotError(
-            f"Discord did not hand over {name}. Upload it again.", kind="corpus"
-        ) from error
+        raise BotError(f"Discord did not send me {name}. Upload it again.", "discord") from error
     except CorpusError as error:
-        raise BotError(str(error), kind="corpus") from error
-    kept = _last(text, max_characters)
+        raise BotError(str(error), "corpus") from error
+    kept = _last_lines(text, max_characters)
     if len(kept) < len(text):
         if counts.messages:
             counts.messages = kept.count("\n")
         counts.characters = len(kept)
-    blocks = range(0, len(kept), BLOCK_CHARACTERS)
-    with whole(destination):
-        await write(destination, (kept[i : i + BLOCK_CHARACTERS].encode() for i in blocks))
+    await asyncio.to_thread(write_text, destination, [kept])
     return counts
 
 
-def _corpus(content: bytes, kind: str, name: str, opted_out: Container[str]) -> tuple[str, Counts]:
-    """The text of a file, cleaned. Raises CorpusError and BotError."""
+def _read(content: bytes, suffix: str, name: str, opted_out: Container[str]) -> tuple[str, Counts]:
+    """The cleaned text of a file. Raises CorpusError and BotError."""
     text = decode(content, name)
     if "\0" in text:
-        raise BotError(
-            f"{name} is not a text. Save it as plain text in UTF-8 and try again.", kind="corpus"
-        )
-    if kind != ".txt" and text.count("[") + text.count("{") > MAX_BRACKETS:
-        raise BotError(
-            f"{name} has more parts than I can read. Upload a smaller one.", kind="corpus"
-        )
-    if kind == ".txt":
-        # By the piece: one long call would keep the event loop waiting.
-        text = "".join(_plain(piece) for piece in _pieces(text))
-        counts = Counts(characters=len(text))
+        sentence = f"{name} is not a text. Save it as plain text in UTF-8 and try again."
+        raise BotError(sentence, "corpus")
+    if suffix in READERS:
+        if text.count("[") + text.count("{") > MAX_BRACKETS:
+            raise BotError(f"{name} has too many parts. Upload a smaller file.", "corpus")
+        text, counts = join_messages(READERS[suffix](text, name), opted_out)
     else:
-        text, counts = join_messages(READERS[kind](text, name), opted_out)
+        # In pieces, because a regular expression holds the GIL until it has seen all of its text.
+        text = "".join(map(_clean, _pieces(text)))
+        counts = Counts(characters=len(text))
     if not text.strip():
         why = f" to learn from ({counts})" if counts.total() else ""
-        raise BotError(f"{name} holds no text{why}. Upload another file.", kind="corpus")
+        raise BotError(f"{name} contains no text{why}. Upload another file.", "corpus")
     return text, counts
 
 
-def _plain(piece: str) -> str:
+def _clean(piece: str) -> str:
     return "".join(map(without_private, clean(piece).splitlines(keepends=True)))
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Of whole lines; of a line that is too long, of whole words, if it has any."""
+    """Cut `text` after lines; a long line after words; a long word anywhere."""
     start = 0
     while start < len(text):
-        soonest, latest = start + BLOCK_CHARACTERS, start + 4 * BLOCK_CHARACTERS
+        soonest, latest = start + PIECE_CHARACTERS, start + 4 * PIECE_CHARACTERS
         end = text.find("\n", soonest, latest) + 1
         if not end and latest < len(text):
             end = text.rfind(" ", soonest, latest) + 1 or latest
@@ -112,8 +104,8 @@ def _pieces(text: str) -> Iterator[str]:
         start = end
 
 
-def _last(text: str, characters: int) -> str:
-    """The last lines of `text` that fit into so many characters; of a longer line, its end."""
+def _last_lines(text: str, characters: int) -> str:
+    """The last whole lines with at most `characters`; the end of the last line if it is longer."""
     if len(text) <= characters:
         return text
     start = len(text) - characters

@@ -1,34 +1,35 @@
-"""Texts written and models trained by a Dask cluster."""
+"""Texts written by a Dask cluster."""
 
 import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from weakref import WeakValueDictionary
 
-from bot.dask.cluster import Cluster, WorkLostError
-from bot.dask.run import DaskRun
-from bot.dask.worker import Batch, Missing, lacks, receive, write
+from distributed import Client, Future, KilledWorker
+
+from bot.dask.cluster import LOST, Cluster
+from bot.dask.worker import Batch, Files, Missing, write
 from bot.errors import ExecutorError
 from bot.models.reference import ModelReference
-from bot.training.process import TrainingOrder
 from charrnn import store
 from charrnn.generation import Generated, Prompt
 
 log = logging.getLogger(__name__)
 
-# For one batch: a worker may lack the model, and connections may be lost.
-ATTEMPTS, PATIENCE_S = 5, 150.0
+ATTEMPTS, PATIENCE_S = 5, 150.0  # for one batch
 
 
 class DaskExecutor:
-    """Has workers write and train that share no folder with the bot: a model is sent to a worker
-    when the worker lacks it, which is once."""
+    """Writes in the workers of a cluster. They share no folder with the bot, so a worker that lacks
+    a model is sent its files, once."""
 
     def __init__(self, cluster: Cluster, memory_bytes: int):
-        """`memory_bytes`: for models in memory, in each worker."""
+        """`memory_bytes` limits the loaded models in each worker."""
         self._cluster = cluster
         self._memory_bytes = memory_bytes
-        self._sendings: dict[tuple[str, str], asyncio.Task[None]] = {}  # by digest and worker
+        self._sent: WeakValueDictionary[str, Future] = WeakValueDictionary()  # files by digest
+        self._sending = asyncio.Lock()
 
     @property
     def workers(self) -> int:
@@ -47,40 +48,39 @@ class DaskExecutor:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return await self._write(model.folder, batch)
-        except TimeoutError as error:
+        except (TimeoutError, KilledWorker) as error:
+            log.error("A batch is given up: %r", error)
             raise ExecutorError from error
-
-    async def _write(self, folder: Path, batch: Batch) -> list[Generated]:
-        worker: str | None = None
-        for _ in range(ATTEMPTS):
-            try:
-                written = await self._cluster.submit(write, batch, worker=worker)
-                if not isinstance(written, Missing):
-                    return written
-                worker = written.worker
-                await self._send(folder, batch.digest, worker)
-            except WorkLostError as error:
-                log.warning("A batch was lost on its way: %r", error.__cause__ or error)
-                worker = None
-        raise ExecutorError
-
-    def train(self, order: TrainingOrder) -> DaskRun:
-        return DaskRun(self._cluster, order)
 
     async def close(self) -> None:
         await self._cluster.close()
 
-    async def _send(self, folder: Path, digest: str, worker: str) -> None:
-        """Send a model to a worker; whoever wants the same meanwhile waits for it."""
-        key = digest, worker
-        if key not in self._sendings:
-            task = asyncio.create_task(self._send_files(folder, digest, worker), name="sending")
-            self._sendings[key] = task
-            task.add_done_callback(lambda _: self._sendings.pop(key))
-        await asyncio.shield(self._sendings[key])
+    async def _write(self, folder: Path, batch: Batch) -> list[Generated]:
+        for _ in range(ATTEMPTS):
+            client = await self._cluster.client()
+            try:
+                written = await client.submit(write, batch, pure=False)
+                if isinstance(written, Missing):
+                    files = await self._send(client, folder, batch.digest)
+                    written = await client.submit(
+                        write,
+                        batch,
+                        files,
+                        workers=[written.worker],
+                        allow_other_workers=True,
+                        pure=False,
+                    )
+                return written
+            except LOST as error:
+                log.warning("A batch is lost and will be written again: %r", error)
+        raise ExecutorError
 
-    async def _send_files(self, folder: Path, digest: str, worker: str) -> None:
-        if not await self._cluster.run(worker, lacks, digest):
-            return  # it came while the batch that missed it was on its way back
-        files = await asyncio.to_thread(store.read_files, folder, only_to_write=True)
-        await self._cluster.run(worker, receive, digest, files)
+    async def _send(self, client: Client, folder: Path, digest: str) -> Future:
+        """The model's files as Dask data, which stay in the cluster while a batch needs them."""
+        async with self._sending:
+            sent = self._sent.get(digest)
+            if sent is None or sent.status != "finished":
+                files = Files(await asyncio.to_thread(store.read_files, folder, only_to_write=True))
+                [sent] = await client.scatter([files], hash=False)
+                self._sent[digest] = sent
+            return sent

@@ -10,7 +10,6 @@ from typing import Protocol
 
 from bot.models.cache import LoadedModels
 from bot.models.reference import ModelReference
-from bot.training.process import TrainingOrder, TrainingProcess, TrainingRun
 from charrnn.generation import Generated, Prompt, generate
 
 WRITER_NICENESS = 10  # between the event loop's 0 and a training's 19
@@ -38,10 +37,6 @@ class Executor(Protocol):
         BotError if the executor failed."""
         ...
 
-    def train(self, order: TrainingOrder) -> TrainingRun:
-        """Start to train a model."""
-        ...
-
     async def close(self) -> None:
         """Release all resources. Call it once nothing is being written."""
         ...
@@ -67,9 +62,6 @@ class LocalExecutor:
     async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, self._write, model, prompts)
-
-    def train(self, order: TrainingOrder) -> TrainingProcess:
-        return TrainingProcess(order)
 
     async def close(self) -> None:
         self._pool.shutdown(wait=False)

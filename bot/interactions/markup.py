@@ -2,11 +2,11 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
 
 import discord
 
 MESSAGE_LIMIT = 2000  # UTF-16 units
+EMBED_LIMIT = 4096  # characters of an embed's description
 
 GOOD, NEUTRAL, BAD = discord.Colour.green(), discord.Colour.blurple(), discord.Colour.red()
 
@@ -49,11 +49,6 @@ def utf16_length(text: str) -> int:
 def counted(number: int, noun: str) -> str:
     """`1 model`, `2,000 models`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def permission_names(names: Iterable[str]) -> str:
-    """discord.py's names of permissions as Discord shows them: `Send Messages and Embed Links`."""
-    return " and ".join(name.replace("_", " ").title() for name in names)
 
 
 def megabytes(size: int) -> str:

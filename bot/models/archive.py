@@ -1,4 +1,4 @@
-"""A model's folder as an archive for people to take away."""
+"""A model's folder as a .zip file to download."""
 
 import asyncio
 import tempfile
@@ -10,49 +10,48 @@ from zipfile import ZipFile
 
 from bot.errors import BotError, NotFoundError
 from bot.interactions.markup import megabytes
-from bot.storage.disk import whole
+from bot.storage.files import whole
 from charrnn import store
 
-ARCHIVE_BYTES = 1024  # that a .zip takes beside its files, at the most
+ZIP_BYTES = 1024  # a .zip adds at most this to its files
 
 
 @dataclass(frozen=True)
-class Package:
+class Archive:
     file: Path
     names: tuple[str, ...]  # of the files in it
-    complete: bool  # or only what is needed to write with it
+    complete: bool  # False: without model.keras, which training needs and writing does not
 
 
 @asynccontextmanager
-async def packed(folder: Path, limit_bytes: int) -> AsyncIterator[Package]:
-    """The model in a .zip of at most so many bytes, while the body runs; what training goes on
-    from is left out if need be. Raises BotError when it does not fit even so or the disk is full,
-    NotFoundError when there is no such folder any more."""
+async def archived(folder: Path, limit_bytes: int) -> AsyncIterator[Archive]:
+    """The model in `folder` as a .zip of at most `limit_bytes`, which exists while the body runs.
+    It is complete if it fits so. Raises BotError when the model does not fit, its folder is gone,
+    or the disk is full."""
     with tempfile.TemporaryDirectory(prefix="charrnn-") as place:
-        yield await asyncio.to_thread(_pack, folder, Path(place) / "model.zip", limit_bytes)
+        yield await asyncio.to_thread(_archive, folder, Path(place) / "model.zip", limit_bytes)
 
 
-def _pack(folder: Path, file: Path, limit_bytes: int) -> Package:
+def _archive(folder: Path, file: Path, limit_bytes: int) -> Archive:
     try:
-        sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-        needed = {name: size for name, size in sizes.items() if name != store.KERAS}
-        fitting = (names for names in (sizes, needed) if _total(names) <= limit_bytes)
-        names = next(fitting, None)
-        if names is None:
+        every = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+        needed = {name: size for name, size in every.items() if name != store.KERAS}
+        chosen = every if _zip_size(every) <= limit_bytes else needed
+        if _zip_size(chosen) > limit_bytes:
             raise BotError(
                 f"Discord takes files of up to {megabytes(limit_bytes)} here, and this model has "
-                f"{megabytes(_total(needed))}. The bot's operator can copy it: in the state folder "
-                f"it is {'/'.join(folder.parts[-3:])}.",
-                kind="not_allowed",
+                f"{megabytes(_zip_size(needed))}. The bot's operator can copy it from "
+                f"{'/'.join(folder.parts[-3:])} in the state folder.",
+                "not_allowed",
             )
-        # Not compressed: weights are noise, which gets no smaller.
+        # Not compressed: weights look random, so they would not get smaller.
         with whole(file), ZipFile(file, "w") as archive:
-            for name in names:
+            for name in chosen:
                 archive.write(folder / name, name)
     except FileNotFoundError as error:
         raise NotFoundError("model") from error
-    return Package(file, tuple(names), names is sizes)
+    return Archive(file, tuple(chosen), chosen is every)
 
 
-def _total(sizes: dict[str, int]) -> int:
-    return sum(sizes.values()) + ARCHIVE_BYTES
+def _zip_size(sizes: dict[str, int]) -> int:
+    return sum(sizes.values()) + ZIP_BYTES

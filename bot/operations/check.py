@@ -16,19 +16,13 @@ import aiohttp
 import discord
 from discord.http import Route
 
-from bot.client import (
-    BASES,
-    ONE_OF_SEVERAL,
-    PERMISSIONS,
-    create_bot,
-    invite_link,
-    no_training,
-)
+from bot.client import BASES, create_bot, invite_link
 from bot.errors import BotError, RegistryError, SettingsError
 from bot.interactions import command_sync
+from bot.interactions.permissions import NEEDED, names
 from bot.settings import Settings
 from bot.storage import database
-from bot.storage.files import StateFolder, give, writable
+from bot.storage.files import StateFolder, how_to_give, writable
 from charrnn import store
 from charrnn.errors import ModelError, needs_extra
 
@@ -86,7 +80,7 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
         yield finding
     if settings.dask_scheduler is None:
         yield Finding("executor", True, f"This machine, with {settings.threads} threads.")
-        yield _training(settings)
+        yield _training()
     else:
         yield await _dask(settings.dask_scheduler)
     if settings.health_port is not None:
@@ -113,9 +107,8 @@ async def _discord(settings: Settings) -> AsyncIterator[Finding]:
             return
     yield Finding("token", True, f"It is {client.user}'s.")
     yield _intents(client.application, settings.train_on_channels)
-    permissions = ", ".join(name.replace("_", " ") for name, granted in PERMISSIONS if granted)
     link = invite_link(client.application.id)
-    yield Finding("invite", True, f"{link} asks a server for: {permissions}.")
+    yield Finding("invite", True, f"{link} asks a server for: {names(NEEDED)}.")
     yield await _commands(settings, client.application, registered)
 
 
@@ -182,10 +175,7 @@ def _state(state: Path) -> Iterator[Finding]:
     if not there.is_dir():
         yield Finding("state", False, f"{there} is a file. Set STATE to a folder.")
     elif not writable(there):
-        sentence = (
-            f"{state.absolute()} cannot be made or written. Make it, and give it to the bot's user "
-            f"({give(state.absolute())}; in a container, the folder that is mounted there)."
-        )
+        sentence = f"{state.absolute()} cannot be written. {how_to_give(state.absolute())}"
         yield Finding("state", False, sentence)
     elif not registry.exists():
         yield Finding("state", True, f"{registry} will be made.")
@@ -230,9 +220,7 @@ def _granted_mb() -> int | None:
     return max(0, int(most) - int(used.read_text())) >> 20
 
 
-def _training(settings: Settings) -> Finding:
-    if no_training(settings) == ONE_OF_SEVERAL:
-        return Finding("training", True, f"Off. Who asks is told: {ONE_OF_SEVERAL}")
+def _training() -> Finding:
     missing = [name for name in TRAINING_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         sentence = f"Off, so /retrain is refused. {needs_extra('It', ', '.join(missing), 'train')}"
@@ -250,7 +238,6 @@ def _health() -> Finding:
 async def _dask(scheduler: str) -> Finding:
     try:
         from bot.dask.cluster import Cluster
-        from bot.dask.worker import trainings
     except ModuleNotFoundError as error:
         return Finding("executor", False, needs_extra("EXECUTOR", error.name, "dask"))
     out_of_reach = f"Dask cannot be reached at {scheduler}. Start `dask scheduler` there."
@@ -263,8 +250,8 @@ async def _dask(scheduler: str) -> Finding:
         return Finding("executor", False, out_of_reach)
     cluster = Cluster(scheduler)
     try:
-        workers = await cluster.run_in_all(trainings)
-    except BotError:
+        workers = await (await cluster.client()).nthreads()
+    except (BotError, OSError):
         return Finding("executor", False, out_of_reach)
     finally:
         await cluster.close()

@@ -64,5 +64,5 @@ class Health:
 
     async def _show_metrics(self, _: web.Request) -> web.Response:
         return web.Response(
-            body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST}
+            body=await self._metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )

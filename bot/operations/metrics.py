@@ -2,13 +2,13 @@
 
 import asyncio
 import math
-from collections import Counter as Tally
 from collections.abc import Iterator
 from itertools import product
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     ProcessCollector,
     disable_created_metrics,
@@ -19,18 +19,9 @@ from prometheus_client.registry import Collector
 
 from bot.client import Bot
 from bot.interactions.answering import OUTCOMES, Answered
-from bot.training.statuses import Candidate, Ended, Learning, Queued, Reading, Ready
+from bot.storage.records import JobState
 
 LAG_INTERVAL_S = 1.0
-STATES = {
-    Reading: "reading",
-    Ready: "ready",
-    Queued: "queued",
-    Learning: "learning",
-    Candidate: "candidate",
-    Ended: "ended",
-}
-
 COMMAND_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120, 600)  # /retrain reads for minutes
 WRITING_S = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 3)
@@ -91,6 +82,12 @@ class Metrics:
             ["session"],
             registry=registry,
         )
+        self._trainings = Gauge(
+            "charrnn_trainings",
+            "Training jobs that are active, or whose end has not been shown.",
+            ["state"],
+            registry=registry,
+        )
         for session in ("new", "resumed"):
             self._connects.labels(session)
         bot.services.inference.observe(self._written)
@@ -98,8 +95,11 @@ class Metrics:
         bot.add_listener(self._connected, "on_shard_connect")
         bot.add_listener(self._resumed, "on_shard_resumed")
 
-    def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+    async def text(self) -> bytes:
+        """All metrics in Prometheus's format. Raises RegistryError."""
+        jobs = await self._bot.services.registry.count_jobs()
+        for state in JobState:
+            self._trainings.labels(state).set(jobs[state])
         return generate_latest(self._registry)
 
     async def sample_lag(self) -> None:
@@ -146,13 +146,6 @@ class _Gauges(Collector):
         yield _gauge("charrnn_servers", "Servers that the bot is in.", len(bot.guilds))
         yield _gauge("charrnn_queue_requests", "Requests waiting.", has.inference.waiting)
         yield _gauge("charrnn_models_in_memory", "Models in memory.", has.executor.models)
-        trainings = GaugeMetricFamily(
-            "charrnn_trainings", "Trainings under way or just ended.", labels=["state"]
-        )
-        tally = Tally(map(type, has.retraining.statuses().values()))
-        for kind, state in STATES.items():
-            trainings.add_metric([state], tally[kind])
-        yield trainings
         latency = GaugeMetricFamily(
             "charrnn_gateway_latency_seconds",
             "From a heartbeat to Discord's answer.",

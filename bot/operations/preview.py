@@ -54,7 +54,7 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
             if messages:
                 print(f"Your messages are in #{LOUNGE}. To learn from them, type /retrain and")
                 print(f"Enter, choose channel, then {LOUNGE}, and click the arrow.")
-                if bot.services.no_training:
+                if bot.services.training_blocked:
                     print(f"But first, to train: {install('train')}")
             sys.stdout.flush()
             ticking = asyncio.create_task(_tick(bot, discord, preview))
@@ -71,7 +71,7 @@ async def _tick(bot: Bot, discord: simcord.Env, preview: simcord.preview.Preview
     while True:
         await asyncio.sleep(TICK_S)
         now = time.perf_counter()
-        if bot.is_training():
+        if await bot.services.training.jobs():
             asked = len(discord.http_requests)
             try:
                 await discord.advance_time(now - seen)

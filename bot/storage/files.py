@@ -1,27 +1,30 @@
-"""The folder of what servers have: the texts that trainings read, and the models they make."""
+"""The state folder: training texts, models, and files that are whole or absent."""
 
 import errno
 import logging
 import os
 import shutil
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from bot.errors import RegistryError
-from bot.storage.records import StoredModel, TrainingJob
+from bot.errors import BotError, RegistryError
+from bot.storage.records import StoredModel, TrainingJob, folder_of
 
 if sys.platform != "win32":
     import fcntl
 
 log = logging.getLogger(__name__)
 
-Kept = TrainingJob | StoredModel  # a training and the model that it makes have one number
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+JobOrModel = TrainingJob | StoredModel  # they share an id and a folder
 
 
 class StateFolder:
-    """Knows where a training's files are. What the registry does not name may be deleted."""
+    """Where the files of jobs and models are. What the registry does not name can be deleted."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -29,12 +32,11 @@ class StateFolder:
 
     @property
     def registry(self) -> Path:
-        """The file of the records."""
         return self._path / "registry.db"
 
     def claim(self) -> None:
-        """Make the folder, and keep other bots out of it while this process lives. Raises
-        RegistryError, for the operator."""
+        """Create the folder, and lock it for this process. Raises RegistryError with a message for
+        the operator."""
         try:
             self._path.mkdir(parents=True, exist_ok=True)
             self._lock = (self._path / "lock").open("w")
@@ -42,74 +44,94 @@ class StateFolder:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RegistryError(
-                f"{self._path} is another bot's, which is running. Give this one a folder of its "
-                "own."
+                f"Another bot is running with the state folder {self._path}. Give this one a "
+                "folder of its own."
             ) from error
         except (FileExistsError, NotADirectoryError) as error:
             raise RegistryError(
-                f"{self._path} is a file, or in one. Set STATE to a folder."
+                f"{self._path} is a file, or lies in one. Set STATE to a folder."
             ) from error
         except OSError as error:
             raise RegistryError(
-                f"The state folder {self._path} cannot be used: {error.strerror}. Make it and give "
-                f"it to the bot's user ({give(self._path)}; in a container, the folder that is "
-                "mounted there), or set STATE to another.",
+                f"The state folder {self._path} cannot be used: {error.strerror}. "
+                f"{how_to_give(self._path)} Or set STATE to another folder.",
                 passing=error.errno == errno.ENOSPC,
             ) from error
 
     def release(self) -> None:
-        """Let another bot have it."""
+        """Unlock the folder."""
         if self._lock is not None:
             self._lock.close()
 
-    def text(self, kept: Kept) -> Path:
-        """The text that a training reads."""
-        return self._path / "texts" / f"{kept.id}.txt"
+    def text(self, kept: JobOrModel) -> Path:
+        """The text that a job reads."""
+        return self._text(kept.id)
 
-    def model(self, kept: Kept) -> Path:
-        """The model's folder."""
+    def model(self, kept: JobOrModel) -> Path:
+        """The folder of a model."""
         return self._path / kept.folder
 
     def holds(self, folder: Path) -> bool:
-        """Whether it is a server's own model's."""
+        """Whether `folder` is that of a server's own model."""
         return folder.is_relative_to(self._path / "models")
 
-    def curve(self, kept: Kept) -> Path | None:
-        """The picture of its learning curve, if there is one."""
-        curve = curve_of(self.model(kept))
-        return curve if curve.is_file() else None
-
-    def delete(self, kept: Kept) -> None:
-        """Delete text, model, and what a training keeps beside it."""
+    def delete(self, kept: JobOrModel) -> None:
+        """Delete the text, the model, and the checkpoints and the picture beside it."""
         model = self.model(kept)
         _delete([self.text(kept), model, *model.parent.glob(f"{model.name}.*")])
 
-    def delete_text(self, kept: Kept) -> None:
+    def delete_text(self, kept: JobOrModel) -> None:
         _delete([self.text(kept)])
 
-    def delete_guild(self, folder: str, models: Iterable[StoredModel]) -> None:
-        """Delete a guild's folder, and the texts of its models."""
-        _delete([*map(self.text, models), self._path / folder])
+    def delete_guild(self, guild_id: int, job_ids: Iterable[int]) -> None:
+        """Delete a guild's folder, and the texts of its jobs and models."""
+        _delete([*map(self._text, job_ids), self._path / folder_of(guild_id)])
 
     def sweep(self, folders: Collection[str], texts: Collection[int]) -> None:
-        """Delete all but the models in `folders`, and the texts of these numbers."""
+        """Delete everything but the models in `folders` and the texts of the jobs `texts`."""
         for path in (self._path / "models").glob("*/*"):
             if f"models/{path.parent.name}/{path.name.partition('.')[0]}" not in folders:
                 _delete([path])
-        kept = {f"{number}.txt" for number in texts}
-        for path in (self._path / "texts").glob("*"):
-            if path.name not in kept:
-                _delete([path])
+        kept = set(map(self._text, texts))
+        _delete(path for path in (self._path / "texts").glob("*") if path not in kept)
+
+    def _text(self, job_id: int) -> Path:
+        return self._path / "texts" / f"{job_id}.txt"
 
 
 def writable(folder: Path) -> bool:
-    """Whether the bot may make files in it."""
+    """Whether the bot may create files in `folder`."""
     return os.access(folder, os.W_OK | os.X_OK)
 
 
-def give(folder: Path) -> str:
-    """The command that makes a folder the bot's own."""
-    return f"sudo chown -R {os.getuid()}:{os.getgid()} {folder}"
+def how_to_give(folder: Path) -> str:
+    """A sentence on how to give a folder to the bot's user."""
+    return (
+        f"Create it and give it to the bot's user: sudo chown -R {os.getuid()}:{os.getgid()} "
+        f"{folder} (for a container: the folder that is mounted there)."
+    )
+
+
+@contextmanager
+def whole(destination: Path) -> Iterator[None]:
+    """Delete `destination` if the body raises or is cancelled. A full disk is a BotError."""
+    try:
+        yield
+    except BaseException as error:
+        destination.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise BotError(
+                "The disk of the bot's machine is full. Its operator must free some space; then "
+                "try again.",
+                "disk_full",
+            ) from error
+        raise
+
+
+def write_text(destination: Path, parts: Iterable[str]) -> None:
+    """Write a file in UTF-8. Leaves no file on failure. Raises BotError when the disk is full."""
+    with whole(destination), destination.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(parts)
 
 
 def _delete(paths: Iterable[Path]) -> None:
@@ -122,8 +144,3 @@ def _delete(paths: Iterable[Path]) -> None:
                 path.unlink(missing_ok=True)
         except OSError as error:
             log.warning("%s cannot be deleted: %s", path, error.strerror)
-
-
-def curve_of(model: Path) -> Path:
-    """Where the picture of a model's learning curve is, beside its folder."""
-    return model.with_name(f"{model.name}.png")

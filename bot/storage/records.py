@@ -1,20 +1,25 @@
-"""What the registry knows: trainings and their states, models, what is kept about a person."""
+"""The rows of the registry as dataclasses: training jobs, models, what is kept about a person."""
 
+import json
 import re
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Self
 
 from bot.errors import BotError
 
-_NAME = re.compile(r"[\w-]{1,32}")
+NAME_LIMIT = 32  # characters of a model's name
+
+_NAME = re.compile(rf"[\w-]{{1,{NAME_LIMIT}}}")
 
 
 class JobState(StrEnum):
-    PREPARING = "preparing"  # its texts are being gathered, or Train has not been pressed
+    READING = "reading"  # its text is being gathered
+    READY = "ready"  # it waits for somebody to press Train
     QUEUED = "queued"
     TRAINING = "training"
-    INTERRUPTED = "interrupted"
+    INTERRUPTED = "interrupted"  # it can be resumed
     FINISHED = "finished"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -22,7 +27,8 @@ class JobState(StrEnum):
 
 GIVEN_UP = {JobState.FAILED, JobState.CANCELLED}
 NEXT_STATES = {
-    JobState.PREPARING: {JobState.QUEUED} | GIVEN_UP,
+    JobState.READING: {JobState.READY} | GIVEN_UP,
+    JobState.READY: {JobState.QUEUED} | GIVEN_UP,
     JobState.QUEUED: {JobState.TRAINING, JobState.INTERRUPTED} | GIVEN_UP,
     JobState.TRAINING: {JobState.FINISHED, JobState.INTERRUPTED} | GIVEN_UP,
     JobState.INTERRUPTED: {JobState.QUEUED} | GIVEN_UP,
@@ -33,116 +39,141 @@ NEXT_STATES = {
 
 
 def model_name(text: str) -> str:
-    """A name for a model, as it is kept: é is one character, not e and an accent. Raises
-    BotError."""
+    """`text` as the name of a model, in Unicode's composed form. Raises BotError when it cannot be
+    one."""
     name = unicodedata.normalize("NFKC", text)
     if not _NAME.fullmatch(name):
         raise BotError(
-            "A model's name is 1 to 32 letters, digits, - and _. Choose another.", kind="name"
+            f"A model's name is 1 to {NAME_LIMIT} letters, digits, - and _. Choose another name.",
+            "name",
         )
     return name
 
 
-def not_possible(state: JobState) -> BotError:
-    """Says that a job in this state does not allow what was asked."""
-    return BotError(
-        f"That cannot be done any more: this training is marked as {state}. /models shows what "
-        "has been made, and /retrain shows what is under way or begins another.",
-        kind="job_state",
-    )
-
-
 def name_key(name: str) -> str:
-    """The same for names that differ only in case."""
+    """Equal for names that differ only in case."""
     return unicodedata.normalize("NFKC", name).casefold()
 
 
 def folder_of(guild_id: int, job_id: int | None = None) -> str:
-    """Where a job's model is, or all that a guild has; relative to the state folder."""
+    """The folder of a job's model, or of everything a guild has, relative to the state folder."""
     return f"models/{guild_id}" if job_id is None else f"models/{guild_id}/{job_id}"
 
 
 @dataclass(frozen=True)
+class Source:
+    """What a job learns from: the newest messages of a channel, or an uploaded file."""
+
+    name: str  # of the channel, with its #, or of the file
+    channel_id: int | None = None  # None: an uploaded file
+    messages: int | None = None  # at most this many, newest first
+    days: int | None = None  # no older than this
+
+    @property
+    def stem(self) -> str:
+        """The name without # or file suffix: a model is called something like it."""
+        return self.name.rpartition(".")[0] if self.channel_id is None else self.name.lstrip("#")
+
+    def __str__(self) -> str:
+        """What people are told."""
+        if self.channel_id is None:
+            return f"the file {self.name}"
+        newest = f"{self.name}, the newest {self.messages or 0:,} messages"
+        return newest if self.days is None else f"{newest} of {self.days:,} days"
+
+
+@dataclass(frozen=True)
+class TextCounts:
+    """How much text a job learns from."""
+
+    characters: int
+    messages: int = 0  # 0: a file of plain text
+    people: int = 0
+    left_out: tuple[tuple[str, int], ...] = ()  # reason and number of messages, most first
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        values = json.loads(text)
+        return cls(**values | {"left_out": tuple(map(tuple, values["left_out"]))})
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
 class TrainingJob:
-    """A training that an admin has asked for. Times are in seconds since 1970."""
+    """A row: a training that an admin has asked for. Times are in seconds since 1970."""
 
     id: int
     guild_id: int
     admin_id: int
-    channel_id: int  # where progress is shown,
-    message_id: int | None  # and in which message, once there is one
+    channel_id: int  # where the job is shown
+    message_id: int | None  # the message that shows it, once there is one
     name: str  # of the model to be
-    base: str  # the name that its base had when it was asked for
-    source: str  # which texts, for people
-    source_channel_id: int | None  # None: a file that was uploaded
-    source_messages: int | None  # no more of them, the newest first
-    source_days: int | None  # none older
+    base: str  # the base's name when the job was created
+    base_id: int | None  # for a base of the guild's own; None: a shipped model
+    source: Source
+    counts: TextCounts | None  # None while READING
+    estimate_s: int | None  # how long the training should take; None while READING
     state: JobState
     created_at: int
-    queued_at: int | None  # for the first time: one that is resumed keeps its place
+    queued_at: int | None  # for the first time: a resumed job keeps its place
     started_at: int | None  # for the last time
     ended_at: int | None  # None while active
-    ending: str | None  # why it has ended without a model, for people
-    shown: bool  # whether its end has been, where it has ended
-    base_id: int | None  # of a base that is the guild's own; None: one that came along
+    ending: str | None  # why it ended without a model, for people
+    shown: bool  # whether its end has been shown
 
     @property
     def folder(self) -> str:
         """Where its model is written, relative to the state folder."""
         return folder_of(self.guild_id, self.id)
 
-    def moved(self, state: JobState, now: int, ending: str | None = None) -> "TrainingJob":
-        """The job in another state. Raises BotError when that may not follow on its own."""
-        if state not in NEXT_STATES[self.state]:
-            raise not_possible(self.state)
-        queued_first = state is JobState.QUEUED and self.queued_at is None
-        goes_on = state in (JobState.QUEUED, JobState.TRAINING)
-        return replace(
-            self,
-            state=state,
-            queued_at=now if queued_first else self.queued_at,
-            started_at=now if state is JobState.TRAINING else self.started_at,
-            ended_at=None if goes_on else now,
-            ending=ending,
-            shown=goes_on,
-        )
-
 
 @dataclass(frozen=True)
 class Scores:
-    """What a training came to."""
+    """How good a trained model is, beside its base."""
 
-    nats_before: float  # per character of held-out text: the base's,
-    nats_after: float  # and the new model's
-    characters: int  # learnt from
-    longest_copied: int  # characters in a row
+    nats_before: float  # the base's, per character of held-out text
+    nats_after: float  # the new model's
+    characters: int  # of training text
+    longest_copied: int  # characters in a row, copied from the training text
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the base and the new model write after the same words, from the same random seed."""
+
+    seed: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model that a guild has; until it is put to use, a candidate."""
+    """A row: a model that a guild has. It is a candidate until it is put to use."""
 
-    id: int  # that of the job that made it
+    id: int  # the id of the job that made it
     guild_id: int
     name: str
     base: str
-    source: str
+    source: Source
     created_at: int  # seconds since 1970
     size_bytes: int
     scores: Scores
+    samples: tuple[Sample, ...] | None  # None: not written yet
     in_use: bool
 
     @property
     def folder(self) -> str:
-        """Where it is, relative to the state folder."""
+        """Relative to the state folder."""
         return folder_of(self.guild_id, self.id)
 
 
 @dataclass(frozen=True)
 class KeptAbout:
-    """All that is kept about a person, in all guilds."""
+    """Everything that is kept about a person, in all guilds."""
 
     opted_out_at: int | None  # seconds since 1970
-    models: tuple[StoredModel, ...]  # that have learnt from their texts, guild by guild
-    learning: tuple[TrainingJob, ...]  # the unfinished ones whose texts hold theirs
-    asked_for: tuple[TrainingJob, ...]
+    models: tuple[StoredModel, ...]  # that learnt from their messages
+    learning: tuple[TrainingJob, ...]  # unfinished jobs that use their messages
+    asked_for: tuple[TrainingJob, ...]  # jobs that they created

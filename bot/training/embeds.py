@@ -1,29 +1,21 @@
-"""How a training looks to people: each status as an embed, and the buttons under it."""
+"""How a job looks to people: an embed for each state, and the buttons under it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import discord
 
 from bot.interactions.markup import BAD, GOOD, NEUTRAL, counted, duration, escape
 from bot.models.embeds import bits, losses
-from bot.storage.records import StoredModel, TrainingJob
-from bot.training.statuses import (
-    Candidate,
-    Ended,
-    Learning,
-    Paused,
-    Queued,
-    Reading,
-    Ready,
-    Sample,
-    Status,
-)
+from bot.storage.records import JobState, StoredModel, TrainingJob
+from bot.training.job import Job
+from charrnn.text.corpus import HELD_OUT_SHARE
+from charrnn.text.messages import Counts
+from charrnn.training.recipes import FROM_A_BASE
 
 PICTURE = "curve.png"
-SAMPLE_LIMIT = 300  # characters shown of a text in the making
+SAMPLE_LIMIT = 300  # characters of the sample that is shown during training
 BAR_LENGTH = 20
 
 
@@ -45,77 +37,80 @@ class Screen:
     actions: tuple[Action, ...] = ()
 
 
-def screen(status: Status) -> Screen:
-    """What is shown of a training."""
-    match status:
-        case Reading(job, counts):
-            seen = counts.total()
-            text = f"Reading {escape(job.source)}: {seen:,} messages so far."
-            return Screen(_embed(f"Reading for {job.name}", text), (Action.CANCEL,))
-        case Ready():
-            return _ready(status)
-        case Queued(job, place):
-            before = place - 1
-            text = "It is next." if not before else f"{counted(before, 'training')} before it."
-            text = f"{_from(job)}\n\nWaiting for its turn. {text}"
-            return Screen(_embed(f"Training {job.name}", text), (Action.CANCEL,))
-        case Learning(job):
-            embed = _embed(f"Training {job.name}", f"{_from(job)}\n\n{_progress(status)}")
+def screen(job: Job, note: str = "") -> Screen:
+    """What is shown of a job. `note`: what somebody has just done with it."""
+    row = job.row
+    match job.state:
+        case JobState.READING:
+            read = (job.counts or Counts()).total()
+            so_far = f": {read:,} messages so far" if read else ""  # a file is not counted
+            text = f"Reading {escape(str(row.source))}{so_far}."
+            return Screen(_embed(f"Reading for {row.name}", text), (Action.CANCEL,))
+        case JobState.READY:
+            return _ready(row)
+        case JobState.QUEUED:
+            before = job.place - 1
+            text = f"{counted(before, 'training')} before this one." if before else "Next in line."
+            embed = _embed(f"Training {row.name}", f"{_origin(row)}\n\nWaiting. {text}")
             return Screen(embed, (Action.CANCEL,))
-        case Paused(job):
-            text = f"{_from(job)}\n\nI am being restarted. It goes on by itself when I am back."
-            return Screen(_embed(f"Training {job.name}", text))
-        case Candidate(job, model, samples):
-            return _candidate(job, model, samples)
-        case Ended(job, sentence):
-            state = "Interrupted" if status.resumable else job.state.title()
-            actions = (Action.RESUME, Action.CANCEL) if status.resumable else ()
-            return Screen(_embed(f"{state}: {job.name}", sentence, BAD), actions)
+        case JobState.TRAINING if job.paused:
+            text = "I am being restarted. The training goes on by itself when I am back."
+            return Screen(_embed(f"Training {row.name}", f"{_origin(row)}\n\n{text}"))
+        case JobState.TRAINING:
+            text = f"{_origin(row)}\n\n{_progress(job)}"
+            return Screen(_embed(f"Training {row.name}", text), (Action.CANCEL,))
+        case JobState.FINISHED:
+            if job.model is None:
+                return Screen(_embed(row.name, note or "This model has been deleted.", BAD))
+            return _candidate(row, job.model, note)
+        case JobState.INTERRUPTED:
+            embed = _embed(f"Interrupted: {row.name}", row.ending or "", BAD)
+            return Screen(embed, (Action.RESUME, Action.CANCEL))
+        case JobState.FAILED | JobState.CANCELLED:
+            title = f"{row.state.title()}: {row.name}"
+            return Screen(_embed(title, note or row.ending or "", BAD))
 
 
 def _embed(title: str, text: str, colour: discord.Colour = NEUTRAL) -> discord.Embed:
     return discord.Embed(title=escape(title), description=text, colour=colour)
 
 
-def _from(job: TrainingJob) -> str:
-    return f"From {escape(job.source)}, starting from {escape(job.base)}."
+def _origin(row: TrainingJob) -> str:
+    return f"From {escape(str(row.source))}, starting from {escape(row.base)}."
 
 
-def _ready(status: Ready) -> Screen:
-    counts, job = status.counts, status.job
-    embed = _embed(f"Train {job.name}?", _from(job))
-    embed.add_field(name="Characters", value=f"{counts.characters:,}")
-    if counts.messages:
-        embed.add_field(name="Messages", value=f"{counts.messages:,}")
-        embed.add_field(name="People", value=f"{len(counts.authors):,}")
-    if left_out := counts.left_out:
-        lines = (f"{number:,} {why}" for why, number in left_out.most_common() if number)
-        embed.add_field(name="Left out", value="\n".join(lines), inline=False)
-    takes = f"About {duration(status.seconds)}, once it is its turn. I go on answering meanwhile."
+def _ready(row: TrainingJob) -> Screen:
+    embed = _embed(f"Train {row.name}?", _origin(row))
+    if counts := row.counts:
+        embed.add_field(name="Characters", value=f"{counts.characters:,}")
+        if counts.messages:
+            embed.add_field(name="Messages", value=f"{counts.messages:,}")
+            embed.add_field(name="People", value=f"{counts.people:,}")
+        if counts.left_out:
+            lines = (f"{number:,} {why}" for why, number in counts.left_out)
+            embed.add_field(name="Left out", value="\n".join(lines), inline=False)
+    takes = f"About {duration(row.estimate_s or 0)} once it starts. I keep answering meanwhile."
     embed.add_field(name="Takes", value=takes, inline=False)
-    if status.warning:
-        embed.add_field(name="Mind", value=status.warning, inline=False)
+    if counts and (warning := FROM_A_BASE.check(counts.characters, HELD_OUT_SHARE)):
+        embed.add_field(name="Note", value=warning, inline=False)
     return Screen(embed, (Action.TRAIN, Action.CANCEL))
 
 
-def _progress(status: Learning) -> str:
-    progress, epoch = status.progress, status.epoch
+def _progress(job: Job) -> str:
+    progress, epoch = job.progress, job.epoch
     if progress is None:
         return "Starting."
+    held_out = f", {bits(epoch.validation_loss)} on held-out text" if epoch else ""
     lines = [
-        f"`{_bar((progress['epoch'] - 1 + progress['done']) / progress['epochs'])}`",
-        f"Epoch {progress['epoch']} of {progress['epochs']} · "
-        f"{progress['characters_per_second']:,.0f} characters a second · "
-        f"{duration(progress['seconds_left'])} left",
-        f"Loss: {bits(progress['loss'])} bits per character in training{_validation(epoch)}",
+        f"`{_bar((progress.epoch - 1 + progress.done) / progress.epochs)}`",
+        f"Epoch {progress.epoch} of {progress.epochs} · "
+        f"{progress.characters_per_second:,.0f} characters a second · "
+        f"{duration(progress.seconds_left)} left",
+        f"Loss: {bits(progress.loss)} bits per character in training{held_out}",
     ]
-    if epoch is not None:
-        lines += ["", *(f"> {line}" for line in _lines(epoch["sample"]))]
+    if epoch:
+        lines += ["", *(f"> {line}" for line in _lines(epoch.sample))]
     return "\n".join(lines)
-
-
-def _validation(epoch: dict[str, Any] | None) -> str:
-    return f", {bits(epoch['validation_loss'])} on text held out" if epoch else ""
 
 
 def _lines(text: str) -> list[str]:
@@ -127,29 +122,31 @@ def _bar(done: float) -> str:
     return "█" * filled + "░" * (BAR_LENGTH - filled)
 
 
-def _candidate(job: TrainingJob, model: StoredModel, samples: tuple[Sample, ...] | None) -> Screen:
+def _candidate(row: TrainingJob, model: StoredModel, note: str) -> Screen:
     scores, base = model.scores, escape(model.base)
     better = scores.nats_after < scores.nats_before
     if better:
-        text = f"It guesses what is written here better than {base} does, which it started from."
+        text = f"It predicts what is written here better than its base, {base}."
     else:
-        text = f"**Not recommended:** it guesses what is written here no better than {base} does."
-    embed = _embed(f"{model.name} is ready", f"{_from(job)}\n{text}", GOOD if better else BAD)
-    embed.add_field(name="Loss on text held out", value=losses(scores), inline=False)
-    copied = f"{counted(scores.longest_copied, 'character')}, of {scores.characters:,} learnt from"
-    embed.add_field(name="Longest run copied", value=copied, inline=False)
-    if samples:
-        before = ((sample.seed, sample.before) for sample in samples)
-        after = ((sample.seed, sample.after) for sample in samples)
+        text = f"**Not recommended:** it predicts what is written here no better than {base}."
+    embed = _embed(f"{model.name} is ready", f"{_origin(row)}\n{text}", GOOD if better else BAD)
+    embed.add_field(name="Loss on held-out text", value=losses(scores), inline=False)
+    copied = f"{counted(scores.longest_copied, 'character')} of {scores.characters:,}"
+    embed.add_field(name="Longest passage copied", value=copied, inline=False)
+    if model.samples:
+        before = ((sample.seed, sample.before) for sample in model.samples)
+        after = ((sample.seed, sample.after) for sample in model.samples)
         embed.add_field(name=base, value=_column(before))
         embed.add_field(name=escape(model.name), value=_column(after))
     embed.set_image(url=f"attachment://{PICTURE}")
-    if model.in_use:
-        return Screen(embed.set_footer(text="In use."), (Action.ROLL_BACK,))
-    return Screen(embed, (Action.USE, Action.DISCARD))
+    if note:
+        embed.set_footer(text=note)
+    elif model.in_use:
+        embed.set_footer(text="In use: /write writes with it.")
+    return Screen(embed, (Action.ROLL_BACK,) if model.in_use else (Action.USE, Action.DISCARD))
 
 
 def _column(written: Iterable[tuple[str, str]]) -> str:
-    """Texts one below the other, their seeds in bold."""
+    """Texts one below the other, with their seeds in bold."""
     lines = (f"**{escape(seed)}**{' / '.join(_lines(text))}" for seed, text in written)
     return "\n\n".join(lines)

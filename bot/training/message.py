@@ -1,8 +1,8 @@
-"""The message in which a training is shown: posted, edited as it goes on, and its buttons."""
+"""The message that shows a job: posted, edited as the job goes on, and its buttons."""
 
 import asyncio
 import logging
-import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
@@ -13,17 +13,23 @@ from discord import ui
 from discord.ext import commands
 
 from bot.interactions.buttons import CogButton
-from bot.models.server_models import ServerModels
+from bot.storage.files import StateFolder
+from bot.storage.records import JobState
+from bot.storage.registry import Registry
 from bot.training.embeds import PICTURE, Action, Screen, screen
-from bot.training.service import Retraining
-from bot.training.statuses import Candidate, Ended, Status, is_final
+from bot.training.job import Job
+from bot.training.process import curve_of
+from bot.training.service import TrainingService
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_MESSAGE = 10008  # Discord's: somebody has deleted it
+UNKNOWN_MESSAGE, UNKNOWN_CHANNEL = 10008, 10003  # Discord's codes: it has been deleted
 EDIT_INTERVAL_S = 5.0
-POST_S = 60.0
-NEW_MESSAGE_S = 55 * 60.0  # Discord lets a message be edited far less once it is an hour old
+LONGEST_PAUSE_S = 600.0  # between attempts while Discord refuses
+POST_TIMEOUT_S = 60.0
+NEW_MESSAGE_S = 55 * 60.0  # Discord limits edits strictly once a message is an hour old
+
+REFUSALS = (discord.HTTPException, aiohttp.ClientError, OSError)  # of an edit or a post
 
 LABELS = {
     Action.TRAIN: ("Train", discord.ButtonStyle.success),
@@ -38,126 +44,152 @@ LABELS = {
 
 @dataclass(frozen=True)
 class _Shown:
-    at: float  # time.monotonic
-    screen: Screen | None  # None: that failed
+    screen: Screen | None  # None: the last attempt failed
+    over: bool  # whether that was the end of the job
+    at: float
+    pause_s: float = EDIT_INTERVAL_S  # before the next attempt
 
 
 class TrainingMessages:
-    """Keeps the messages of trainings up to date, with the bot's own token."""
+    """Keeps the messages of jobs up to date, with the bot's own token."""
 
-    def __init__(self, bot: commands.AutoShardedBot, retraining: Retraining, models: ServerModels):
+    def __init__(
+        self,
+        bot: commands.AutoShardedBot,
+        training: TrainingService,
+        registry: Registry,
+        files: StateFolder,
+        clock: Callable[[], float],  # in seconds
+    ):
         self._bot = bot
-        self._retraining = retraining
-        self._models = models
-        self._shown: dict[int, _Shown] = {}  # by training,
-        self._posted_at: dict[int, float] = {}  # and when its message was, by time.monotonic
-        # Of two edits, the later is the last.
-        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        self._training = training
+        self._registry = registry
+        self._files = files
+        self._clock = clock
+        self._shown: dict[int, _Shown] = {}  # by job
+        self._posted_at: dict[int, float] = {}  # by job: when its message was sent
+        # Edits of one message must arrive in order.
+        self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def show_here(
-        self, interaction: discord.Interaction, status: Status, content: str | None = None
+        self, interaction: discord.Interaction, job: Job, content: str | None = None
     ) -> None:
-        """Show a training in the answer to `interaction`, from now on, and no longer where it was
-        shown before. `content`: what to say with it, unless it is over."""
-        async with self._turn(status.job.id):
-            await self._move(interaction, await self._retraining.status(status.job), content)
+        """Show a job in the answer to `interaction` from now on, and delete the message that showed
+        it before. `content`: a sentence above it, unless the job has ended for good."""
+        async with self._lock(job.id):
+            job = await self._training.job(job.row.guild_id, job.id)
+            drawn, before = screen(job), job.row
+            message = await interaction.edit_original_response(
+                content=None if job.over and job.state is not JobState.INTERRUPTED else content,
+                embed=drawn.embed,
+                view=buttons(drawn, job.id),
+                attachments=self._pictures(job),
+            )
+            where = message.channel.id, message.id
+            await self._registry.show_in(before.guild_id, job.id, *where)
+            self._posted_at[job.id] = self._clock()
+            await self._keep(job, drawn)
+            if before.message_id is not None:
+                channel = self._bot.get_partial_messageable(before.channel_id)
+                with suppress(*REFUSALS):  # somebody may have deleted it
+                    await channel.get_partial_message(before.message_id).delete()
 
-    async def _move(
-        self, interaction: discord.Interaction, status: Status, content: str | None
+    async def answer(
+        self, interaction: discord.Interaction, guild_id: int, job_id: int, note: str
     ) -> None:
-        drawn, before = screen(status), status.job
-        over = is_final(status) and not (isinstance(status, Ended) and status.resumable)
-        message = await interaction.edit_original_response(
-            content=None if over else content,
-            embed=drawn.embed,
-            view=buttons(drawn, status.job.id),
-            attachments=self._files(status),
-        )
-        await self._retraining.show_in(status.job, message.channel.id, message.id)
-        self._posted_at[status.job.id] = time.monotonic()
-        self._shown[status.job.id] = _Shown(time.monotonic(), drawn)
-        if status.job.id not in self._retraining.statuses():
-            self._let_go(status.job.id)  # it has been over for long
-        if before.message_id is not None:
-            channel = self._bot.get_partial_messageable(before.channel_id)
-            with suppress(discord.HTTPException):  # it may be gone already
-                await channel.get_partial_message(before.message_id).delete()
+        """Show what a button has just done, in the message under which it was pressed."""
+        async with self._lock(job_id):
+            job = await self._training.job(guild_id, job_id)
+            drawn = screen(job, note)
+            message = await interaction.edit_original_response(
+                embed=drawn.embed, view=buttons(drawn, job.id), attachments=self._pictures(job)
+            )
+            if message.id == job.row.message_id:
+                await self._keep(job, drawn)
 
-    async def refresh(self, job_id: int, at_once: bool = False) -> None:
-        """Bring a training's message up to date, if need be; and if it is time, or `at_once`."""
-        async with self._turn(job_id):
-            status = self._retraining.statuses().get(job_id)
-            if status is not None:
-                await self._bring_up_to_date(status, at_once)
+    async def refresh(self, job: Job) -> None:
+        """Bring a job's message up to date if it is time."""
+        if self._due(job) and not self._lock(job.id).locked():  # else its turn comes in a second
+            await self.show_now(job.row.guild_id, job.id)
 
-    async def _bring_up_to_date(self, status: Status, at_once: bool) -> None:
-        job, drawn, now = status.job, screen(status), time.monotonic()
-        shown, final = self._shown.get(job.id), is_final(status)
-        if job.message_id is not None and (shown is None or shown.screen != drawn):
-            soon = shown is not None and now - shown.at < EDIT_INTERVAL_S
-            failed = shown is not None and shown.screen is None
-            if soon and not at_once and (failed or not final):
-                return
-            self._shown[job.id] = _Shown(now, None)
-            try:
-                async with asyncio.timeout(POST_S):  # the other trainings wait meanwhile
-                    await self._post(status, drawn)
-            except (discord.NotFound, discord.Forbidden) as error:
-                log.warning("Training %d cannot be shown: %s", job.id, error)
-                if final:
-                    self._retraining.forget(status)
-                    self._let_go(job.id)
-                    return
-            except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-                log.warning("Training %d could not be shown just now: %s", job.id, error)
-                return
-            self._shown[job.id] = _Shown(now, drawn)
-        if final:
-            await self._retraining.mark_shown(status)
-            self._let_go(job.id)
+    async def show_now(self, guild_id: int, job_id: int) -> None:
+        """Bring a job's message up to date at once."""
+        async with self._lock(job_id):
+            job = await self._training.job(guild_id, job_id)
+            drawn, shown = screen(job), self._shown.get(job_id)
+            up_to_date = job.row.message_id is None or (shown and shown.screen == drawn)
+            if up_to_date or await self._show(job, drawn, shown):
+                await self._keep(job, drawn)
 
-    def _let_go(self, job_id: int) -> None:
-        self._shown.pop(job_id, None)
-        self._posted_at.pop(job_id, None)
+    def _lock(self, job_id: int) -> asyncio.Lock:
+        return self._locks.setdefault(job_id, asyncio.Lock())
 
-    def _turn(self, job_id: int) -> asyncio.Lock:
-        return self._turns.setdefault(job_id, asyncio.Lock())
+    def _due(self, job: Job) -> bool:
+        """An end is shown without delay, unless showing it has just failed."""
+        shown = self._shown.get(job.id)
+        if shown is None:
+            return True
+        changed = shown.screen != screen(job)
+        if job.over and not (changed and shown.over):
+            return True
+        return changed and self._clock() - shown.at >= shown.pause_s
 
-    async def _post(self, status: Status, drawn: Screen) -> None:
-        job = status.job
-        channel = self._bot.get_partial_messageable(job.channel_id, guild_id=job.guild_id)
-        message = channel.get_partial_message(job.message_id or 0)
-        view, files = buttons(drawn, job.id), self._files(status)
-        now = time.monotonic()
-        if job.id not in self._posted_at:  # not by this process; of the two clocks, one may be off
+    async def _show(self, job: Job, drawn: Screen, shown: _Shown | None) -> bool:
+        """Whether that is done: shown, or impossible for good."""
+        try:
+            async with asyncio.timeout(POST_TIMEOUT_S):  # the other jobs wait meanwhile
+                await self._post(job, drawn)
+        except REFUSALS as error:
+            log.warning("Training %d cannot be shown now: %s", job.id, error)
+            pause_s = min(2 * shown.pause_s, LONGEST_PAUSE_S) if shown else EDIT_INTERVAL_S
+            self._shown[job.id] = _Shown(None, job.over, self._clock(), pause_s)
+            gone = isinstance(error, discord.NotFound) and error.code == UNKNOWN_CHANNEL
+            return gone and job.over
+        return True
+
+    async def _keep(self, job: Job, drawn: Screen) -> None:
+        """Remember what is shown, or that nothing is left to show."""
+        self._shown[job.id] = _Shown(drawn, job.over, self._clock())
+        if job.over:
+            await self._registry.mark_shown(job.row.guild_id, job.id)
+            del self._shown[job.id]
+            self._posted_at.pop(job.id, None)
+
+    async def _post(self, job: Job, drawn: Screen) -> None:
+        row = job.row
+        channel = self._bot.get_partial_messageable(row.channel_id, guild_id=row.guild_id)
+        message = channel.get_partial_message(row.message_id or 0)
+        view, now = buttons(drawn, job.id), self._clock()
+        if job.id not in self._posted_at:  # sent before the bot was restarted
             age = discord.utils.utcnow() - message.created_at
             self._posted_at[job.id] = now - age.total_seconds()
         if now - self._posted_at[job.id] < NEW_MESSAGE_S:
             try:
-                await message.edit(embed=drawn.embed, view=view, attachments=files)
+                await message.edit(embed=drawn.embed, view=view, attachments=self._pictures(job))
                 return
             except discord.NotFound as error:
-                if error.code != UNKNOWN_MESSAGE or not is_final(status):
-                    raise  # the progress need not be seen, what it comes to must be
-                files = self._files(status)
-        # Discord posts one message for a nonce, so an attempt after a time-out adds none.
+                # Without its message, a job goes on unseen; its end gets a new message.
+                if error.code != UNKNOWN_MESSAGE or not job.over:
+                    raise
+        # Discord posts one message for a nonce, so another attempt adds none.
         newer = await channel.send(
-            embed=drawn.embed, view=view, files=files, nonce=job.message_id or 0
+            embed=drawn.embed, view=view, files=self._pictures(job), nonce=row.message_id or 0
         )
+        await self._registry.show_in(row.guild_id, row.id, row.channel_id, newer.id)
         self._posted_at[job.id] = now
-        await self._retraining.show_in(job, job.channel_id, newer.id)
         with suppress(discord.NotFound):
             await message.delete()
 
-    def _files(self, status: Status) -> list[discord.File]:
-        """The learning curve, where there is one."""
-        if isinstance(status, Candidate) and (curve := self._models.curve(status.model)):
-            return [discord.File(curve, PICTURE)]
-        return []
+    def _pictures(self, job: Job) -> list[discord.File]:
+        """The learning curve of a finished job."""
+        if job.model is None:
+            return []
+        curve = curve_of(self._files.model(job.model))
+        return [discord.File(curve, PICTURE)] if curve.is_file() else []
 
 
 class TrainingButton(CogButton, kind="training", actions=Action, cog="Retrain"):
-    """Does something with a training, whose id is its number."""
+    """Does something with a job."""
 
     def __init__(self, action: Action, job_id: int):
         label, style = LABELS[action]
@@ -165,20 +197,7 @@ class TrainingButton(CogButton, kind="training", actions=Action, cog="Retrain"):
 
 
 def buttons(drawn: Screen, job_id: int) -> ui.View:
-    """Those of a screen."""
     view = ui.View(timeout=None)
     for action in drawn.actions:
         view.add_item(TrainingButton(action, job_id))
     return view
-
-
-async def caption(
-    interaction: discord.Interaction, job_id: int, sentence: str, *actions: Action
-) -> None:
-    """Say under a model what has become of it, and what may be done now."""
-    assert interaction.message is not None  # buttons stand under messages
-    embed = interaction.message.embeds[0].set_footer(text=sentence)
-    if interaction.message.attachments:
-        embed.set_image(url=f"attachment://{PICTURE}")
-    view = buttons(Screen(embed, actions), job_id)
-    await interaction.edit_original_response(embed=embed, view=view)

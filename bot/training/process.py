@@ -1,46 +1,49 @@
-"""A training run in a process of its own: what it is to do, how far it is, how it ended."""
+"""`charrnn train` as a child process."""
 
+import asyncio
 import contextlib
-import json
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from bot.storage.files import curve_of
+import psutil
+
+from charrnn.training.checkpoint import checkpoints_of
+from charrnn.training.events import EpochEnd, Failed, Finished, Halted, Progress, parse_event
 
 log = logging.getLogger(__name__)
 
 CHARRNN = (sys.executable, "-m", "charrnn")
-LONGEST_COPY = 40  # characters in a row that a model may copy from what people wrote
-LAST_WORDS = 4096  # bytes of its standard error that go to the log, of one that crashed
+NICENESS = 19  # below everything else on the machine
+LONGEST_COPY = 40  # characters in a row that a model may copy from people's messages
+POLL_S = 0.1  # between two looks at trainings that are to stop
+LAST_WORDS = 4096  # bytes of standard error to log after a crash
 
 KILLED = "The training was killed by the system, probably because memory ran out."
-CRASHED = "The training broke off; the bot's log says why."
+CRASHED = "The training crashed. The reason is in my log, for the operator."
 
 
 @dataclass(frozen=True)
-class TrainingOrder:
-    """A model to train. Beside `output` lie, while it is made, its checkpoints, from which the
-    next run of the same order goes on."""
+class TrainingCommand:
+    """What `charrnn train` is to do. Its checkpoints lie beside `output` until the model is done,
+    and the next process with the same command goes on from them."""
 
     text: Path
     base: Path  # the folder of the model to start from
-    output: Path  # the folder of the model to be
+    output: Path  # the folder of the new model
     threads: int
 
     @property
     def checkpoints(self) -> Path:
-        """The folder that `charrnn train` keeps them in."""
-        return self.output.with_name(f"{self.output.name}.training")
+        return checkpoints_of(self.output)
 
     @property
     def curve(self) -> Path:
@@ -48,37 +51,38 @@ class TrainingOrder:
         return curve_of(self.output)
 
 
+def curve_of(model: Path) -> Path:
+    """The picture of a model's learning curve, beside its folder."""
+    return model.with_name(f"{model.name}.png")
+
+
 class TrainingEnd(StrEnum):
     FINISHED = "finished"
-    STOPPED = "stopped"  # because it was asked to
+    STOPPED = "stopped"  # on request
     FAILED = "failed"
 
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """How a run ended. The best model of one that was stopped is in its output, if it got so
-    far as to have one."""
-
     end: TrainingEnd
-    sentence: str = ""  # what went wrong, of one that failed
+    sentence: str = ""  # what went wrong, if it failed
 
 
-class TrainingRun(Protocol):
-    """A run under way. No method waits for anything."""
+class TrainingProcess(Protocol):
+    """A training under way, here or on another machine. No method blocks."""
 
-    def events(self) -> list[dict[str, Any]]:
-        """What `charrnn train --progress json` has reported since this was last asked. Ask once
-        more when it is no longer running."""
+    def events(self) -> list[Progress | EpochEnd]:
+        """What the process has reported since the last call. Call it once more after the end."""
         ...
 
     def running(self) -> bool: ...
 
     def outcome(self) -> TrainingOutcome:
-        """How it ended, once it is no longer running."""
+        """How it ended. Call it when it is no longer running."""
         ...
 
     def stop(self) -> None:
-        """Ask it to finish its batch, write a checkpoint and end."""
+        """Let it finish its batch, write a checkpoint and end."""
         ...
 
     def kill(self) -> None:
@@ -86,44 +90,51 @@ class TrainingRun(Protocol):
         ...
 
 
-class TrainingProcess:
+# Starts a training. Raises OSError.
+StartTraining = Callable[[TrainingCommand], TrainingProcess]
+
+
+class LocalTraining:
     """`charrnn train` on this machine, with the lowest priority.
 
-    Where the system has `setpriv` (Linux), it ends with the thread that started it, so that no
-    run outlives a bot that was killed: let it be started by the main thread."""
+    It stops when its standard input closes. The system closes that when the bot dies, however the
+    bot dies, so no training outlives the bot."""
 
-    def __init__(self, order: TrainingOrder, program: Sequence[str] = CHARRNN):
-        """Starts it; from the last checkpoint, where there is one. Raises OSError."""
-        self._name = order.output.name
-        self._reports = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has ended
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        self._read = 0  # bytes of the reports
-        self._events: list[dict[str, Any]] = []  # read, and not yet asked for
-        self._last: dict[str, Any] = {"event": ""}
+    def __init__(self, command: TrainingCommand, program: Sequence[str] = CHARRNN):
+        """Start it, from the last checkpoint if there is one. Raises OSError."""
+        self._name = command.output.name
+        self._events: list[Progress | EpochEnd] = []
+        self._last: object = None
         self._asked_to_end = False
         self._outcome: TrainingOutcome | None = None
-        order.output.parent.mkdir(parents=True, exist_ok=True)
-        # In a process group of its own: Ctrl-C is for the bot, which then stops its runs.
-        self._process = subprocess.Popen(  # noqa: S603 - no shell, and no words of a person
-            [*_modestly(order.threads), *program, *_arguments(order)],
-            stdin=subprocess.DEVNULL,
-            stdout=self._reports,
-            stderr=self._errors,
-            process_group=0,
-        )
+        command.output.parent.mkdir(parents=True, exist_ok=True)
+        self._folder = tempfile.TemporaryDirectory(prefix="charrnn-training-")
+        printed, errors = (Path(self._folder.name) / name for name in ("printed", "errors"))
+        with printed.open("wb") as stdout, errors.open("wb") as stderr:
+            self._process = subprocess.Popen(  # noqa: S603 - no shell, nothing that a person typed
+                [*program, *_arguments(command)],
+                stdin=subprocess.PIPE,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        with contextlib.suppress(psutil.Error):  # it has ended already
+            psutil.Process(self._process.pid).nice(_lowest_priority())
+        self._printed = printed.open("rb")
+        self._errors = errors
+        self._rest = b""  # the line that is not whole yet
 
-    def events(self) -> list[dict[str, Any]]:
-        if self.running():
-            self._read_on()
+    def events(self) -> list[Progress | EpochEnd]:
+        if self._outcome is None:
+            self._read()
         events, self._events = self._events, []
         return events
 
     def running(self) -> bool:
         if self._outcome is None and (code := self._process.poll()) is not None:
-            self._read_on()
+            self._read()
             self._outcome = self._ended(code)
-            self._reports.close()
-            self._errors.close()
+            self._printed.close()
+            self._folder.cleanup()
         return self._outcome is None
 
     def outcome(self) -> TrainingOutcome:
@@ -132,64 +143,61 @@ class TrainingProcess:
         return self._outcome
 
     def stop(self) -> None:
-        # Once only: the second signal would end it before it has written its checkpoint.
-        if not self._asked_to_end:
-            self._asked_to_end = True
-            self._process.terminate()
+        self._asked_to_end = True
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def kill(self) -> None:
         self._asked_to_end = True
         self._process.kill()
 
-    def _read_on(self) -> None:
-        """Take up the lines that have been written whole."""
-        file = self._reports.fileno()
-        # The file's own position is where the process writes.
-        unread = os.pread(file, os.fstat(file).st_size - self._read, self._read)
-        lines = unread[: unread.rfind(b"\n") + 1]
-        self._read += len(lines)
-        for line in lines.splitlines():
-            if not line.startswith(b"{"):
-                continue  # TensorFlow has warnings that it prints there
-            with contextlib.suppress(ValueError):  # or others' lines run into its own
-                self._last = json.loads(line)
-                self._events.append(self._last)
+    def _read(self) -> None:
+        *lines, self._rest = (self._rest + self._printed.read()).split(b"\n")
+        for line in lines:
+            event = parse_event(line)
+            if event is None:
+                continue
+            self._last = event
+            if isinstance(event, Progress | EpochEnd):
+                self._events.append(event)
 
     def _ended(self, code: int) -> TrainingOutcome:
-        if code == 0:
+        if self._process.stdin:
+            self._process.stdin.close()
+        if code == 0 and isinstance(self._last, Finished):
             return TrainingOutcome(TrainingEnd.FINISHED)
-        if self._last["event"] == "stopped" or (self._asked_to_end and code < 0):
+        if isinstance(self._last, Halted) or (self._asked_to_end and code < 0):
             return TrainingOutcome(TrainingEnd.STOPPED)
-        if self._last["event"] == "error":
-            return TrainingOutcome(TrainingEnd.FAILED, self._last["message"])
-        errors = self._errors.fileno()
-        size = os.fstat(errors).st_size
-        last_words = os.pread(errors, LAST_WORDS, max(0, size - LAST_WORDS))
-        log.error(
-            "The training of %s ended with exit code %d: %s",
-            self._name,
-            code,
-            last_words.decode(errors="replace"),
-        )
-        return TrainingOutcome(TrainingEnd.FAILED, KILLED if code == -signal.SIGKILL else CRASHED)
+        if isinstance(self._last, Failed):
+            return TrainingOutcome(TrainingEnd.FAILED, self._last.message)
+        last_words = self._errors.read_bytes()[-LAST_WORDS:].decode(errors="replace")
+        log.error("The training of %s ended with exit code %d: %s", self._name, code, last_words)
+        killed = code == -getattr(signal, "SIGKILL", 0) != 0
+        return TrainingOutcome(TrainingEnd.FAILED, KILLED if killed else CRASHED)
 
 
-def _modestly(threads: int) -> list[str]:
-    """What to put before a command so that it gets out of everybody's way."""
-    dies_with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-    limits = {
-        "OMP_NUM_THREADS": threads,
-        "TF_NUM_INTRAOP_THREADS": threads,
-        "TF_NUM_INTEROP_THREADS": 1,
-    }
-    settings = [f"{name}={number}" for name, number in limits.items()]
-    return [*dies_with_us, "nice", "-n", "19", "env", *settings]
+async def stop_all(processes: Sequence[TrainingProcess], grace_s: float) -> None:
+    """Let trainings write a checkpoint within `grace_s` seconds, and end those that do not."""
+    for process in processes:
+        process.stop()
+    for _ in range(int(grace_s / POLL_S)):
+        if not any(process.running() for process in processes):
+            break
+        await asyncio.sleep(POLL_S)
+    for process in processes:
+        if process.running():
+            log.warning("A training did not stop in time. It will go on from its checkpoint.")
+            process.kill()
 
 
-def _arguments(order: TrainingOrder) -> list[str]:
-    """The command line of `charrnn`."""
-    options = ["--base", order.base, "--output", order.output, "--plot", order.curve]
-    if order.checkpoints.is_dir():
+def _lowest_priority() -> int:
+    return NICENESS if os.name == "posix" else psutil.IDLE_PRIORITY_CLASS
+
+
+def _arguments(command: TrainingCommand) -> list[str]:
+    options = ["--base", command.base, "--output", command.output, "--plot", command.curve]
+    if command.checkpoints.is_dir():
         options.append("--resume")
-    options += ["--longest-copy", LONGEST_COPY, "--progress", "json"]
-    return ["train", *map(str, [order.text, *options])]
+    options += ["--threads", command.threads, "--longest-copy", LONGEST_COPY]
+    options += ["--progress", "json", "--stop-with-stdin"]
+    return ["train", *map(str, [command.text, *options])]

@@ -1,278 +1,389 @@
-"""The servers' trainings: prepared, queued, run, and what comes of them.
+"""The training service: takes each job from its text to a model, and is the only writer of a job's
+state.
 
-What is to be done stands in the registry before it is done. So after `kill -9` at any moment
-`restore` goes on where the bot was, and the model that a server uses stays in use until an admin
-puts another in its place.
+The registry's row says what is to be done before it is done, and `tick` compares the rows with
+what runs in this process. So whatever fails or is killed, at any moment, is found and put right by
+the next tick, or by `restore` after the next start.
 """
 
 import asyncio
 import logging
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from bot.corpus.source import Read
-from bot.errors import BotError, NotFoundError, stopping
+from bot.errors import BotError, RegistryError, stopping
 from bot.inference.executor import Executor
 from bot.models.server_models import ServerModels
+from bot.privacy import OPTED_OUT, Privacy, author_ids
 from bot.storage.files import StateFolder
-from bot.storage.records import JobState, KeptAbout, StoredModel, TrainingJob, not_possible
+from bot.storage.records import JobState, Sample, Source, TextCounts, TrainingJob
 from bot.storage.registry import Registry
-from bot.training.ledger import Ledger
-from bot.training.preparation import Preparation, author_ids
-from bot.training.runs import OPTED_OUT, Runs
-from bot.training.statuses import Candidate, Ended, Reading, Ready, Status
+from bot.training.job import Job
+from bot.training.process import (
+    StartTraining,
+    TrainingCommand,
+    TrainingEnd,
+    TrainingProcess,
+    stop_all,
+)
+from bot.training.results import read_scores, write_samples
+from charrnn import store
+from charrnn.errors import CharRNNError, CorpusError
+from charrnn.text.corpus import HELD_OUT_SHARE, trained_on
+from charrnn.text.messages import Counts
+from charrnn.training.events import EpochEnd, Progress
+from charrnn.training.recipes import FROM_A_BASE, fine_tuning
 
 log = logging.getLogger(__name__)
 
-READY_LIMIT_S = 86_400  # how long a text waits for Train,
-INTERRUPTED_LIMIT_S = 7 * 86_400  # and an interrupted training for Resume
+READY_LIMIT_S = 86_400  # how long a text waits for Train
+INTERRUPTED_LIMIT_S = 7 * 86_400  # how long an interrupted job waits for Resume
+FIRST_GUESS = 3000.0  # characters a second, before a training has been seen
 
-RESTARTED = "I was restarted before Train was pressed, so the text is gone. Use /retrain again."
-NOT_STARTED = "Train was not pressed for a day, so the text is deleted. Use /retrain again."
-NOT_RESUMED = "It was not resumed within a week, so its text is deleted. Use /retrain again."
-BASE_OPTED_OUT = (
-    "That base has learnt from somebody who has opted out. Choose another one, such as chat."
-)
+READING_BROKE = "Something went wrong on my side while I was reading. Try again."
+RESTARTED = "I was restarted while I was reading. Use /retrain again."
+NOT_STARTED = "Nobody pressed Train for a day, so the text is deleted. Use /retrain again."
+NOT_RESUMED = "Nobody pressed Resume for a week, so the text is deleted. Use /retrain again."
+DAMAGED = "A model or the disk is damaged. The reason is in my log, for the operator."
+STOPPED = "The training was stopped from outside."
 REMOVED = "I was removed from the server."
-INTERRUPTED, CANCELLED = "It was interrupted.", "It was cancelled."
-DELETED = "There is no such model any more."
+CANCELLED = "The training was cancelled."
 
 
-class Retraining:
-    """Trains models for servers, one at a time for each, and `limit` at the same time.
+@dataclass
+class _Running:
+    row: TrainingJob
+    command: TrainingCommand
+    process: TrainingProcess
+    progress: Progress | None = None
+    epoch: EpochEnd | None = None
 
-    Methods that take a guild's and a job's id raise NotFoundError, BotError when the job is
-    past what is asked of it, and RegistryError."""
+
+class TrainingService:
+    """Trains models for servers: one job at a time for each server, and `limit` trainings at the
+    same time.
+
+    Methods raise RegistryError. Methods that take the ids of a guild and a job raise BotError when
+    there is no such job, or it is too late for what is asked."""
 
     def __init__(
         self,
         registry: Registry,
-        executor: Executor,
+        privacy: Privacy,
+        files: StateFolder,
         models: ServerModels,
-        state: StateFolder,
+        executor: Executor,
+        start_training: StartTraining,
         *,
-        limit: int = 1,
-        threads: int = 1,
-        keep_texts: bool = False,
+        limit: int,
+        threads: int,  # of each training
+        keep_texts: bool,  # after training, until the model is deleted
     ):
         self._registry = registry
+        self._privacy = privacy
+        self._files = files
         self._models = models
-        self._state = state
+        self._executor = executor
+        self._start_training = start_training
+        self._limit = limit
+        self._threads = threads
         self._keep_texts = keep_texts
-        self._ledger = Ledger(registry, state)
-        self._statuses = self._ledger.statuses
-        self._runs = Runs(
-            self._ledger,
-            registry,
-            executor,
-            models,
-            state,
-            limit=limit,
-            threads=threads,
-            keep_texts=keep_texts,
-        )
-        # What is read of the registry must not have changed when it is acted upon.
+        # A row must not change between reading it and acting on it.
         self._turn = asyncio.Lock()
-        self._preparation = Preparation(
-            self._ledger,
-            registry,
-            models,
-            state,
-            turn=self._turn,
-            speed=lambda: self._runs.speed,
-        )
+        self._reading: dict[int, Counts] = {}  # by job
+        self._running: dict[int, _Running] = {}  # by job
+        self._sampling: dict[int, asyncio.Task[tuple[Sample, ...]]] = {}  # by job
+        self._speed = FIRST_GUESS  # of the latest training, in characters a second
+        self._closing = False
 
-    @property
-    def keeps_texts(self) -> bool:
-        """Whether a text is kept when its model has been made."""
-        return self._keep_texts
-
-    def statuses(self) -> dict[int, Status]:
-        """How the trainings are that are under way, or have ended since the start; by job."""
-        return dict(self._statuses)
-
-    async def mark_shown(self, end: Status) -> None:
-        """The end of a training has been shown, and need not be remembered."""
-        await asyncio.to_thread(self._registry.mark_shown, end.job.guild_id, end.job.id)
-        self.forget(end)
-
-    def forget(self, end: Status) -> None:
-        """The end of a training cannot be shown; at the next start it is tried again."""
-        if self._statuses.get(end.job.id) is end:  # and it has not been resumed since
-            del self._statuses[end.job.id]
-
-    async def create(self, guild_id: int, admin_id: int, channel_id: int, **asked: Any) -> Reading:
-        """A new training, as `Registry.create_job` takes it. Raises
-        NotFoundError if there is no such base, and BotError if it cannot be created now."""
-        if self._preparation.closing:
+    async def create(
+        self,
+        guild_id: int,
+        admin_id: int,
+        channel_id: int,
+        *,
+        name: str | None,  # None: one that resembles the source's
+        base: str,
+        source: Source,
+    ) -> Job:
+        """A new job, for `prepare`. Raises BotError when the guild has an active job, the name
+        cannot be had, or the base is missing or barred."""
+        if self._closing:
             raise stopping()
         async with self._turn:
-            base = await self._models.own(guild_id, asked["base"])
-            base_id = base and base.id
-            if await self._ledger.opted_out(await self._taught(base_id)):
-                raise BotError(BASE_OPTED_OUT, kind="corpus")
-            where = guild_id, admin_id, channel_id
-            job = await asyncio.to_thread(
-                self._registry.create_job, *where, base_id=base_id, **asked
+            base_id = await self._models.own_id(guild_id, base)
+            await self._privacy.check_base(base_id)
+            row = await self._registry.create_job(
+                guild_id,
+                admin_id,
+                channel_id,
+                name=name or await self._registry.free_name(guild_id, source.stem),
+                base=base,
+                base_id=base_id,
+                source=source,
             )
-            return self._preparation.begin(job)
+            self._reading[row.id] = Counts()
+            return self._job(row)
 
-    async def prepare(self, job: TrainingJob, read: Read) -> None:
-        """Let `read` gather the job's text; then it waits for Train. Raises BotError when
-        that is too little or the job was cancelled meanwhile, and what `read`
-        raises; then the job has ended."""
-        await self._preparation.prepare(job, read)
+    async def prepare(self, row: TrainingJob, read: Read) -> None:
+        """Gather the job's text with `read`; then the job waits for Train. Raises BotError when
+        there is too little text or the job was cancelled, and what `read` raises. Then the job has
+        ended."""
+        try:
+            text = self._files.text(row)
+            text.parent.mkdir(parents=True, exist_ok=True)
+            opted_out = await self._privacy.opted_out()
+            counts = await read(text, opted_out, partial(self._count, row.id))
+            async with self._turn:
+                await self._ready(row, counts)
+        except (BotError, CharRNNError) as error:
+            async with self._turn:
+                if row.id in self._reading:
+                    await self._fail(row, _for_people(error))
+                else:  # cancelled: what was written since then goes, too
+                    await asyncio.to_thread(self._files.delete, row)
+            raise
+        finally:
+            self._reading.pop(row.id, None)
 
-    async def start(self, guild_id: int, job_id: int) -> None:
-        """Train was pressed. Raises BotError when somebody has opted out since."""
+    def abandon(self, job: Job) -> None:
+        """End a new job that nobody can see. The next tick marks it as failed."""
+        self._reading.pop(job.id, None)
+
+    def _count(self, job_id: int, counts: Counts) -> None:
+        """Keep what has been read so far; end the reading when it is no longer wanted."""
+        if self._closing:
+            raise stopping()
+        if job_id not in self._reading:
+            raise BotError(CANCELLED, "job_state")
+        self._reading[job_id] = counts
+
+    async def _ready(self, row: TrainingJob, counts: Counts) -> None:
+        self._count(row.id, counts)
+        authors = author_ids(counts)
+        await self._privacy.check_authors(authors)  # somebody may have opted out meanwhile
+        try:
+            FROM_A_BASE.check(counts.characters, HELD_OUT_SHARE)
+        except CorpusError as error:
+            sentence = f"{error} Let me read more, or another channel. I have read {counts}."
+            raise BotError(sentence, "corpus") from error
+        learnt = trained_on(counts.characters, HELD_OUT_SHARE)
+        base = await self._models.base(row)
+        card, _ = await asyncio.to_thread(store.read_card, base.folder)
+        seconds = fine_tuning(card.spec, learnt).epochs * learnt / self._speed
+        kept = TextCounts(
+            counts.characters,
+            counts.messages,
+            len(counts.authors),
+            tuple((str(why), number) for why, number in counts.left_out.most_common() if number),
+        )
+        await self._registry.ready(row.guild_id, row.id, kept, authors, round(seconds))
+
+    async def enqueue(self, guild_id: int, job_id: int) -> None:
+        """Train or Resume was pressed."""
         async with self._turn:
-            job = await asyncio.to_thread(self._registry.job, guild_id, job_id)
-            ready = self._statuses.get(job_id)
-            if not isinstance(ready, Ready):
-                raise not_possible(job.state)
-            authors = author_ids(ready.counts) | await self._taught(job.base_id)
-            if await self._ledger.opted_out(authors):
-                await self._give_up(job, OPTED_OUT)
-                raise BotError(f"{OPTED_OUT} Use /retrain again.", kind="corpus")
-            await self._ledger.enqueue(job, authors)
+            await self._registry.enqueue(guild_id, job_id)
 
-    async def resume(self, guild_id: int, job_id: int) -> None:
-        """Resume was pressed. Raises BotError when another has begun since."""
+    async def cancel(self, guild_id: int, job_id: int, why: str = CANCELLED) -> None:
+        """End a job for good. `why` is a sentence for people, and is kept."""
         async with self._turn:
-            job = await asyncio.to_thread(self._registry.job, guild_id, job_id)
-            if job.state is not JobState.INTERRUPTED:
-                raise not_possible(job.state)
-            await self._ledger.enqueue(job)
+            await self._cancel(await self._registry.job(guild_id, job_id), why)
 
-    async def cancel(self, guild_id: int, job_id: int, sentence: str) -> None:
-        """Cancel was pressed, or what `sentence` says has happened; it may name who did it."""
+    async def cancel_barred(self) -> None:
+        """Cancel the jobs that would learn from somebody who has opted out."""
         async with self._turn:
-            job = await asyncio.to_thread(self._registry.job, guild_id, job_id)
-            await self._give_up(job, sentence, CANCELLED)
+            for row in await self._registry.jobs_using_opted_out():
+                await self._cancel(row, OPTED_OUT)
 
-    async def show_in(self, job: TrainingJob, channel_id: int, message_id: int) -> None:
-        """From now on the job's progress is shown in this message."""
-        where = job.guild_id, job.id, channel_id, message_id
-        job = await asyncio.to_thread(self._registry.show_in, *where)
-        if job.id in self._statuses:
-            self._statuses[job.id] = replace(self._statuses[job.id], job=job)
+    async def cancel_in(self, guild_id: int) -> None:
+        """Cancel the job of a guild that removed the bot."""
+        async with self._turn:
+            for row in await self._registry.unfinished():
+                if row.guild_id == guild_id:
+                    await self._cancel(row, REMOVED)
 
-    async def job(self, guild_id: int, job_id: int) -> TrainingJob:
-        """A training, whether under way or over."""
-        return await asyncio.to_thread(self._registry.job, guild_id, job_id)
+    async def cancel_expired(self, now: float) -> None:
+        """Cancel jobs whose Train or Resume nobody pressed in time. `now`: seconds since 1970."""
+        async with self._turn:
+            for row in await self._registry.unfinished():
+                if row.state is JobState.READY and now - row.created_at > READY_LIMIT_S:
+                    await self._cancel(row, NOT_STARTED)
+                elif row.ended_at is not None and now - row.ended_at > INTERRUPTED_LIMIT_S:
+                    await self._cancel(row, NOT_RESUMED)
 
-    async def active(self, guild_id: int) -> Status | None:
-        """What a guild's training is at, if there is one that is not over."""
-        for job in await asyncio.to_thread(self._registry.unfinished):
-            if job.guild_id == guild_id:
-                return await self.status(job)
+    async def _cancel(self, row: TrainingJob, why: str) -> None:
+        await self._registry.end(row.guild_id, row.id, JobState.CANCELLED, why)
+        self._reading.pop(row.id, None)
+        if row.id in self._running:
+            self._running[row.id].process.kill()  # the next tick deletes its files
+        else:
+            await asyncio.to_thread(self._files.delete, row)
+
+    async def jobs(self) -> list[Job]:
+        """The jobs to show: those under way, and those whose end has not been shown."""
+        rows = await self._registry.jobs_to_show()
+        return [await self._with_model(self._job(row, rows)) for row in rows]
+
+    async def job(self, guild_id: int, job_id: int) -> Job:
+        """A job, whether under way or over."""
+        row = await self._registry.job(guild_id, job_id)
+        waiting = await self._registry.jobs_to_show() if row.state is JobState.QUEUED else ()
+        return await self._with_model(self._job(row, waiting))
+
+    async def unfinished_job(self, guild_id: int) -> Job | None:
+        """The job that a guild has under way or interrupted, if any."""
+        for row in await self._registry.unfinished():
+            if row.guild_id == guild_id:
+                return await self.job(guild_id, row.id)
         return None
 
-    async def status(self, job: TrainingJob) -> Status:
-        """How a training is, or how it has ended."""
-        if job.id in self._statuses:
-            return self._statuses[job.id]
-        job = await asyncio.to_thread(self._registry.job, job.guild_id, job.id)
+    def _job(self, row: TrainingJob, rows: Sequence[TrainingJob] = ()) -> Job:
+        """`rows`: all jobs, if the row may be queued."""
+        running = self._running.get(row.id)
+        queue = [other.id for other in rows if other.state is JobState.QUEUED]
+        return Job(
+            row,
+            counts=self._reading.get(row.id),
+            place=queue.index(row.id) + 1 if row.id in queue else 0,
+            progress=running.progress if running else None,
+            epoch=running.epoch if running else None,
+            paused=self._closing and row.state is JobState.TRAINING,
+        )
+
+    async def _with_model(self, job: Job) -> Job:
         if job.state is not JobState.FINISHED:
-            return Ended(job, job.ending or INTERRUPTED)
-        try:
-            model = await asyncio.to_thread(self._registry.model, job.guild_id, job.id)
-        except NotFoundError:
-            return Ended(job, DELETED)
-        return Candidate(job, model, samples=())
+            return job
+        model = await self._registry.find_model(job.row.guild_id, job.id)
+        return replace(job, model=model)
 
     async def tick(self) -> None:
-        """Look at what trains, and start what waits. To be called every second. Raises
-        RegistryError; what could not be written down is done again the next time."""
+        """Follow the trainings, and start what waits. Call it every second. After a RegistryError,
+        the next call does what this one could not."""
         async with self._turn:
-            await self._preparation.look()
-            await self._runs.look()
-            await self._runs.start_next()
+            for row in await self._registry.jobs_using_opted_out():
+                await self._cancel(row, OPTED_OUT)
+            rows = {row.id: row for row in await self._registry.unfinished()}
+            if not self._closing:
+                await self._write_samples()
+                for row in rows.values():
+                    if row.state is JobState.READING and row.id not in self._reading:
+                        await self._fail(row, READING_BROKE)
+                    elif row.state is JobState.TRAINING and row.id not in self._running:
+                        await self._begin(row)
+            for running in list(self._running.values()):
+                await self._follow(running, wanted=running.row.id in rows)
+            while len(self._running) < self._limit and not self._closing:
+                row = await self._registry.start_next()
+                if row is None:
+                    break
+                await self._begin(row)
 
-    async def restore(self, no_training: str | None = None) -> None:
-        """Go on where the bot was when it ended, and delete what is left over; interrupt all where
-        `no_training` says why there can be none. To be called once, first of all. Raises
-        RegistryError."""
-        for person in await asyncio.to_thread(self._registry.opted_out):
-            await self.without(person)  # it may have ended before that was done
-        for job in await asyncio.to_thread(self._registry.unfinished):
-            if job.state is JobState.PREPARING:
-                await self._give_up(job, RESTARTED)
-            elif no_training and job.state in (JobState.QUEUED, JobState.TRAINING):
-                await self._ledger.interrupt(job, no_training)
-            elif job.state is JobState.TRAINING:
-                await asyncio.to_thread(self._registry.requeue, job.guild_id, job.id)
-        for job in await asyncio.to_thread(self._registry.unshown):
-            self._statuses[job.id] = await self.status(job)
-        await self._ledger.number()
-        folders = await asyncio.to_thread(self._registry.folders)
-        unfinished = {job.id for job in await asyncio.to_thread(self._registry.unfinished)}
-        models = {int(Path(folder).name) for folder in folders} if self._keep_texts else set()
-        await asyncio.to_thread(self._state.sweep, folders, unfinished | models)
+    async def _begin(self, row: TrainingJob) -> None:
+        try:
+            base = await self._models.base(row)
+            command = TrainingCommand(
+                self._files.text(row), base.folder, self._files.model(row), self._threads
+            )
+            if (command.output / store.CARD).is_file() and not command.checkpoints.is_dir():
+                await self._accept(row, command)  # it finished just before the bot ended
+            else:
+                process = self._start_training(command)
+                self._running[row.id] = _Running(row, command, process)
+        except RegistryError:
+            raise
+        except (BotError, CharRNNError, OSError) as error:
+            await self._fail(row, _for_people(error))
 
-    async def expire(self, now: float) -> None:
-        """Delete the texts that nobody has asked for in time; `now` in seconds since 1970."""
-        async with self._turn:
-            for job in await asyncio.to_thread(self._registry.unfinished):
-                if job.state is JobState.PREPARING and now - job.created_at > READY_LIMIT_S:
-                    await self._give_up(job, NOT_STARTED)
-                elif job.ended_at is not None and now - job.ended_at > INTERRUPTED_LIMIT_S:
-                    await self._give_up(job, NOT_RESUMED)
+    async def _follow(self, running: _Running, wanted: bool) -> None:
+        over = not running.process.running()  # asked before the events, so that none is missed
+        for event in running.process.events():
+            if isinstance(event, Progress):
+                running.progress, self._speed = event, event.characters_per_second
+            else:
+                running.epoch = event
+        if not over or self._closing:
+            return
+        row, outcome = running.row, running.process.outcome()
+        if not wanted:
+            await asyncio.to_thread(self._files.delete, row)
+        elif outcome.end is TrainingEnd.FINISHED:
+            await self._accept(row, running.command)
+        elif await asyncio.to_thread(running.command.checkpoints.is_dir):
+            await self._end(row, JobState.INTERRUPTED, outcome.sentence or STOPPED)
+        else:
+            await self._fail(row, outcome.sentence or STOPPED)
+        del self._running[row.id]
 
-    async def kept_about(self, user_id: int) -> KeptAbout:
-        """What a person is told who asks; their texts may also wait for Train."""
-        kept = await asyncio.to_thread(self._registry.kept_about, user_id)
-        ready = (status for status in self._statuses.values() if isinstance(status, Ready))
-        waiting = (status.job for status in ready if str(user_id) in status.counts.authors)
-        return replace(kept, learning=(*kept.learning, *waiting))
+    async def _accept(self, row: TrainingJob, command: TrainingCommand) -> None:
+        """Make the model a candidate of its guild."""
+        try:
+            scores, size_bytes = await asyncio.to_thread(read_scores, command)
+        except (CharRNNError, LookupError, OSError) as error:
+            await self._fail(row, _for_people(error))
+            return
+        await self._registry.finish(row.guild_id, row.id, scores, size_bytes)
+        log.info("Training %d of server %d has made a model.", row.id, row.guild_id)
+        if not self._keep_texts:
+            await asyncio.to_thread(self._files.delete_text, row)
 
-    async def without(self, user_id: int) -> tuple[StoredModel, ...]:
-        """Somebody has opted out: end the trainings that hold their texts, delete texts kept of
-        theirs, and return the models that have learnt from them."""
-        async with self._turn:
-            kept = await self.kept_about(user_id)
-            for job in kept.learning:
-                await self._give_up(job, OPTED_OUT)
-            for model in kept.models:
-                await asyncio.to_thread(self._state.delete_text, model)
-            return kept.models
+    async def _write_samples(self) -> None:
+        """Have new models and their bases write something to compare."""
+        for job in await self.jobs():
+            if job.model is None or job.model.samples is not None:
+                continue
+            writing = self._sampling.get(job.id)
+            if writing is None:
+                samples = write_samples(self._executor, self._models, job.row, job.model.name)
+                self._sampling[job.id] = asyncio.create_task(samples)
+            elif writing.done():
+                if error := writing.exception():
+                    log.error("Job %d gets no samples.", job.id, exc_info=error)
+                samples = () if error else writing.result()
+                await self._registry.save_samples(job.row.guild_id, job.id, samples)
+                del self._sampling[job.id]
 
-    async def leave_guild(self, guild_id: int) -> None:
-        """The bot was removed from a guild: end its training."""
-        async with self._turn:
-            await self._leave(guild_id)
+    async def _fail(self, row: TrainingJob, why: str) -> None:
+        await self._end(row, JobState.FAILED, why)
+        await asyncio.to_thread(self._files.delete, row)
 
-    async def forget_guild(self, guild_id: int) -> None:
-        """Delete the trainings, models and texts of a guild that has removed the bot, unless it
-        is there again."""
-        async with self._turn:
-            await self._leave(guild_id)
-            models = await asyncio.to_thread(self._registry.models, guild_id)
-            folder = await asyncio.to_thread(self._registry.forget_guild, guild_id)
-            if folder is not None:
-                log.info("Server %d has removed me; what I kept of it is deleted.", guild_id)
-                await asyncio.to_thread(self._state.delete_guild, folder, models)
+    async def _end(self, row: TrainingJob, state: JobState, why: str) -> None:
+        log.warning("Training %d of server %d is %s: %s", row.id, row.guild_id, state, why)
+        await self._registry.end(row.guild_id, row.id, state, why)
 
-    async def _leave(self, guild_id: int) -> None:
-        for job in await asyncio.to_thread(self._registry.unfinished):
-            if job.guild_id == guild_id:
-                await self._give_up(job, REMOVED)
+    async def restore(self, blocked: str | None = None) -> None:
+        """Go on where the bot was when it ended, and delete files that nothing needs. `blocked`:
+        why nothing can be trained now, for people. Call it once, before anything else."""
+        await self._privacy.delete_texts()
+        await self.cancel_barred()
+        for row in await self._registry.unfinished():
+            if row.state is JobState.READING:
+                await self._cancel(row, RESTARTED)
+            elif blocked and row.state in (JobState.QUEUED, JobState.TRAINING):
+                await self._end(row, JobState.INTERRUPTED, blocked)
+            elif row.state is JobState.TRAINING:
+                await self._registry.requeue(row.guild_id, row.id)
+        folders = await self._registry.folders()
+        texts = {row.id for row in await self._registry.unfinished()}
+        if self._keep_texts:
+            texts |= {int(folder.rpartition("/")[2]) for folder in folders}
+        await asyncio.to_thread(self._files.sweep, folders, texts)
 
     async def close(self, grace_s: float) -> None:
-        """Let the trainings write a checkpoint, from which they go on after a restart. What is
-        being read is given up at once."""
-        self._preparation.closing = True
-        await self._runs.close(grace_s)
+        """Let the trainings write a checkpoint within `grace_s` seconds; after a restart they go on
+        from it. Reading ends at once."""
+        self._closing = True
+        async with self._turn:  # a tick may be starting a training
+            for writing in self._sampling.values():
+                writing.cancel()
+            processes = [running.process for running in self._running.values()]
+        await stop_all(processes, grace_s)
 
-    async def _give_up(self, job: TrainingJob, sentence: str, kept: str | None = None) -> None:
-        await self._ledger.cancel(job, sentence, kept)
-        if not self._runs.kill(job.id):
-            await asyncio.to_thread(self._state.delete, job)
 
-    async def _taught(self, base_id: int | None) -> frozenset[int]:
-        """The ids of those who taught a base; nobody whom the registry knows, where it came
-        along."""
-        return (
-            await asyncio.to_thread(self._registry.learnt_from, base_id) if base_id else frozenset()
-        )
+def _for_people(error: Exception) -> str:
+    """The sentence for people. Details of the machine's files go to the log instead."""
+    if isinstance(error, BotError | CorpusError):
+        return str(error)
+    log.error("A training could not go on: %s", error, exc_info=error)
+    return DAMAGED

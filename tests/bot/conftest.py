@@ -1,7 +1,7 @@
 """A simulated Discord with the bot in it, and people."""
 
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,79 +15,107 @@ from bot.interactions.rate_limits import Cooldown
 from bot.models.cache import LoadedModels
 from bot.models.reference import ModelReference
 from bot.models.server_models import ServerModels
+from bot.privacy import Privacy
 from bot.storage.files import StateFolder
 from bot.storage.registry import Registry
-from bot.training.service import Retraining
+from bot.training.process import StartTraining
+from bot.training.service import TrainingService
 from charrnn.store import Model
 from tests.bot.guilds import Clock
 from tests.bot.processes import Processes, Start
-from tests.bot.theatres import Theatre, open_theatre
+from tests.bot.servers import Server, create_server
+from tests.bot.stage import MESSAGES, Stage, World
+from tests.bot.trainings import FakeTrainings
 from tests.discord_server import DiscordServer
 
 _opened: list[Registry] = []
 
 
 @pytest.fixture(autouse=True)
-def closed_in_the_end() -> Iterator[None]:
-    """A simulated Discord leaves its bots without closing them."""
+def close_registries() -> Iterator[None]:
+    """The simulated Discord does not close its bots."""
     yield
     while _opened:
         _opened.pop().close()
 
 
-def bot_with(
-    model: Model,
-    state: Path,
-    executor: Executor | None = None,
-    cooldown: Cooldown | None = None,
-    queue_limit: int = 16,
-    **more: Any,
-) -> Bot:
-    return Bot(services(model, state, executor, cooldown, queue_limit, **more))
+def virtual_time() -> float:
+    """In seconds; `env.advance_time` moves it on. A simulated Discord replaces time.monotonic."""
+    return time.monotonic()
+
+
+def bot_with(model: Model, state: Path, **options: Any) -> Bot:
+    return Bot(services(model, state, **options))
 
 
 def services(
     model: Model,
     state: Path,
+    *,
+    registry: Registry | None = None,
     executor: Executor | None = None,
+    trainings: StartTraining | None = None,
     cooldown: Cooldown | None = None,
     queue_limit: int = 16,
-    **more: Any,
+    channels_allowed: bool = False,
+    training_blocked: str | None = None,
+    keep_texts: bool = False,
+    shutdown_grace_s: float = 20.0,
+    forget_after_days: float = 30,
+    clock: Callable[[], float] = virtual_time,
 ) -> Services:
-    """What a bot needs that writes with one model, and trains from it under the name of chat."""
+    """The services of a bot that writes with `model`, and trains from it under the name chat."""
     executor = executor or LocalExecutor(1, LoadedModels(0))
     reference = ModelReference.of(model.folder)
-    registry = Registry(state / "registry.db", reserved_names=[reference.name])
-    _opened.append(registry)
-    folder = StateFolder(state)
-    models = ServerModels(registry, folder, {"chat": reference})
+    if registry is None:
+        registry = Registry(state / "registry.db", reserved_names=[reference.name])
+        _opened.append(registry)
+    files = StateFolder(state)
+    models = ServerModels(registry, files, {"chat": reference})
+    privacy = Privacy(registry, files, keep_texts=keep_texts)
+    training = TrainingService(
+        registry,
+        privacy,
+        files,
+        models,
+        executor,
+        trainings or FakeTrainings(),
+        limit=1,
+        threads=1,
+        keep_texts=keep_texts,
+    )
     return Services(
         Inference(executor, batch_limit=8, queue_limit=queue_limit),
-        folder,
         executor,
+        files,
         registry,
+        privacy,
         models,
-        Retraining(registry, executor, models, folder),
+        training,
         cooldown or Cooldown(0),
         reference,
-        **more,
+        channels_allowed=channels_allowed,
+        training_blocked=training_blocked,
+        shutdown_grace_s=shutdown_grace_s,
+        forget_after_days=forget_after_days,
+        clock=clock,
     )
 
 
-@dataclass
-class World:
-    """One server, one channel, two people."""
-
-    env: simcord.Env
-    guild: simcord.GuildHandle
-    channel: simcord.ChannelHandle
-    alice: simcord.MemberActor
-    bob: simcord.MemberActor
+@pytest.fixture
+def trainings() -> FakeTrainings:
+    return FakeTrainings()
 
 
 @pytest.fixture
-def simcord_bot(stateful: Model, tmp_path: Path) -> Bot:
-    return bot_with(stateful, tmp_path)
+def bot_services(stateful: Model, tmp_path: Path) -> Services:
+    """The services of the bot in `simcord_env`; tests that need others override this."""
+    return services(stateful, tmp_path)
+
+
+@pytest.fixture
+def simcord_bot(bot_services: Services) -> Bot:
+    return Bot(bot_services)
 
 
 @pytest.fixture
@@ -98,14 +126,13 @@ def world(simcord_env: simcord.Env) -> World:
 
 
 @pytest.fixture
-def globe(simcord_env: simcord.Env, has: Services, tmp_path: Path) -> Theatre:
-    """A server of a bot whose services a test gives, as `has`."""
-    return open_theatre(simcord_env, "The Globe", has, tmp_path)
+def globe(simcord_env: simcord.Env, bot_services: Services, tmp_path: Path) -> Server:
+    return create_server(simcord_env, "The Globe", bot_services, tmp_path)
 
 
 @pytest.fixture
-def rose(simcord_env: simcord.Env, has: Services, tmp_path: Path) -> Theatre:
-    return open_theatre(simcord_env, "The Rose", has, tmp_path)
+def rose(simcord_env: simcord.Env, bot_services: Services, tmp_path: Path) -> Server:
+    return create_server(simcord_env, "The Rose", bot_services, tmp_path)
 
 
 @pytest.fixture
@@ -115,20 +142,21 @@ def clock() -> Clock:
 
 @pytest.fixture
 def registry(tmp_path: Path, clock: Clock) -> Iterator[Registry]:
-    with Registry(tmp_path / "registry.db", clock, reserved_names=["chat", "Othello"]) as registry:
-        yield registry
+    registry = Registry(tmp_path / "registry.db", clock, reserved_names=["chat", "Othello"])
+    yield registry
+    registry.close()
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Where the corpus is to be, and nothing else."""
+    """Where a text file is to be written, in an empty folder."""
     (tmp_path / "job").mkdir()
     return tmp_path / "job" / "corpus.txt"
 
 
 @pytest.fixture
 def full_disk(corpus: Path) -> Path:
-    """A corpus that there is no room for."""
+    """Where a text file is to be written, on a full disk."""
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full on this system")
@@ -147,3 +175,11 @@ async def start(discord: DiscordServer, tmp_path: Path) -> AsyncIterator[Start]:
     """Starts the bot as a process beside `discord`, which ends with the test."""
     async with Processes(discord.api, tmp_path / "state") as processes:
         yield processes.start
+
+
+@pytest.fixture
+async def stage(world: World, trainings: FakeTrainings) -> Stage:
+    """Bob has written a lot."""
+    for n in range(MESSAGES):
+        await world.bob.send(world.channel, f"number {n}" + ", so be it" * 20)
+    return Stage(world, trainings)

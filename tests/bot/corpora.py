@@ -1,4 +1,4 @@
-"""What there is where a corpus was to be written."""
+"""What is in the place where a text file was to be written."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Guilds whose admins train models."""
+"""Guilds with training jobs and models, as rows of a registry."""
 
-from bot.storage.records import Scores, StoredModel, TrainingJob
+from bot.storage.records import Scores, Source, StoredModel, TextCounts, TrainingJob
 from bot.storage.registry import Registry
 
 GLOBE, ROSE = 10, 20  # two guilds
@@ -8,6 +8,9 @@ ADMIN, ANN, BEN = 1, 2, 3
 CHANNEL = 5
 DAY_S = 86_400
 SCORES = Scores(nats_before=1.75, nats_after=1.5, characters=50_000, longest_copied=37)
+
+SOURCE = Source("#general", CHANNEL, 10_000)
+COUNTS = TextCounts(50_000, 1_000, 3)
 
 
 class Clock:
@@ -17,30 +20,48 @@ class Clock:
         return self.now
 
 
-def prepare(registry: Registry, guild: int = GLOBE, name: str = "mine") -> TrainingJob:
-    return registry.create_job(
-        guild,
-        ADMIN,
-        CHANNEL,
-        name=name,
-        base="chat",
-        source="#general, the last 10,000 messages",
-        source_channel_id=CHANNEL,
-        source_messages=10_000,
+async def create(
+    registry: Registry,
+    guild: int = GLOBE,
+    name: str = "mine",
+    base: str = "chat",
+    base_id: int | None = None,
+) -> TrainingJob:
+    """A job in READING."""
+    return await registry.create_job(
+        guild, ADMIN, CHANNEL, name=name, base=base, base_id=base_id, source=SOURCE
     )
 
 
-def queue(registry: Registry, guild: int = GLOBE, name: str = "mine", *authors: int) -> TrainingJob:
-    return registry.enqueue(guild, prepare(registry, guild, name).id, authors)
+async def prepare(
+    registry: Registry, guild: int = GLOBE, name: str = "mine", *authors: int
+) -> TrainingJob:
+    """A job in READY."""
+    job = await create(registry, guild, name)
+    return await registry.ready(guild, job.id, COUNTS, authors, 60)
 
 
-def train(registry: Registry, guild: int = GLOBE, name: str = "mine", *authors: int) -> TrainingJob:
-    """A job in TRAINING, when no other waits."""
-    queue(registry, guild, name, *authors)
-    job = registry.start_next(100)
+async def queue(
+    registry: Registry, guild: int = GLOBE, name: str = "mine", *authors: int
+) -> TrainingJob:
+    """A job in QUEUED."""
+    job = await prepare(registry, guild, name, *authors)
+    return await registry.enqueue(guild, job.id)
+
+
+async def train(
+    registry: Registry, guild: int = GLOBE, name: str = "mine", *authors: int
+) -> TrainingJob:
+    """A job in TRAINING. No other job may be queued."""
+    await queue(registry, guild, name, *authors)
+    job = await registry.start_next()
     assert job
     return job
 
 
-def make(registry: Registry, guild: int = GLOBE, name: str = "mine", *authors: int) -> StoredModel:
-    return registry.finish(guild, train(registry, guild, name, *authors).id, SCORES, 14_000_000)
+async def make(
+    registry: Registry, guild: int = GLOBE, name: str = "mine", *authors: int
+) -> StoredModel:
+    """A model. No other job may be queued."""
+    job = await train(registry, guild, name, *authors)
+    return await registry.finish(guild, job.id, SCORES, 14_000_000)

@@ -17,10 +17,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from bot.__main__ import connect
-from bot.client import ONE_OF_SEVERAL, Bot, create_bot
+from bot.client import Bot
 from bot.errors import RegistryError, SettingsError
 from bot.interactions.markup import MESSAGE_LIMIT
-from bot.settings import Settings
 from bot.storage.files import StateFolder
 from charrnn.store import Model
 from tests import discord_server
@@ -79,15 +78,7 @@ def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path):
     )
     _, log = process.communicate(timeout=30)
     assert process.returncode == 78
-    assert "STATE: " in log and "is a file, or in one. Set STATE to a folder." in log
-
-
-@pytest.mark.parametrize(("shards", "reason"), [((0, 1), None), ((0,), ONE_OF_SEVERAL)])
-async def test_one_of_several_processes_does_not_train(
-    tmp_path: Path, shards: tuple[int, ...], reason: str | None
-):
-    async with create_bot(Settings(state=tmp_path, shard_ids=shards, shard_count=2)) as bot:
-        assert bot.services.no_training == reason
+    assert "STATE: " in log and "is a file, or lies in one. Set STATE to a folder." in log
 
 
 class OnlineBot(Bot):
@@ -145,15 +136,15 @@ class StuckExecutor(FakeExecutor):
 async def test_a_stop_that_fails_closes_discord_the_registry_and_the_state_folder(
     stateful: Model, tmp_path: Path
 ):
-    has = services(stateful, tmp_path, StuckExecutor())
-    has.state.claim()
+    has = services(stateful, tmp_path, executor=StuckExecutor())
+    has.files.claim()
     bot = Bot(has)
     with pytest.raises(RuntimeError):
         async with bot:
             await bot.close()
     assert bot.is_closed()
     with pytest.raises(RegistryError):
-        has.registry.queue()
+        await has.registry.unfinished()
     next_one = StateFolder(tmp_path)
     next_one.claim()
     next_one.release()

@@ -8,33 +8,39 @@ from pathlib import Path
 from typing import Any
 
 from bot.models.reference import ModelReference
-from bot.training.process import TrainingEnd, TrainingOrder, TrainingOutcome
+from bot.training.process import TrainingCommand, TrainingEnd, TrainingOutcome
 from charrnn import store
 from charrnn.generation import Generated, Prompt
 from charrnn.store import Model
 from charrnn.text.messages import Counts
+from charrnn.training.events import EpochEnd, Progress
 
-PROGRESS = {
-    "event": "progress",
-    "epoch": 1,
-    "epochs": 5,
-    "done": 0.5,
-    "loss": 1.5,
-    "characters_per_second": 9000.0,
-    "seconds_left": 90.0,
-}
-EPOCH = PROGRESS | {"event": "epoch", "validation_loss": 1.4, "best": True, "sample": "So be it."}
+PROGRESS = Progress(1, 5, done=0.5, loss=1.5, characters_per_second=9000.0, seconds_left=90.0)
+EPOCH = EpochEnd(
+    1,
+    5,
+    loss=1.5,
+    validation_loss=1.4,
+    best=True,
+    characters_per_second=9000.0,
+    seconds_left=90.0,
+    sample="So be it.",
+)
 
 
 @dataclass
-class FakeRun:
-    order: TrainingOrder
-    told: list[dict[str, Any]] = field(default_factory=list)
+class FakeTraining:
+    """A training process that does what the test says."""
+
+    command: TrainingCommand
+    told: list[Progress | EpochEnd] = field(default_factory=list)
     ended: TrainingOutcome | None = None
+    looks: int = 0  # how often its events were asked for
     asked_to_stop: bool = False
     killed: bool = False
 
-    def events(self) -> list[dict[str, Any]]:
+    def events(self) -> list[Progress | EpochEnd]:
+        self.looks += 1
         told, self.told = self.told, []
         return told
 
@@ -57,7 +63,7 @@ class FakeRun:
 
     def finish(self, losses: Sequence[float] = (1.75, 1.5)) -> None:
         """Write a model, which is its base with what a training adds to the card."""
-        write_trained(self.order.base, self.order.output, losses)
+        write_trained(self.command.base, self.command.output, losses)
         self.ended = TrainingOutcome(TrainingEnd.FINISHED)
 
 
@@ -75,22 +81,30 @@ def write_trained(base: Path, output: Path, losses: Sequence[float] = (1.75, 1.5
 
 
 class FakeExecutor:
-    """Writes the model's name, and trains at once or never."""
+    """Writes the model's name."""
 
     workers = 1
+    models = 1
 
-    def __init__(self) -> None:
-        self.runs: list[FakeRun] = []
+    def trouble(self) -> str | None:
+        return None
 
     async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
         return [Generated(f"{model.name} says so", "") for _ in prompts]
 
-    def train(self, order: TrainingOrder) -> FakeRun:
-        self.runs.append(FakeRun(order))
-        return self.runs[-1]
-
     async def close(self) -> None:
         pass
+
+
+class FakeTrainings:
+    """Starts trainings that the test then drives."""
+
+    def __init__(self) -> None:
+        self.started: list[FakeTraining] = []
+
+    def __call__(self, command: TrainingCommand) -> FakeTraining:
+        self.started.append(FakeTraining(command))
+        return self.started[-1]
 
 
 def reading(lines: int = 1000, *authors: int) -> Callable[..., Any]:

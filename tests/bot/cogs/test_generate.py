@@ -204,7 +204,7 @@ class TestAcknowledgement:
     @pytest.fixture
     def simcord_bot(self, stateful: Model, tmp_path: Path):
         self.witness = self.Witness(1, LoadedModels(0))
-        return bot_with(stateful, tmp_path, self.witness)
+        return bot_with(stateful, tmp_path, executor=self.witness)
 
     async def test_an_interaction_is_acknowledged_before_anything_is_written(self, world: World):
         self.witness.env = world.env

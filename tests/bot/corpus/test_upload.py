@@ -1,4 +1,4 @@
-"""What of an uploaded file gets to the disk."""
+"""What of an uploaded file is written to a text file, and which files are refused."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ from typing import Any
 import discord
 import pytest
 
-from bot.corpus.upload import BLOCK_CHARACTERS, MAX_BRACKETS, MAX_FILE_BYTES, _pieces, read_file
+from bot.corpus.upload import MAX_BRACKETS, MAX_FILE_BYTES, PIECE_CHARACTERS, _pieces, read_file
 from bot.errors import BotError
 from charrnn.text.corpus import read_sources
 from charrnn.text.messages import Counts, LeftOut
@@ -72,15 +72,15 @@ async def test_a_file_is_read_as_the_command_line_reads_it(
     assert counts == (document.counts or Counts(characters=len(document.text)))
 
 
-def test_a_text_without_lines_is_taken_by_the_piece_and_between_words():
+def test_a_text_without_lines_is_cut_between_words():
     text = "so be it, said he " * 100_000
     pieces = list(_pieces(text))
     assert "".join(pieces) == text
-    assert max(map(len, pieces)) <= 4 * BLOCK_CHARACTERS
+    assert max(map(len, pieces)) <= 4 * PIECE_CHARACTERS
     assert all(piece.endswith(" ") for piece in pieces)
 
 
-async def test_a_text_loses_what_messages_lose(corpus: Path):
+async def test_a_text_loses_the_private_data_that_messages_lose(corpus: Path):
     told = "Ask ada@example.com\n or +44 20 7946 0958, see https://example.com/ada, 10.1.2.3 too\n"
     await read_file(Upload("a.txt", told.encode()), corpus, opted_out=())
     assert written(corpus).split() == ["Ask", "or", ",", "see", "too"]
@@ -94,9 +94,7 @@ async def test_a_text_loses_what_messages_lose(corpus: Path):
         ("a.json", export(exported("yes", "1"), exported("no", "2"))),
     ],
 )
-async def test_members_who_opted_out_are_left_out_of_a_file_too(
-    corpus: Path, name: str, content: str
-):
+async def test_messages_of_people_who_opted_out_are_left_out(corpus: Path, name: str, content: str):
     counts = await read_file(Upload(name, content.encode()), corpus, opted_out={"2"})
     assert written(corpus) == "yes\n"
     assert counts == Counts(1, 4, {"1"}, Counter({LeftOut.OPTED_OUT: 1}))
@@ -113,16 +111,14 @@ async def test_members_who_opted_out_are_left_out_of_a_file_too(
         ("one, two, three and four", "ree and four"),
     ],
 )
-async def test_of_a_file_that_is_too_long_the_last_lines_are_kept(
-    corpus: Path, text: str, kept: str
-):
+async def test_the_last_lines_of_a_long_file_are_kept(corpus: Path, text: str, kept: str):
     upload = Upload("a.txt", text.encode())
     counts = await read_file(upload, corpus, opted_out=(), max_characters=12)
     assert written(corpus) == kept
     assert counts == Counts(characters=len(kept))
 
 
-async def test_the_counts_of_a_file_that_is_too_long_are_of_what_is_kept(corpus: Path):
+async def test_a_long_file_is_counted_as_far_as_it_is_kept(corpus: Path):
     content = "".join(line(f"number {number}") for number in range(10)).encode()
     counts = await read_file(Upload("a.jsonl", content), corpus, opted_out=(), max_characters=20)
     assert written(corpus) == "number 8\nnumber 9\n"
@@ -132,27 +128,27 @@ async def test_the_counts_of_a_file_that_is_too_long_are_of_what_is_kept(corpus:
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a.txt", b"", r"a.txt holds no text. Upload another"),
-        ("a.txt", b"\xef\xbb\xbf \n", "a.txt holds no text"),
+        ("a.txt", b"", r"a.txt contains no text. Upload another"),
+        ("a.txt", b"\xef\xbb\xbf \n", "a.txt contains no text"),
         ("a.txt", b"\x89PNG\r\n\x1a\n", r"a.txt is not UTF-8 text \(byte 0\)"),
         ("a.txt", b"so\x00be it", "a.txt is not a text"),
         ("a.txt", "so be it".encode("utf-16-le"), "a.txt is not a text"),
         ("a.txt", b"\xff\xfea", "a.txt is not UTF-8 text"),
-        ("a.json", b"{}", "a.json is not a channel. It must be a JSON file from Disc"),
+        ("a.json", b"{}", "a.json is not a channel"),
         ("a.json", b"[" * 100_000, "a.json is not a channel"),
         ("a.json", b'{"messages": [1]}', "Message 1 of a.json is not from DiscordChatExporter"),
-        ("a.json", b'{"messages": []}', "a.json holds no text"),
+        ("a.json", b'{"messages": []}', "a.json contains no text"),
         ("a.jsonl", b"so be it", "Line 1 of a.jsonl is not a message"),
-        ("a.jsonl", line("beep", bot=True).encode(), r"no text to learn from \(0 messages; left"),
-        ("a.json", b"[[]" + b",[]" * MAX_BRACKETS + b"]", "a.json has more parts than I can read"),
+        ("a.jsonl", line("beep", bot=True).encode(), r"no text to learn from"),
+        ("a.json", b"[[]" + b",[]" * MAX_BRACKETS + b"]", "a.json has too many parts"),
         ("a.pdf", b"so be it", r"I cannot read a.pdf. Upload a text \(.txt\)"),
         ("txt", b"so be it", "I cannot read txt"),
-        ("**a**.txt", b"", r"\\\*\\\*a\\\*\\\*.txt holds no text"),
+        ("**a**.txt", b"", r"\\\*\\\*a\\\*\\\*.txt contains no text"),
         ("a.txt", b"a" * (MAX_FILE_BYTES + 1), "a.txt is too large.*at most 25 MB"),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
-async def test_a_file_that_is_no_corpus_is_refused_with_the_reason(
+async def test_a_file_that_cannot_be_used_is_refused_with_the_reason(
     corpus: Path, name: str, content: bytes, sentence: str
 ):
     with pytest.raises(BotError, match=sentence):
@@ -160,21 +156,21 @@ async def test_a_file_that_is_no_corpus_is_refused_with_the_reason(
     assert not left_behind(corpus)
 
 
-async def test_a_file_that_discord_has_lost_is_asked_for_again(corpus: Path):
+async def test_a_file_that_discord_does_not_send_is_asked_for_again(corpus: Path):
     response = SimpleNamespace(status=404, reason="Not Found")
     upload = Upload("a.txt", b"", fails=discord.NotFound(response, "asset not found"))
-    with pytest.raises(BotError, match=r"Discord did not hand over a.txt. Upload it again."):
+    with pytest.raises(BotError, match=r"Discord did not send me a.txt. Upload it again."):
         await read_file(upload, corpus, opted_out=())
 
 
-async def test_a_name_in_an_export_cannot_spoil_the_corpus(corpus: Path):
+async def test_a_name_in_an_export_is_cleaned(corpus: Path):
     named = {"id": "2", "name": "\ud800\nb\x07o"}
     content = export(exported("hello <@2>", mentions=[named])).encode()
     await read_file(Upload("a.json", content), corpus, opted_out=())
     assert written(corpus) == "hello @ bo\n"
 
 
-async def test_a_file_that_there_is_no_room_for_leaves_nothing_behind(full_disk: Path):
+async def test_a_full_disk_is_explained_and_leaves_no_file(full_disk: Path):
     with pytest.raises(BotError, match="disk of the bot's machine is full"):
         await read_file(Upload("a.txt", b"so be it"), full_disk, opted_out=())
     assert not left_behind(full_disk)

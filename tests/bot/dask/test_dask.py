@@ -1,8 +1,7 @@
-"""Texts written and models trained by a Dask cluster of two worker processes; one is killed."""
+"""Writing and training in a Dask cluster of two worker processes, some of which are killed."""
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,77 +11,75 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dask import config as dask_config
 from distributed import LocalCluster, Scheduler
 
-from bot.dask.cluster import Cluster, WorkLostError
+from bot.dask.cluster import Cluster
 from bot.dask.executor import DaskExecutor
-from bot.dask.run import LOST, DaskRun
-from bot.dask.worker import Start, attend, begin, fetch, keep, receive, trainings
+from bot.dask.training import MACHINE_LOST, DaskTraining
+from bot.dask.worker import Files, keep
 from bot.errors import ExecutorError
 from bot.interactions.reply import Reply
 from bot.models.reference import ModelReference
-from bot.training.process import TrainingEnd, TrainingOrder, TrainingOutcome, TrainingRun
+from bot.training.process import TrainingCommand, TrainingEnd, TrainingOutcome
 from charrnn import store
 from charrnn.errors import ModelError
 from charrnn.generation import Generated, Prompt, generate
 from charrnn.store import Model
+from charrnn.training.events import Progress
 from tests.bot.processes import Processes
+from tests.bot.trainings import EPOCH, PROGRESS
 from tests.discord_server import DiscordServer
 
 DEADLINE_S = 120  # on a busy machine
 UNLIMITED = 2**40
-LONG = 50_000  # characters that take a worker some seconds
+LONG = 20_000  # characters that take a worker a second or more
 PROMPTS = [Prompt("So be it", LONG, rng_seed=n) for n in range(2)]
 
-PRELUDE = """
-import json, shutil, signal, sys, time
+FINISHED, STOPPED = TrainingOutcome(TrainingEnd.FINISHED), TrainingOutcome(TrainingEnd.STOPPED)
+
+# Stands in for charrnn.
+PROGRAM = f"""
+import os, shutil, sys
 from pathlib import Path
-def report(event, **content):
-    print(json.dumps({"event": event, **content}), flush=True)
+from charrnn.training.events import *
+PROGRESS, EPOCH = {PROGRESS}, {EPOCH}
+def report(event):
+    print(json_line(event), flush=True)
 def option(name):
     return Path(sys.argv[sys.argv.index(name) + 1])
-checkpoints = option("--output").with_name(option("--output").name + ".training")
+text, base, output = Path(sys.argv[2]), option("--base"), option("--output")
+checkpoints = output.with_name(output.name + ".training")
 """
-
-
-class Listening(Cluster):
-    """A cluster that notes what it has been asked to run, and where; and loses answers."""
-
-    def __init__(self, scheduler: str):
-        super().__init__(scheduler)
-        self.ran: list[tuple[str, str]] = []
-        self.loses: list[str] = []  # the next answers of these functions
-
-    async def run(self, worker: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        self.ran.append((worker, function.__name__))
-        answer = await super().run(worker, function, *arguments)
-        if function.__name__ in self.loses:
-            self.loses.remove(function.__name__)
-            raise WorkLostError
-        return answer
-
-    def sent(self) -> list[str]:
-        """The workers that a model was sent to."""
-        return [worker for worker, name in self.ran if name == receive.__name__]
+# Reports the number of its process as an epoch, and waits until it is asked to stop.
+HANG = "report(Progress(os.getpid(), 0, 0.0, 0.0, 0.0, 0.0)); sys.stdin.read()"
 
 
 @pytest.fixture(scope="module")
 def two_workers() -> Iterator[LocalCluster]:
-    options = {"processes": True, "dashboard_address": None}
-    workers = LocalCluster(n_workers=2, threads_per_worker=1, **options)
-    yield workers
-    workers.close()
+    # Otherwise the cluster removes a worker that is killed again after this time.
+    with dask_config.set({"distributed.deploy.lost-worker-timeout": "1h"}):
+        options = {"processes": True, "dashboard_address": None}
+        workers = LocalCluster(n_workers=2, threads_per_worker=1, **options)
+        yield workers
+        workers.close()
 
 
 @pytest.fixture
-async def cluster(two_workers: LocalCluster) -> AsyncIterator[Listening]:
-    cluster = Listening(two_workers.scheduler_address.removeprefix("tcp://"))
+def scheduler(two_workers: LocalCluster) -> Scheduler:
+    assert isinstance(two_workers.scheduler, Scheduler)
+    return two_workers.scheduler
+
+
+@pytest.fixture
+async def cluster(two_workers: LocalCluster) -> AsyncIterator[Cluster]:
+    cluster = Cluster(two_workers.scheduler_address.removeprefix("tcp://"))
     yield cluster
     await cluster.close()
 
 
 @pytest.fixture
-def executor(cluster: Listening) -> DaskExecutor:
+def executor(cluster: Cluster) -> DaskExecutor:
     return DaskExecutor(cluster, UNLIMITED)
 
 
@@ -93,46 +90,43 @@ async def until(condition: Callable[[], Any]) -> Any:
     return value
 
 
-async def ended(run: TrainingRun) -> TrainingOutcome:
-    await until(lambda: not run.running())
-    return run.outcome()
+async def pids(cluster: Cluster) -> dict[str, int]:
+    """The process of each worker, by address."""
+    return await (await cluster.client()).run(os.getpid)
 
 
-async def test_the_texts_are_what_the_model_writes_and_it_is_sent_once(
-    cluster: Listening, executor: DaskExecutor, stateful: Model
+async def test_workers_write_what_the_model_writes_and_are_sent_it_once(
+    scheduler: Scheduler, executor: DaskExecutor, stateful: Model
 ):
+    def sent() -> int:
+        return sum(event["action"] == "scatter" for _, event in scheduler.get_events("all"))
+
     reference = ModelReference.of(stateful.folder)
     prompts = [Prompt("So be it", 2000, rng_seed=n) for n in range(3)]
     expected = generate(stateful, prompts)
     assert executor.workers == 1
-    for _ in range(2):
+    for _ in range(3):
         batches = await asyncio.gather(*(executor.write(reference, prompts) for _ in range(6)))
         assert batches == [expected] * 6
     await until(lambda: executor.workers == 2)
-    assert len(cluster.sent()) == len(set(cluster.sent())) > 0
+    assert 1 <= sent() <= 2
 
 
 @pytest.fixture
 async def interrupted(
-    two_workers: LocalCluster, cluster: Listening, executor: DaskExecutor, stateful: Model
+    scheduler: Scheduler, cluster: Cluster, executor: DaskExecutor, stateful: Model
 ) -> AsyncIterator[Callable[[], Awaitable[list[Generated]]]]:
-    """What comes of a batch whose worker is killed."""
-    scheduler = two_workers.scheduler
-    assert isinstance(scheduler, Scheduler)
+    """Writes a batch, and kills the worker that writes it."""
 
     async def write() -> list[Generated]:
+        pid_of = await pids(cluster)
         reference = ModelReference.of(stateful.folder)
         await asyncio.gather(*(executor.write(reference, [Prompt("", 20)]) for _ in range(4)))
         writing = asyncio.create_task(executor.write(reference, PROMPTS))
         busy = await until(lambda: [w.address for w in scheduler.workers.values() if w.processing])
-        pid = await cluster.run(busy[0], os.getpid)
-        await asyncio.sleep(0.2)
-        assert not writing.done()
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid_of[busy[0]], signal.SIGKILL)
         async with asyncio.timeout(DEADLINE_S):
-            await asyncio.wait([writing])
-        assert busy[0] not in scheduler.workers
-        return await writing
+            return await writing
 
     allowed = scheduler.allowed_failures
     yield write
@@ -140,53 +134,38 @@ async def interrupted(
     await until(lambda: len(scheduler.workers) == 2)
 
 
-async def test_a_worker_that_is_killed_in_mid_batch_costs_a_moment(
+async def test_another_worker_writes_the_batch_of_a_worker_that_is_killed(
     interrupted: Callable[[], Awaitable[list[Generated]]], stateful: Model
 ):
     assert await interrupted() == generate(stateful, PROMPTS)
 
 
-async def test_a_batch_that_costs_more_workers_than_dask_allows_is_given_up(
-    interrupted: Callable[[], Awaitable[list[Generated]]], two_workers: LocalCluster
+async def test_a_batch_that_kills_more_workers_than_dask_allows_is_given_up(
+    interrupted: Callable[[], Awaitable[list[Generated]]], scheduler: Scheduler
 ):
-    two_workers.scheduler.allowed_failures = 0
+    scheduler.allowed_failures = 0
     with pytest.raises(ExecutorError):
         await interrupted()
 
 
-def test_beyond_the_limit_the_model_not_used_for_longest_goes_from_a_worker(
+def test_a_worker_deletes_the_least_recently_used_model(
     stateful: Model, windowed: Model, tmp_path: Path
 ):
-    def send(model: Model, limit_bytes: int) -> str:
-        digest = store.sha256(model.folder / store.CARD)
-        files = store.read_files(model.folder, only_to_write=True)
-        keep(tmp_path, digest, files, limit_bytes)
-        return digest
-
-    first, second = send(stateful, UNLIMITED), send(windowed, UNLIMITED)
-    assert {folder.name for folder in tmp_path.iterdir()} == {first, second}
-    os.utime(tmp_path / first, (1, 1))
-    send(windowed, limit_bytes=1)
-    assert [folder.name for folder in tmp_path.iterdir()] == [second]
+    first, second = tmp_path / "first", tmp_path / "second"
+    keep(first, Files(store.read_files(stateful.folder, only_to_write=True)))
+    os.utime(first, (1, 1))
+    keep(second, Files(store.read_files(windowed.folder, only_to_write=True)), limit=1)
+    assert [*tmp_path.iterdir()] == [second]
 
 
-async def test_a_model_that_is_not_what_its_card_says_is_refused_by_the_worker(
+async def test_a_worker_refuses_a_model_that_is_not_what_its_card_says(
     executor: DaskExecutor, model_folder: Path, windowed: Model
 ):
     card = model_folder / store.CARD
-    card.write_text(card.read_text() + "\n")  # not a model that the workers have already
+    card.write_text(card.read_text() + "\n")  # no worker has this model yet
     (model_folder / store.ONNX).write_bytes((windowed.folder / store.ONNX).read_bytes())
     with pytest.raises(ModelError, match=r"model\.onnx is damaged"):
         await executor.write(ModelReference.of(model_folder), [Prompt("")])
-
-
-async def test_a_worker_takes_no_model_under_another_ones_name(
-    cluster: Listening, stateful: Model, windowed: Model
-):
-    [worker, *_] = await cluster.run_in_all(os.getpid)
-    files = store.read_files(windowed.folder, only_to_write=True)
-    with pytest.raises(ModelError, match="not the one that was announced"):
-        await cluster.run(worker, receive, store.sha256(stateful.folder / store.CARD), files)
 
 
 def dask(*words: str) -> subprocess.Popen[bytes]:
@@ -195,7 +174,7 @@ def dask(*words: str) -> subprocess.Popen[bytes]:
     )
 
 
-async def test_while_the_scheduler_is_gone_people_are_told_and_when_it_is_back_they_are_answered(
+async def test_people_are_told_while_the_scheduler_is_gone_and_answered_when_it_is_back(
     stateful: Model, tmp_path: Path
 ):
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -228,12 +207,11 @@ async def test_while_the_scheduler_is_gone_people_are_told_and_when_it_is_back_t
         await answered()
         assert executor.trouble() is None
         writing = asyncio.create_task(executor.write(reference, [Prompt("", LONG)]))
-        await asyncio.sleep(0.2)
         running[0].kill()
         with pytest.raises(ExecutorError):
             await writing
         running[0].wait()
-        running[1].wait(DEADLINE_S)  # without a scheduler, a worker ends
+        running[1].wait(DEADLINE_S)  # a worker ends without its scheduler
         start()
         await answered()
     finally:
@@ -244,111 +222,30 @@ async def test_while_the_scheduler_is_gone_people_are_told_and_when_it_is_back_t
 
 
 @pytest.fixture
-def order(tmp_path: Path, stateful: Model) -> TrainingOrder:
+def command(tmp_path: Path, stateful: Model) -> TrainingCommand:
     text = tmp_path / "text.txt"
     text.write_text("So be it.")
-    return TrainingOrder(text, stateful.folder, tmp_path / "models" / "1", threads=1)
+    return TrainingCommand(text, stateful.folder, tmp_path / "models" / "1", threads=1)
 
 
-def train(cluster: Cluster, order: TrainingOrder, program: str, **options: Any) -> DaskRun:
-    return DaskRun(cluster, order, program=(sys.executable, "-c", PRELUDE + program), **options)
+def train(cluster: Cluster, command: TrainingCommand, program: str) -> DaskTraining:
+    return DaskTraining(cluster, command, program=(sys.executable, "-c", PROGRAM + program))
 
 
-async def test_a_model_that_a_worker_has_trained_comes_to_the_bot(
-    cluster: Listening, order: TrainingOrder, stateful: Model
-):
-    run = train(
-        cluster,
-        order,
-        """
-report("progress", text=Path(sys.argv[2]).read_text(), base=option("--base").name)
-option("--plot").write_bytes(b"a picture")
-shutil.copytree(option("--base"), option("--output"))
-report("finished")
-""",
-    )
-    assert await ended(run) == TrainingOutcome(TrainingEnd.FINISHED)
-    assert run.events() == [
-        {"event": "progress", "text": "So be it.", "base": stateful.folder.name},
-        {"event": "finished"},
-    ]
-    assert run.events() == []
-    prompt = Prompt("So be it", 20)
-    assert generate(store.load(order.output), [prompt]) == generate(stateful, [prompt])
-    assert order.curve.read_bytes() == b"a picture"
-    assert not order.checkpoints.exists()
-    assert set((await cluster.run_in_all(trainings)).values()) == {0}
+async def ended(training: DaskTraining) -> TrainingOutcome:
+    await until(lambda: not training.running())
+    return training.outcome()
 
 
-async def test_an_answer_that_is_lost_is_asked_for_again(cluster: Listening, order: TrainingOrder):
-    cluster.loses = [begin.__name__, attend.__name__, fetch.__name__]
-    program = "shutil.copytree(option('--base'), option('--output')); report('finished')"
-    run = train(cluster, order, program, lease_s=5.0)
-    assert await ended(run) == TrainingOutcome(TrainingEnd.FINISHED)
-    assert run.events() == [{"event": "finished"}]
-    assert store.load(order.output)
-    assert cluster.loses == []
-
-
-async def test_a_worker_that_cannot_write_says_so(cluster: Listening, stateful: Model):
-    [worker, *_] = await cluster.run_in_all(os.getpid)
-    base = store.read_files(stateful.folder)
-    start = Start("x" * 300, ("text.txt", b""), ("base", base), "1", {}, threads=1, lease_s=1.0)
-    with pytest.raises(ModelError, match="cannot write its files: File name too long"):
-        await cluster.run(worker, begin, start)
-
-
-async def test_one_that_is_stopped_goes_on_from_its_checkpoints_wherever_it_runs_next(
-    cluster: Listening, order: TrainingOrder
-):
-    run = train(
-        cluster,
-        order,
-        """
-def stop(*_):
-    checkpoints.mkdir()
-    checkpoints.joinpath("state.json").write_text("epoch 3")
-    report("stopped")
-    sys.exit(130)
-signal.signal(signal.SIGTERM, stop)
-report("progress")
-time.sleep(60)
-""",
-    )
-    await until(run.events)
-    run.stop()
-    run.stop()
-    assert await ended(run) == TrainingOutcome(TrainingEnd.STOPPED)
-    run = train(
-        cluster,
-        order,
-        """
-report("x", resumes="--resume" in sys.argv, state=checkpoints.joinpath("state.json").read_text())
-shutil.rmtree(checkpoints)
-""",
-    )
-    assert await ended(run) == TrainingOutcome(TrainingEnd.FINISHED)
-    assert run.events() == [{"event": "x", "resumes": True, "state": "epoch 3"}]
-    assert not order.checkpoints.exists()
-
-
-async def test_one_that_is_killed_counts_as_stopped(cluster: Listening, order: TrainingOrder):
-    run = train(cluster, order, "report('progress'); time.sleep(60)")
-    await until(run.events)
-    run.kill()
-    assert await ended(run) == TrainingOutcome(TrainingEnd.STOPPED)
-
-
-async def test_what_charrnn_has_against_it_is_the_outcome(
-    executor: DaskExecutor, order: TrainingOrder
-):
-    outcome = await ended(executor.train(order))
-    assert outcome.end is TrainingEnd.FAILED
-    assert "9 characters are too few to train on" in outcome.sentence
+async def pid(training: DaskTraining) -> int:
+    """The process of a training that hangs."""
+    [event] = await until(training.events)
+    assert isinstance(event, Progress)
+    return event.epoch
 
 
 def gone(pid: int) -> bool:
-    """Or dead, and not yet buried by whoever has inherited it."""
+    """Whether the process has ended, even if its parent has not noticed."""
     try:
         os.kill(pid, 0)
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
@@ -358,39 +255,97 @@ def gone(pid: int) -> bool:
         return False
 
 
-async def test_with_its_worker_a_training_ends_and_says_so(
-    two_workers: LocalCluster, cluster: Listening, order: TrainingOrder
+async def test_the_model_that_a_worker_trains_comes_to_the_bot(
+    scheduler: Scheduler, cluster: Cluster, command: TrainingCommand, stateful: Model
 ):
-    run = train(cluster, order, "import os; report('progress', pid=os.getpid()); time.sleep(60)")
-    [event] = await until(run.events)
-    [worker] = {worker for worker, name in cluster.ran if name == begin.__name__}
-    os.kill(await cluster.run(worker, os.getpid), signal.SIGKILL)
-    assert await ended(run) == TrainingOutcome(TrainingEnd.FAILED, LOST)
-    if shutil.which("setpriv"):
-        await until(lambda: gone(event["pid"]))
-    await until(lambda: len(two_workers.scheduler.workers) == 2)
+    program = """
+assert text.read_text() == "So be it."
+report(PROGRESS)
+option("--plot").write_bytes(b"a picture")
+report(EPOCH)
+shutil.copytree(base, output)
+report(Finished("", {}, None))
+"""
+    training = train(cluster, command, program)
+    assert await ended(training) == FINISHED
+    assert training.events() == [PROGRESS, EPOCH]
+    assert training.events() == []
+    prompt = Prompt("So be it", 20)
+    assert generate(store.load(command.output), [prompt]) == generate(stateful, [prompt])
+    assert command.curve.read_bytes() == b"a picture"
+    assert not command.checkpoints.exists()
+    await until(lambda: not any(worker.actors for worker in scheduler.workers.values()))
 
 
-async def test_a_training_that_no_bot_asks_after_ends(
-    cluster: Listening, order: TrainingOrder, tmp_path: Path
+async def test_a_training_that_is_stopped_goes_on_from_its_checkpoint(
+    cluster: Cluster, command: TrainingCommand
 ):
-    pid = tmp_path / "pid"
-    program = f"import os; Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(60)"
-    start = Start(
-        run="forgotten",
-        text=("text.txt", b"So be it."),
-        base=("base", store.read_files(order.base)),
-        output="1",
-        checkpoints={},
-        threads=1,
-        lease_s=1.0,
-        program=(sys.executable, "-c", PRELUDE + program),
-    )
-    [worker, *_] = await cluster.run_in_all(trainings)
-    await cluster.run(worker, begin, start)
-    await until(lambda: pid.exists() and pid.read_text())
-    await until(lambda: gone(int(pid.read_text())))
-    assert await cluster.run(worker, attend, "forgotten", 0, 0, None) is None
+    program = """
+report(PROGRESS)
+sys.stdin.read()
+checkpoints.mkdir()
+checkpoints.joinpath("state.json").write_text("epoch 3")
+report(Halted(""))
+"""
+    training = train(cluster, command, program)
+    await until(training.events)
+    training.stop()
+    assert await ended(training) == STOPPED
+    program = """
+assert "--resume" in sys.argv and checkpoints.joinpath("state.json").read_text() == "epoch 3"
+shutil.rmtree(checkpoints)
+shutil.copytree(base, output)
+report(Finished("", {}, None))
+"""
+    assert await ended(train(cluster, command, program)) == FINISHED
+    assert not command.checkpoints.exists()
+
+
+async def test_trainings_share_the_workers_and_one_that_is_killed_counts_as_stopped(
+    scheduler: Scheduler, cluster: Cluster, command: TrainingCommand
+):
+    trainings = [train(cluster, command, HANG) for _ in range(2)]
+    processes = [await pid(training) for training in trainings]
+    assert [len(worker.actors) for worker in scheduler.workers.values()] == [1, 1]
+    for training in trainings:
+        training.kill()
+    assert [await ended(training) for training in trainings] == [STOPPED, STOPPED]
+    for process in processes:
+        await until(lambda process=process: gone(process))
+
+
+async def test_the_outcome_says_what_charrnn_says(cluster: Cluster, command: TrainingCommand):
+    outcome = await ended(DaskTraining(cluster, command))
+    assert outcome.end is TrainingEnd.FAILED
+    assert "9 characters are too few to train on" in outcome.sentence
+
+
+async def test_a_training_ends_with_its_worker_and_has_failed(
+    scheduler: Scheduler, cluster: Cluster, command: TrainingCommand
+):
+    training = train(cluster, command, HANG)
+    process = await pid(training)
+    [worker] = [worker.address for worker in scheduler.workers.values() if worker.actors]
+    os.kill((await pids(cluster))[worker], signal.SIGKILL)
+    assert await ended(training) == TrainingOutcome(TrainingEnd.FAILED, MACHINE_LOST)
+    await until(lambda: gone(process))
+    await until(lambda: len(scheduler.workers) == 2)
+
+
+async def test_a_training_ends_with_the_bots_connection(
+    two_workers: LocalCluster, command: TrainingCommand
+):
+    cluster = Cluster(two_workers.scheduler_address)
+    process = await pid(train(cluster, command, HANG))
+    await cluster.close()
+    await until(lambda: gone(process))
+
+
+async def test_a_training_that_finds_no_cluster_has_failed(command: TrainingCommand):
+    cluster = Cluster("127.0.0.1:9", grace_s=0.0)
+    training = DaskTraining(cluster, command)
+    assert await ended(training) == TrainingOutcome(TrainingEnd.FAILED, MACHINE_LOST)
+    await cluster.close()
 
 
 async def test_a_bot_whose_executor_is_a_cluster_answers(two_workers: LocalCluster, tmp_path: Path):

@@ -32,7 +32,7 @@ async def test_before_the_first_start_all_is_fine_and_nothing_is_made(
     found = lines(output)
     assert [line.split()[0] for line in found.values()] == ["fine"] * len(found)
     assert "person1000" in found["token"]
-    assert f"client_id={APPLICATION_ID}" in found["invite"] and "embed links" in found["invite"]
+    assert f"client_id={APPLICATION_ID}" in found["invite"] and "Embed Links" in found["invite"]
     assert "None is registered yet" in found["commands"]
     assert "will be made" in found["state"]
     assert not (tmp_path / "state").exists()

@@ -148,7 +148,7 @@ async def test_a_running_bot_is_ready_and_counts_what_it_does(
     assert shown["charrnn_servers"] == [({}, 1)]
     assert shown["charrnn_ready"] == [({}, 1)]
     assert ({"session": "new"}, 1) in shown["charrnn_gateway_connects_total"]
-    assert ({"state": "learning"}, 0) in shown["charrnn_trainings"]
+    assert ({"state": "training"}, 0) in shown["charrnn_trainings"]
     exported, drawn = await watcher.families(), {family(name) for name in names_in_the_dashboard()}
     assert drawn <= exported
     assert {name for name in exported if name.startswith("charrnn_")} <= drawn

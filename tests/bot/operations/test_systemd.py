@@ -79,7 +79,7 @@ async def test_a_state_folder_of_another_user_ends_with_78_and_the_command_that_
         pytest.skip("nobody may run this Python, or read this clone")
     assert code == 78
     [line] = logged(log, "CRITICAL")
-    assert line.startswith("STATE: The state folder /usr cannot be used: Permission denied. Make")
+    assert line.startswith("STATE: The state folder /usr cannot be used: Permission denied. Create")
     assert re.search(r"sudo chown -R \d+:\d+ /usr", line)
 
 
@@ -155,13 +155,14 @@ async def test_a_second_signal_ends_it_at_once(
     discord.delivers.set()
 
 
-def queue_training(state: Path) -> int:
-    """A training that the bot takes up when it starts; its id."""
-    state.mkdir()
-    with Registry(StateFolder(state).registry) as registry:
-        job = prepare(registry, GUILD_ID)
-        registry.show_in(GUILD_ID, job.id, job.channel_id, MESSAGE_ID)
-        registry.enqueue(GUILD_ID, job.id)
+async def queue_training(state: Path) -> int:
+    """A training that the bot starts when it is started; its id."""
+    state.mkdir()  # noqa: ASYNC240 - a test may wait
+    registry = Registry(StateFolder(state).registry)
+    job = await prepare(registry, GUILD_ID)
+    await registry.show_in(GUILD_ID, job.id, job.channel_id, MESSAGE_ID)
+    await registry.enqueue(GUILD_ID, job.id)
+    registry.close()
     (state / "texts").mkdir()
     (state / "texts" / f"{job.id}.txt").write_text("so be it, said the king to the queen\n" * 9000)
     return job.id
@@ -182,14 +183,15 @@ def told(discord: DiscordServer, words: str) -> bool:
 async def test_a_stop_keeps_a_training_tells_its_admins_and_it_goes_on_after_the_restart(
     discord: DiscordServer, start: Start, tmp_path: Path
 ):
-    job_id = queue_training(tmp_path / "state")
+    job_id = await queue_training(tmp_path / "state")
     bot = await start()
     await until(lambda: told(discord, "Epoch 1 of"), 4 * PATIENCE_S)
     bot.terminate()
     assert (await ended(bot))[0] == 0
-    assert told(discord, "I am being restarted. It goes on by itself when I am back.")
-    with Registry(StateFolder(tmp_path / "state").registry) as registry:
-        job = registry.job(GUILD_ID, job_id)
+    assert told(discord, "I am being restarted. The training goes on by itself when I am back.")
+    registry = Registry(StateFolder(tmp_path / "state").registry)
+    job = await registry.job(GUILD_ID, job_id)
+    registry.close()
     assert job.state is JobState.TRAINING
     checkpoints = tmp_path / "state" / f"{job.folder}.training"
     assert list(checkpoints.glob("*.weights.h5"))
@@ -201,7 +203,7 @@ async def test_a_stop_keeps_a_training_tells_its_admins_and_it_goes_on_after_the
 
 @linux
 async def test_trainings_die_with_a_bot_that_is_signalled_twice(start: Start, tmp_path: Path):
-    queue_training(tmp_path / "state")
+    await queue_training(tmp_path / "state")
     bot = await start(SHUTDOWN_GRACE_S="600")
     await until(lambda: trainings_of(bot))
     [training] = trainings_of(bot)
@@ -217,7 +219,7 @@ async def test_trainings_die_with_a_bot_that_is_signalled_twice(start: Start, tm
 async def test_a_bot_that_is_killed_takes_its_training_along_and_the_next_one_goes_on(
     start: Start, tmp_path: Path
 ):
-    queue_training(tmp_path / "state")
+    await queue_training(tmp_path / "state")
     bot = await start()
     await until(lambda: trainings_of(bot))
     [training] = trainings_of(bot)

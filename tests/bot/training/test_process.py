@@ -1,10 +1,7 @@
-"""Training runs as processes. What they start here are a few lines in place of charrnn."""
+"""Trainings as child processes. A few lines of Python run here in place of charrnn."""
 
 import fcntl
 import logging
-import os
-import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -13,26 +10,30 @@ from pathlib import Path
 
 import pytest
 
-from bot.inference.executor import LocalExecutor
-from bot.models.cache import LoadedModels
 from bot.training.process import (
     CRASHED,
     KILLED,
+    LocalTraining,
+    TrainingCommand,
     TrainingEnd,
-    TrainingOrder,
     TrainingOutcome,
-    TrainingProcess,
-    TrainingRun,
+    stop_all,
 )
 from charrnn.store import Model
+from charrnn.training.events import Failed, Finished, Halted, json_line
+from tests.bot.trainings import EPOCH, PROGRESS
 
-DEADLINE_S = 30
+DEADLINE_S = 60  # on a busy machine
 
-PRELUDE = """
-import json, os, signal, sys, time
+PRELUDE = f"""
+import os, signal, sys, time
 from pathlib import Path
-def report(event, **content):
-    print(json.dumps({"event": event, **content}), flush=True)
+finished, stopped = {json_line(Finished("", {}, None))!r}, {json_line(Halted("Stopped."))!r}
+progress, epoch = {json_line(PROGRESS)!r}, {json_line(EPOCH)!r}
+def report(text, end="\\n"):
+    print(text, end=end, flush=True)
+def answer(text):
+    report({json_line(Failed("ANSWER"))!r}.replace("ANSWER", str(text)))
 """
 
 
@@ -43,145 +44,126 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def ended(run: TrainingRun) -> TrainingOutcome:
-    until(lambda: not run.running())
-    return run.outcome()
+def outcome(training: LocalTraining) -> TrainingOutcome:
+    until(lambda: not training.running())
+    return training.outcome()
 
 
 @pytest.fixture
-def order(tmp_path: Path, stateful: Model) -> TrainingOrder:
+def command(tmp_path: Path, stateful: Model) -> TrainingCommand:
     text = tmp_path / "text.txt"
     text.write_text("So be it.")
-    return TrainingOrder(text, stateful.folder, tmp_path / "models" / "1", threads=1)
+    return TrainingCommand(text, stateful.folder, tmp_path / "models" / "1", threads=3)
 
 
-def start(order: TrainingOrder, program: str) -> TrainingProcess:
-    return TrainingProcess(order, (sys.executable, "-c", PRELUDE + program))
+def start(command: TrainingCommand, program: str) -> LocalTraining:
+    return LocalTraining(command, (sys.executable, "-c", PRELUDE + program))
 
 
-def test_events_are_told_once_and_when_they_are_whole(order: TrainingOrder, tmp_path: Path):
-    run = start(
-        order,
+def test_each_event_is_reported_once_and_whole(command: TrainingCommand, tmp_path: Path):
+    training = start(
+        command,
         f"""
 folder = Path({str(tmp_path)!r})
-report("progress", done=0.5)
-print('{{"event": "epo', end="", flush=True)
-folder.joinpath("half").touch()
-while not folder.joinpath("go").exists(): time.sleep(0.01)
-print('ch"}}', flush=True)
-report("finished")
+report("Warning: this is from a library.")
+report(progress)
+report(epoch[:9], end="")
+(folder / "half").touch()
+while not (folder / "go").exists(): time.sleep(0.01)
+report(epoch[9:])
+report(finished)
 """,
     )
     until((tmp_path / "half").exists)
-    assert run.events() == [{"event": "progress", "done": 0.5}]
-    assert run.events() == []
+    assert training.events() == [PROGRESS]
+    assert training.events() == []
     (tmp_path / "go").touch()
-    assert ended(run) == TrainingOutcome(TrainingEnd.FINISHED)
-    assert run.events() == [{"event": "epoch"}, {"event": "finished"}]
+    assert outcome(training) == TrainingOutcome(TrainingEnd.FINISHED)
+    assert training.events() == [EPOCH]
 
 
-def test_what_a_library_prints_is_no_event(order: TrainingOrder):
-    run = start(
-        order, 'print("Warning: Continuing without ssl support.", flush=True)\nreport("finished")'
-    )
-    assert ended(run) == TrainingOutcome(TrainingEnd.FINISHED)
-    assert run.events() == [{"event": "finished"}]
+def test_a_training_has_the_lowest_priority(command: TrainingCommand):
+    training = start(command, "while os.nice(0) < 19: time.sleep(0.01)\nanswer(os.nice(0))")
+    assert outcome(training).sentence == "19"
 
 
-def test_it_trains_with_the_lowest_priority_and_no_more_threads_than_it_may(order: TrainingOrder):
-    run = start(order, 'report("x", nice=os.nice(0), threads=os.environ["OMP_NUM_THREADS"])')
-    ended(run)
-    assert run.events() == [{"event": "x", "nice": 19, "threads": "1"}]
-
-
-def test_it_goes_on_where_there_are_checkpoints(order: TrainingOrder):
-    program = 'report("x", resumes="--resume" in sys.argv)'
-    for resumes in (False, True):
-        run = start(order, program)
-        ended(run)
-        assert run.events() == [{"event": "x", "resumes": resumes}]
-        order.checkpoints.mkdir(exist_ok=True)
-
-
-def test_asked_to_stop_it_finishes_what_it_does_first(order: TrainingOrder):
-    run = start(
-        order,
-        """
-signals = []
-def receive(number, _):
-    signals.append(number)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-signal.signal(signal.SIGTERM, receive)
-report("progress")
-while not signals: time.sleep(0.01)
-report("stopped")
-sys.exit(130)
-""",
-    )
-    until(run.events)
-    run.stop()
-    run.stop()
-    assert ended(run) == TrainingOutcome(TrainingEnd.STOPPED)
-    assert run.events() == [{"event": "stopped"}]
-
-
-@pytest.mark.parametrize("end", [TrainingProcess.stop, TrainingProcess.kill])
-def test_asked_to_end_before_it_has_begun_it_counts_as_stopped(
-    order: TrainingOrder, end: Callable[[TrainingProcess], None]
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_training_resumes_where_there_are_checkpoints(
+    command: TrainingCommand, interrupted: bool
 ):
-    run = start(order, "time.sleep(60)")
-    end(run)
-    assert ended(run).end is TrainingEnd.STOPPED
+    if interrupted:
+        command.checkpoints.mkdir(parents=True)
+    training = start(command, "answer('--resume' in sys.argv)")
+    assert outcome(training).sentence == str(interrupted)
 
 
-def test_one_that_the_system_kills_says_so(order: TrainingOrder):
-    run = start(order, "os.kill(os.getpid(), signal.SIGKILL)")
-    assert ended(run) == TrainingOutcome(TrainingEnd.FAILED, KILLED)
+def test_a_training_uses_as_many_threads_as_the_settings_say(command: TrainingCommand):
+    training = start(command, "answer(sys.argv[sys.argv.index('--threads') + 1])")
+    assert outcome(training).sentence == "3"
 
 
-def test_of_one_that_crashes_the_log_has_the_last_words(
-    order: TrainingOrder, caplog: pytest.LogCaptureFixture
+def test_a_training_that_is_stopped_finishes_its_batch_first(command: TrainingCommand):
+    training = start(command, "report(progress); sys.stdin.read(); report(stopped); sys.exit(130)")
+    until(training.events)
+    training.stop()
+    training.stop()
+    assert outcome(training) == TrainingOutcome(TrainingEnd.STOPPED)
+
+
+async def test_a_training_that_does_not_stop_in_time_is_killed(command: TrainingCommand):
+    training = start(command, "time.sleep(600)")
+    await stop_all([training], grace_s=0)
+    assert outcome(training) == TrainingOutcome(TrainingEnd.STOPPED)
+
+
+def test_a_training_that_the_system_kills_says_so(command: TrainingCommand):
+    training = start(command, "os.kill(os.getpid(), signal.SIGKILL)")
+    assert outcome(training) == TrainingOutcome(TrainingEnd.FAILED, KILLED)
+
+
+def test_the_log_has_the_last_words_of_a_training_that_crashes(
+    command: TrainingCommand, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.INFO)
-    run = start(order, 'report("progress"); sys.exit("a" * 5000 + "out of luck")')
-    assert ended(run) == TrainingOutcome(TrainingEnd.FAILED, CRASHED)
+    training = start(command, 'report(progress); sys.exit("a" * 5000 + "out of luck")')
+    assert outcome(training) == TrainingOutcome(TrainingEnd.FAILED, CRASHED)
     [record] = caplog.records
     assert "training of 1 ended with exit code 1" in record.message
     assert "out of luck" in record.message
     assert len(record.message) < 4200
 
 
-def test_what_charrnn_has_against_it_is_the_outcome(order: TrainingOrder):
-    run = LocalExecutor(1, LoadedModels(0)).train(order)
-    outcome = ended(run)
-    assert outcome.end is TrainingEnd.FAILED
-    assert "9 characters are too few to train on" in outcome.sentence
-    assert [event["event"] for event in run.events()] == ["error"]
+def test_the_reason_that_charrnn_gives_is_the_outcome(command: TrainingCommand):
+    end = outcome(LocalTraining(command))
+    assert end.end is TrainingEnd.FAILED
+    assert "9 characters are too few to train on" in end.sentence
 
 
-@pytest.mark.skipif(shutil.which("setpriv") is None, reason="only Linux has setpriv")
-def test_it_does_not_outlive_a_bot_that_is_killed(order: TrainingOrder, tmp_path: Path):
-    lock = tmp_path / "lock"
-    training = f"""
-import fcntl, time
-file = open({str(lock)!r}, "w")
-fcntl.flock(file, fcntl.LOCK_EX)
-print("locked", file=file, flush=True)
-time.sleep(60)
-"""
+def test_no_training_outlives_a_bot_that_is_killed(command: TrainingCommand, tmp_path: Path):
     bot = f"""
 import sys, time
 from pathlib import Path
-from bot.training_run import TrainingOrder, TrainingProcess
-order = TrainingOrder(*map(Path, {[str(order.text), str(order.base), str(order.output)]}), 1)
-run = TrainingProcess(order, (sys.executable, "-c", {training!r}))
-time.sleep(60)
+from bot.training.process import LocalTraining, TrainingCommand
+paths = {[str(command.text), str(command.base), str(command.output)]}
+command = TrainingCommand(*map(Path, paths), 1)
+program = '''
+import fcntl, sys
+from pathlib import Path
+number = sys.argv[1]
+file = open(Path({str(tmp_path)!r}) / number, "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("locked", file=file, flush=True)
+sys.stdin.read()
+'''
+trainings = [LocalTraining(command, (sys.executable, "-c", program, n)) for n in ("one", "two")]
+time.sleep(600)
 """
+    locks = [tmp_path / "one", tmp_path / "two"]
     with subprocess.Popen([sys.executable, "-c", bot]) as process:
-        until(lambda: lock.exists() and lock.read_text())
-        os.kill(process.pid, signal.SIGKILL)
+        until(lambda: all(lock.exists() and lock.read_text() for lock in locks))
+        process.kill()
 
-    def free() -> bool:
+    def free(lock: Path) -> bool:
         with lock.open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,4 +171,4 @@ time.sleep(60)
                 return False
             return True
 
-    until(free)
+    until(lambda: all(map(free, locks)))
