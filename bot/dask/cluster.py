@@ -74,7 +74,7 @@ class Cluster:
                     log.warning("Dask at %s cannot be reached: %s", self._scheduler, error)
                     told = True
             finally:
-                await client.close()  # pyright: ignore[reportGeneralTypeIssues] - asynchronous
+                await client.close()  # pyright: ignore[reportGeneralTypeIssues]
             await asyncio.sleep(RETRY_S)
 
     async def _follow(self, client: Client) -> None:

@@ -64,8 +64,7 @@ class DaskTraining:
         order = await asyncio.to_thread(self._order)
         try:
             return await self._train(order)
-        # Dask raises RuntimeError for an actor whose worker was lost.
-        except (*LOST, RuntimeError, KilledWorker, ExecutorError) as error:
+        except (*LOST, KilledWorker, ExecutorError) as error:
             log.warning("The training of %s is lost: %r", self._command.output.name, error)
             if self._asked_to_stop:
                 return TrainingOutcome(TrainingEnd.STOPPED)
@@ -78,7 +77,7 @@ class DaskTraining:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 training = await actor
-            while True:
+            while actor.status == "finished":  # until Dask loses its worker or the connection
                 async with asyncio.timeout(PATIENCE_S):
                     report: Report = await training.report(stop=self._asked_to_stop)
                 self._events += report.events
@@ -86,6 +85,7 @@ class DaskTraining:
                 if report.outcome is not None:
                     return report.outcome
                 await asyncio.sleep(REPORT_INTERVAL_S)
+            raise ExecutorError
         finally:
             if client.status == "running":  # otherwise, Dask has dropped the actor by itself
                 await client.cancel([actor])

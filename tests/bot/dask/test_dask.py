@@ -102,7 +102,7 @@ async def test_workers_write_what_the_model_writes_and_are_sent_it_once(
         return sum(event["action"] == "scatter" for _, event in scheduler.get_events("all"))
 
     reference = ModelReference.of(stateful.folder)
-    prompts = [Prompt("So be it", 2000, rng_seed=n) for n in range(3)]
+    prompts = [Prompt("So be it", 200, rng_seed=n) for n in range(3)]
     expected = generate(stateful, prompts)
     assert executor.workers == 1
     for _ in range(3):
@@ -332,12 +332,17 @@ async def test_a_training_ends_with_its_worker_and_has_failed(
     await until(lambda: len(scheduler.workers) == 2)
 
 
+@pytest.mark.parametrize("orderly", [True, False])
 async def test_a_training_ends_with_the_bots_connection(
-    two_workers: LocalCluster, command: TrainingCommand
+    cluster: Cluster, command: TrainingCommand, orderly: bool
 ):
-    cluster = Cluster(two_workers.scheduler_address)
-    process = await pid(train(cluster, command, HANG))
-    await cluster.close()
+    training = train(cluster, command, HANG)
+    process = await pid(training)
+    if orderly:
+        await cluster.close()
+    else:
+        (await cluster.client()).scheduler_comm.comm.abort()
+    assert await ended(training) == TrainingOutcome(TrainingEnd.FAILED, MACHINE_LOST)
     await until(lambda: gone(process))
 
 
