@@ -16,7 +16,11 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make is installed")
 @pytest.mark.parametrize(
-    ("target", "does"), [("run", ".venv/bin/python -m bot"), ("test", ".venv/bin/python -m pytest")]
+    ("target", "does"),
+    [
+        ("run", ".venv/bin/python -m bot"),
+        ("test", ".venv/bin/python -m pytest -n auto --dist worksteal"),
+    ],
 )
 def test_a_second_make_installs_nothing(tmp_path: Path, target: str, does: str):
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
