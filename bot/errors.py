@@ -3,7 +3,6 @@
 BotError               the request cannot be done; `kind` says why, for the log and the metrics
 ├── SettingsError      the environment or .env is wrong; raised at the start only
 ├── RegistryError      the registry's file cannot be read or written
-├── NotFoundError      this server has no such model or training
 └── ExecutorError      the Dask cluster cannot be reached, or lost the work
 
 A subclass exists only where somebody catches it.
@@ -63,23 +62,21 @@ class RegistryError(BotError):
         self.passing = passing
 
 
-class NotFoundError(BotError):
-    """This server has no such model or training."""
-
-    def __init__(self, what: Literal["model", "training"]):
-        hint = {
-            "model": "/models shows the models that it has.",
-            "training": "Use /retrain to start a new one.",
-        }
-        super().__init__(f"This server has no such {what}. {hint[what]}", kind="not_found")
-
-
 class ExecutorError(BotError):
     """The Dask cluster cannot be reached, or lost the work."""
 
     def __init__(self) -> None:
         message = "The machines that write for me cannot be reached. Try again in a minute."
         super().__init__(message, kind="executor")
+
+
+def not_found(what: Literal["model", "training"]) -> BotError:
+    """This server has no such model or training."""
+    hint = {
+        "model": "/models shows the models that it has.",
+        "training": "Use /retrain to start a new one.",
+    }
+    return BotError(f"This server has no such {what}. {hint[what]}", kind="not_found")
 
 
 def stopping() -> BotError:

@@ -130,7 +130,7 @@ class Generate(commands.Cog):
             await self._write(interaction, model, seed, temperature, random_seed)
 
     async def _model_of(self, reply: Reply, guild_id: int | None) -> ModelReference:
-        """The model that wrote a reply. Raises NotFoundError if the server has deleted it."""
+        """The model that wrote a reply. Raises BotError if the server has deleted it."""
         if reply.model == self._shakespeare.name:
             return self._shakespeare
         return await self._models.find(guild_id, reply.model)

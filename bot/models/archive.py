@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
 
-from bot.errors import BotError, NotFoundError
+from bot.errors import BotError, not_found
 from bot.interactions.markup import megabytes
 from bot.storage.files import whole
 from charrnn import store
@@ -49,7 +49,7 @@ def _archive(folder: Path, file: Path, limit_bytes: int) -> Archive:
             for name in chosen:
                 archive.write(folder / name, name)
     except FileNotFoundError as error:
-        raise NotFoundError("model") from error
+        raise not_found("model") from error
     return Archive(file, tuple(chosen), chosen is every)
 
 

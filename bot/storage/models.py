@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import astuple
 from sqlite3 import Connection
 
-from bot.errors import BotError, NotFoundError
+from bot.errors import BotError, not_found
 from bot.storage.records import NAME_LIMIT, Sample, StoredModel, folder_of, name_key
 from bot.storage.table import Table, find_models, get_model, reads, taken_names, writes
 
@@ -39,7 +39,7 @@ class Models(Table):
         for model in _models_of(db, guild_id):
             if name_key(model.name) == name_key(name):
                 return model
-        raise NotFoundError("model")
+        raise not_found("model")
 
     @reads
     def model_in_use(self, db: Connection, guild_id: int) -> StoredModel | None:

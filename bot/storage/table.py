@@ -9,7 +9,7 @@ from dataclasses import fields
 from sqlite3 import Connection, Row
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from bot.errors import BotError, NotFoundError
+from bot.errors import BotError, not_found
 from bot.storage.database import Database
 from bot.storage.records import (
     JobState,
@@ -99,14 +99,14 @@ def taken_names(db: Connection, guild_id: int, own_id: int = 0) -> set[str]:
 def get_job(db: Connection, guild_id: int, job_id: int) -> TrainingJob:
     for job in find_jobs(db, "SELECT * FROM jobs WHERE guild_id = ? AND id = ?", guild_id, job_id):
         return job
-    raise NotFoundError("training")
+    raise not_found("training")
 
 
 def get_model(db: Connection, guild_id: int, model_id: int) -> StoredModel:
     query = "SELECT * FROM stored_models WHERE guild_id = ? AND id = ?"
     for model in find_models(db, query, guild_id, model_id):
         return model
-    raise NotFoundError("model")
+    raise not_found("model")
 
 
 def find_jobs(db: Connection, query: str, *parameters: Any) -> tuple[TrainingJob, ...]:

@@ -9,7 +9,7 @@ import pytest
 import simcord
 
 import charrnn
-from bot.errors import NotFoundError
+from bot.errors import not_found
 from bot.interactions.answering import Answered
 from charrnn import store
 from charrnn.store import Model
@@ -18,7 +18,7 @@ from tests.bot.servers import Server, labels, press, told
 
 pytestmark = pytest.mark.simcord(shard_count=1)
 
-GONE = str(NotFoundError("model"))
+GONE = str(not_found("model"))
 
 
 async def shown(server: Server, name: str) -> simcord.ResponseMessage:
