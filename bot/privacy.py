@@ -59,8 +59,7 @@ class Privacy:
         await self.delete_texts()
 
     async def delete_texts(self) -> None:
-        """Delete the kept texts of models that learnt from somebody who has opted out. Called at
-        the start too, in case the bot died between opting out and this."""
+        """Delete the kept texts of models that learnt from somebody who has opted out."""
         for model in await self._registry.models_using_opted_out():
             await asyncio.to_thread(self._files.delete_text, model)
 

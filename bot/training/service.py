@@ -192,10 +192,12 @@ class TrainingService:
             await self._cancel(await self._registry.job(guild_id, job_id), why)
 
     async def cancel_barred(self) -> None:
-        """Cancel the jobs that would learn from somebody who has opted out."""
+        """Cancel the jobs that would learn from somebody who has opted out, and delete their kept
+        texts, also those of jobs that have just become models."""
         async with self._turn:
             for row in await self._registry.jobs_using_opted_out():
                 await self._cancel(row, OPTED_OUT)
+            await self._privacy.delete_texts()
 
     async def cancel_in(self, guild_id: int) -> None:
         """Cancel the job of a guild that removed the bot."""
@@ -355,7 +357,6 @@ class TrainingService:
     async def restore(self, blocked: str | None = None) -> None:
         """Go on where the bot was when it ended, and delete files that nothing needs. `blocked`:
         why nothing can be trained now, for people. Call it once, before anything else."""
-        await self._privacy.delete_texts()
         await self.cancel_barred()
         for row in await self._registry.unfinished():
             if row.state is JobState.READING:

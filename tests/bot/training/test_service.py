@@ -71,6 +71,16 @@ async def test_texts_are_kept_where_the_operator_wants_it(start: Start, training
     assert not process.command.text.exists()
 
 
+async def test_a_text_is_deleted_if_its_job_ended_while_an_author_opted_out(
+    start: Start, trainings: FakeTrainings
+):
+    has = start(keep_texts=True)
+    _, process = await finished(has.training, trainings)
+    await has.registry.opt_out(ANN)  # before there was a model, so its text was not deleted
+    await has.training.cancel_barred()
+    assert not process.command.text.exists()
+
+
 async def test_too_little_text_is_refused_with_what_was_counted(
     training: TrainingService, tmp_path: Path
 ):
