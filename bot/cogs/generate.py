@@ -11,7 +11,7 @@ from discord.ext import commands
 from bot.cogs.choices import model_choices
 from bot.inference.queue import GenerationRequest, Inference
 from bot.interactions.answering import Answering
-from bot.interactions.buttons import CogButton, not_yours
+from bot.interactions.buttons import CogButton, not_yours, view_of
 from bot.interactions.rate_limits import Cooldown
 from bot.interactions.reply import Reply, as_shown
 from bot.models.reference import ModelReference
@@ -189,9 +189,9 @@ def _server(interaction: discord.Interaction) -> int:
 
 
 def _buttons(owner: int, temperature: float) -> ui.View:
-    view = ui.View(timeout=None)
-    view.add_item(ReplyButton(Action.REROLL, owner))
-    view.add_item(ReplyButton(Action.CONTINUE, owner))
-    view.add_item(ReplyButton(Action.HOTTER, owner, temperature >= MAX_TEMPERATURE))
-    view.add_item(ReplyButton(Action.COLDER, owner, temperature <= 0))
-    return view
+    return view_of(
+        ReplyButton(Action.REROLL, owner),
+        ReplyButton(Action.CONTINUE, owner),
+        ReplyButton(Action.HOTTER, owner, temperature >= MAX_TEMPERATURE),
+        ReplyButton(Action.COLDER, owner, temperature <= 0),
+    )

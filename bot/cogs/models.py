@@ -9,7 +9,7 @@ from discord.ext import commands
 
 from bot.cogs.choices import admitted, matching
 from bot.interactions.answering import Answering
-from bot.interactions.buttons import CogButton
+from bot.interactions.buttons import CogButton, view_of
 from bot.interactions.markup import escape
 from bot.models.archive import archived
 from bot.models.embeds import model_details, model_list
@@ -171,7 +171,4 @@ def _question(model: StoredModel) -> str:
 
 
 def _buttons(model_id: int, *actions: Action) -> ui.View:
-    view = ui.View(timeout=None)
-    for action in actions:
-        view.add_item(ModelButton(action, model_id))
-    return view
+    return view_of(*(ModelButton(action, model_id) for action in actions))

@@ -15,7 +15,7 @@ from bot.cogs.models import Action as ModelAction
 from bot.cogs.models import ModelButton
 from bot.errors import BotError
 from bot.interactions.answering import Answering
-from bot.interactions.buttons import CogButton
+from bot.interactions.buttons import CogButton, not_yours, view_of
 from bot.interactions.markup import EMBED_LIMIT, NEUTRAL, counted, day, escape
 from bot.privacy import Privacy
 from bot.storage.records import KeptAbout, StoredModel
@@ -90,8 +90,7 @@ class PrivacyCog(commands.Cog, name="Privacy"):
         """Do what a button under /privacy says."""
         async with Answering(interaction):
             if interaction.user.id != owner:
-                sentence = f"These buttons belong to <@{owner}>. Use /privacy yourself."
-                raise BotError(sentence, "not_yours")
+                raise not_yours(owner, "Use /privacy yourself.")
             await interaction.response.defer()
             if action is Action.OPT_OUT:
                 await self._privacy.opt_out(owner)
@@ -115,8 +114,7 @@ class PrivacyCog(commands.Cog, name="Privacy"):
             files = [discord.File(BytesIO(whole.encode()), "kept.txt")]
             text = "It is too long to show here. It is in the file."
         action = Action.OPT_OUT if kept.opted_out_at is None else Action.OPT_IN
-        view = ui.View(timeout=None)
-        view.add_item(PrivacyButton(action, interaction.user.id))
+        view = view_of(PrivacyButton(action, interaction.user.id))
         embed = discord.Embed(title="What I keep about you", description=text, colour=NEUTRAL)
         await interaction.edit_original_response(
             content=sentence, embed=embed, view=view, attachments=files
@@ -220,8 +218,7 @@ class PrivacyButton(CogButton, kind="privacy", actions=Action, cog=PrivacyCog.__
 
 
 def _admin_buttons(model: StoredModel) -> ui.View:
-    view = ui.View(timeout=None)
-    if model.source.channel_id is not None:
-        view.add_item(TrainingButton(TrainingAction.AGAIN, model.id))
-    view.add_item(ModelButton(ModelAction.DELETE, model.id))
-    return view
+    delete = ModelButton(ModelAction.DELETE, model.id)
+    if model.source.channel_id is None:
+        return view_of(delete)
+    return view_of(TrainingButton(TrainingAction.AGAIN, model.id), delete)

@@ -15,6 +15,14 @@ def not_yours(owner_id: int, instead: str) -> BotError:
     return BotError(f"These buttons are <@{owner_id}>'s. {instead}", kind="not_yours")
 
 
+def view_of(*buttons: ui.Item[Any]) -> ui.View:
+    """A view of buttons that do not expire."""
+    view = ui.View(timeout=None)
+    for button in buttons:
+        view.add_item(button)
+    return view
+
+
 class CogButton(ui.DynamicItem[ui.Button[Any]], template=r"(?!)"):
     """A button whose id says what it does: `kind:action:number`, such as `model:delete:7`.
 

@@ -12,7 +12,7 @@ import discord
 from discord import ui
 from discord.ext import commands
 
-from bot.interactions.buttons import CogButton
+from bot.interactions.buttons import CogButton, view_of
 from bot.storage.files import StateFolder
 from bot.storage.records import JobState
 from bot.storage.registry import Registry
@@ -197,7 +197,4 @@ class TrainingButton(CogButton, kind="training", actions=Action, cog="Retrain"):
 
 
 def buttons(drawn: Screen, job_id: int) -> ui.View:
-    view = ui.View(timeout=None)
-    for action in drawn.actions:
-        view.add_item(TrainingButton(action, job_id))
-    return view
+    return view_of(*(TrainingButton(action, job_id) for action in drawn.actions))
