@@ -25,7 +25,10 @@ TEMPERATURE_STEP = 0.2
 MAX_RANDOM_SEED = 2**31 - 1
 
 SEED_OPTION = "The text to continue."
-TEMPERATURE_OPTION = "How daring: 0 plays safe and repeats itself, 2 is wild. Default: 0.7."
+TEMPERATURE_OPTION = (
+    f"How daring: 0 plays safe and repeats itself, {MAX_TEMPERATURE:g} is wild. "
+    f"Default: {Sampling.temperature}."
+)
 PRIVATE_OPTION = "Show the reply only to you."
 
 

@@ -69,7 +69,8 @@ class Retrain(commands.Cog):
     @app_commands.command(description="Teach me to write like a channel of yours, or like a file.")
     @app_commands.describe(
         channel="The channel to learn from. Default: this one.",
-        messages="Learn from at most this many messages, newest first. Default: 10,000.",
+        messages="Learn from at most this many messages, newest first. "
+        f"Default: {DEFAULT_MESSAGES:,}.",
         days="Leave out messages that are older than this many days.",
         file="Learn from a file instead: a .txt, or a DiscordChatExporter .json.",
         base="The model to start from. Default: chat.",
