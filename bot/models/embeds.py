@@ -6,10 +6,11 @@ from math import log
 import discord
 
 from bot.interactions.markup import NEUTRAL, day, escape, megabytes
-from bot.storage.records import Scores, StoredModel
+from bot.storage.records import Scores, StoredModel, TrainingJob
 
 LISTED = 12  # models in one embed, so that they fit
 
+IN_USE = "In use: /write writes with it."
 NO_MODELS = "This server has no model of its own yet. /retrain makes one."
 
 
@@ -29,8 +30,7 @@ def model_list(models: Sequence[StoredModel], default: str) -> discord.Embed:
 
 def model_details(model: StoredModel) -> discord.Embed:
     """One model in detail."""
-    state = "In use: /write writes with it." if model.in_use else "Not in use."
-    text = f"From {escape(str(model.source))}, starting from {escape(model.base)}.\n{state}"
+    text = f"{origin(model)}\n{IN_USE if model.in_use else 'Not in use.'}"
     embed = discord.Embed(title=escape(model.name), description=text, colour=NEUTRAL)
     embed.add_field(name="Made", value=day(model.created_at))
     embed.add_field(name="Size", value=megabytes(model.size_bytes))
@@ -45,6 +45,11 @@ def _line(model: StoredModel) -> str:
         f"-# {losses(model.scores)} · {model.scores.characters:,} characters · "
         f"from {escape(model.base)} · {megabytes(model.size_bytes)}"
     )
+
+
+def origin(made: TrainingJob | StoredModel) -> str:
+    """What a model, or the model of a job, learns from."""
+    return f"From {escape(str(made.source))}, starting from {escape(made.base)}."
 
 
 def bits(nats: float) -> str:

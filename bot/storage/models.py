@@ -9,7 +9,15 @@ from sqlite3 import Connection
 
 from bot.errors import BotError, not_found
 from bot.storage.records import NAME_LIMIT, Sample, StoredModel, folder_of, name_key
-from bot.storage.table import Table, find_models, get_model, reads, taken_names, writes
+from bot.storage.table import (
+    Table,
+    find_model,
+    find_models,
+    get_model,
+    reads,
+    taken_names,
+    writes,
+)
 
 _NOT_IN_NAMES = re.compile(r"[^\w-]+")
 _STEM_LIMIT = NAME_LIMIT - 8  # leaves room for a number
@@ -30,8 +38,7 @@ class Models(Table):
     @reads
     def find_model(self, db: Connection, guild_id: int, model_id: int) -> StoredModel | None:
         """The same, or None when the guild has no such model."""
-        query = "SELECT * FROM stored_models WHERE guild_id = ? AND id = ?"
-        return next(iter(find_models(db, query, guild_id, model_id)), None)
+        return find_model(db, guild_id, model_id)
 
     @reads
     def model_named(self, db: Connection, guild_id: int, name: str) -> StoredModel:
@@ -44,7 +51,8 @@ class Models(Table):
     @reads
     def model_in_use(self, db: Connection, guild_id: int) -> StoredModel | None:
         """None: the guild uses the default."""
-        return _in_use(db, guild_id)
+        query = "SELECT * FROM stored_models WHERE guild_id = ? AND in_use"
+        return next(iter(find_models(db, query, guild_id)), None)
 
     @writes
     def use(self, db: Connection, guild_id: int, model_id: int) -> StoredModel:
@@ -121,8 +129,3 @@ class Models(Table):
 
 def _models_of(db: Connection, guild_id: int) -> tuple[StoredModel, ...]:
     return find_models(db, "SELECT * FROM stored_models WHERE guild_id = ? ORDER BY id", guild_id)
-
-
-def _in_use(db: Connection, guild_id: int) -> StoredModel | None:
-    query = "SELECT * FROM stored_models WHERE guild_id = ? AND in_use"
-    return next(iter(find_models(db, query, guild_id)), None)

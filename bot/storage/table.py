@@ -103,10 +103,14 @@ def get_job(db: Connection, guild_id: int, job_id: int) -> TrainingJob:
 
 
 def get_model(db: Connection, guild_id: int, model_id: int) -> StoredModel:
-    query = "SELECT * FROM stored_models WHERE guild_id = ? AND id = ?"
-    for model in find_models(db, query, guild_id, model_id):
+    if model := find_model(db, guild_id, model_id):
         return model
     raise not_found("model")
+
+
+def find_model(db: Connection, guild_id: int, model_id: int) -> StoredModel | None:
+    query = "SELECT * FROM stored_models WHERE guild_id = ? AND id = ?"
+    return next(iter(find_models(db, query, guild_id, model_id)), None)
 
 
 def find_jobs(db: Connection, query: str, *parameters: Any) -> tuple[TrainingJob, ...]:

@@ -7,7 +7,7 @@ from enum import StrEnum
 import discord
 
 from bot.interactions.markup import BAD, GOOD, NEUTRAL, counted, duration, escape
-from bot.models.embeds import bits, losses
+from bot.models.embeds import IN_USE, bits, losses, origin
 from bot.storage.records import JobState, StoredModel, TrainingJob
 from bot.training.job import Job
 from charrnn.text.corpus import HELD_OUT_SHARE
@@ -51,13 +51,13 @@ def screen(job: Job, note: str = "") -> Screen:
         case JobState.QUEUED:
             before = job.place - 1
             text = f"{counted(before, 'training')} before this one." if before else "Next in line."
-            embed = _embed(f"Training {row.name}", f"{_origin(row)}\n\nWaiting. {text}")
+            embed = _embed(f"Training {row.name}", f"{origin(row)}\n\nWaiting. {text}")
             return Screen(embed, (Action.CANCEL,))
         case JobState.TRAINING if job.paused:
             text = "I am being restarted. The training goes on by itself when I am back."
-            return Screen(_embed(f"Training {row.name}", f"{_origin(row)}\n\n{text}"))
+            return Screen(_embed(f"Training {row.name}", f"{origin(row)}\n\n{text}"))
         case JobState.TRAINING:
-            text = f"{_origin(row)}\n\n{_progress(job)}"
+            text = f"{origin(row)}\n\n{_progress(job)}"
             return Screen(_embed(f"Training {row.name}", text), (Action.CANCEL,))
         case JobState.FINISHED:
             if job.model is None:
@@ -75,12 +75,8 @@ def _embed(title: str, text: str, colour: discord.Colour = NEUTRAL) -> discord.E
     return discord.Embed(title=escape(title), description=text, colour=colour)
 
 
-def _origin(row: TrainingJob) -> str:
-    return f"From {escape(str(row.source))}, starting from {escape(row.base)}."
-
-
 def _ready(row: TrainingJob) -> Screen:
-    embed = _embed(f"Train {row.name}?", _origin(row))
+    embed = _embed(f"Train {row.name}?", origin(row))
     if counts := row.counts:
         embed.add_field(name="Characters", value=f"{counts.characters:,}")
         if counts.messages:
@@ -129,7 +125,7 @@ def _candidate(row: TrainingJob, model: StoredModel, note: str) -> Screen:
         text = f"It predicts what is written here better than its base, {base}."
     else:
         text = f"**Not recommended:** it predicts what is written here no better than {base}."
-    embed = _embed(f"{model.name} is ready", f"{_origin(row)}\n{text}", GOOD if better else BAD)
+    embed = _embed(f"{model.name} is ready", f"{origin(row)}\n{text}", GOOD if better else BAD)
     embed.add_field(name="Loss on held-out text", value=losses(scores), inline=False)
     copied = f"{counted(scores.longest_copied, 'character')} of {scores.characters:,}"
     embed.add_field(name="Longest passage copied", value=copied, inline=False)
@@ -142,7 +138,7 @@ def _candidate(row: TrainingJob, model: StoredModel, note: str) -> Screen:
     if note:
         embed.set_footer(text=note)
     elif model.in_use:
-        embed.set_footer(text="In use: /write writes with it.")
+        embed.set_footer(text=IN_USE)
     return Screen(embed, (Action.ROLL_BACK,) if model.in_use else (Action.USE, Action.DISCARD))
 
 
