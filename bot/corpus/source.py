@@ -2,8 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from pathlib import Path
 
 import discord
@@ -81,7 +80,12 @@ async def from_channel(
     if not await _may_read(place, asker):
         raise BotError(f"You may not read {place.mention} yourself.", "not_allowed")
     after = discord.utils.utcnow() - timedelta(days=days) if days else None
-    read = partial(_read_channel, place, messages, after)
+
+    async def read(path: Path, opted_out: Container[str], count: Count) -> Counts:
+        return await channels.read_channel(
+            place, path, opted_out=opted_out, limit=messages, after=after, progress=count
+        )
+
     return ReadableSource(Source(f"#{place.name}", place.id, messages, days), read)
 
 
@@ -96,16 +100,3 @@ async def _may_read(place: channels.Channel, asker: discord.Member) -> bool:
     except discord.NotFound:
         return False
     return True
-
-
-async def _read_channel(
-    channel: channels.Channel,
-    messages: int,
-    after: datetime | None,
-    path: Path,
-    opted_out: Container[str],
-    count: Count,
-) -> Counts:
-    return await channels.read_channel(
-        channel, path, opted_out=opted_out, limit=messages, after=after, progress=count
-    )

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ CHARRNN = (sys.executable, "-m", "charrnn")
 NICENESS = 19  # below everything else on the machine
 LONGEST_COPY = 40  # characters in a row that a model may copy from people's messages
 POLL_S = 0.1  # between two looks at trainings that are to stop
+KILLED_CODE = -9  # the exit code after SIGKILL
 LAST_WORDS = 4096  # bytes of standard error to log after a crash
 
 KILLED = "The training was killed by the system, probably because memory ran out."
@@ -172,8 +172,7 @@ class LocalTraining:
             return TrainingOutcome(TrainingEnd.FAILED, self._last.message)
         last_words = self._errors.read_bytes()[-LAST_WORDS:].decode(errors="replace")
         log.error("The training of %s ended with exit code %d: %s", self._name, code, last_words)
-        killed = code == -getattr(signal, "SIGKILL", 0) != 0
-        return TrainingOutcome(TrainingEnd.FAILED, KILLED if killed else CRASHED)
+        return TrainingOutcome(TrainingEnd.FAILED, KILLED if code == KILLED_CODE else CRASHED)
 
 
 async def stop_all(processes: Sequence[TrainingProcess], grace_s: float) -> None:
