@@ -156,13 +156,13 @@ class Bot(commands.AutoShardedBot):
             help_command=None,
             tree_cls=Tree,
         )
-        self._services = services
+        self.services = services
         self._retrain: Retrain | None = None
         self._stopping = False
         self._pace = IdentifyPace(1)  # until Discord says how many shards there are
 
     async def setup_hook(self) -> None:
-        await self._services.training.restore(self._services.training_blocked)
+        await self.services.training.restore(self.services.training_blocked)
         await self.add_cogs()
         # Discord limits registrations per day, so a restart alone must not register anything.
         if not await command_sync.are_registered(self):
@@ -171,7 +171,7 @@ class Bot(commands.AutoShardedBot):
 
     async def add_cogs(self) -> None:
         """Define the commands. Discord need not know them yet."""
-        has = self._services
+        has = self.services
         await self.add_cog(Generate(has.inference, has.shakespeare, has.models, has.cooldown))
         messages = TrainingMessages(self, has.training, has.registry, has.files, has.clock)
         self._retrain = Retrain(
@@ -196,8 +196,8 @@ class Bot(commands.AutoShardedBot):
     def offered(self) -> list[str]:
         """The names of all commands and buttons, as they appear in log and metrics. No commands
         before `add_cogs`."""
-        commands = [f"/{command.qualified_name}" for command in self.tree.walk_commands()]
-        return commands + [name for button in BUTTONS for name in button.names()]
+        names = [f"/{command.qualified_name}" for command in self.tree.walk_commands()]
+        return names + [name for button in BUTTONS for name in button.names()]
 
     async def launch_shards(self) -> None:
         # discord.py asks for the gateway's address only when it asks for the number of shards, and
@@ -219,20 +219,16 @@ class Bot(commands.AutoShardedBot):
         await asyncio.sleep(max(0.0 if initial else PAUSE_S, self._pace.wait_s(shard)))
         self._pace.begin(shard)
 
-    @property
-    def services(self) -> Services:
-        return self._services
-
     def trouble(self) -> str | None:
         """Why people cannot be answered right now, for the operator; None if they can."""
-        if self._services.inference.closed:
+        if self.services.inference.closed:
             return "The bot is stopping."
         if not self.is_ready():
             return "Discord is not connected yet."
         lost = [str(shard_id) for shard_id, shard in self.shards.items() if shard.is_closed()]
         if lost:
             return f"The connection to Discord is lost: shard {', '.join(lost)}."
-        return self._services.executor.trouble()
+        return self.services.executor.trouble()
 
     def invite_link(self) -> str:
         """The invite link of this bot. Raises RuntimeError before it has logged in."""
@@ -247,18 +243,18 @@ class Bot(commands.AutoShardedBot):
             return
         self._stopping = True
         async with AsyncExitStack() as leaving:  # runs in reverse order, whatever fails before
-            leaving.callback(self._services.files.release)
-            leaving.callback(self._services.registry.close)
+            leaving.callback(self.services.files.release)
+            leaving.callback(self.services.registry.close)
             leaving.push_async_callback(super().close)
             await self._finish()
 
     async def _finish(self) -> None:
-        has, now = self._services, asyncio.get_running_loop().time
+        has, now = self.services, asyncio.get_running_loop().time
         deadline = now() + has.shutdown_grace_s
         await asyncio.gather(
             has.inference.finish(has.shutdown_grace_s), has.training.close(has.shutdown_grace_s)
         )
-        await has.inference.close()  # and its executor
+        await has.executor.close()
         await answering.wait_for_answers(max(deadline - now(), LAST_ANSWERS_S))
         if self._retrain is not None:
             try:

@@ -140,10 +140,6 @@ class Inference:
                 for waiting in queue:
                     waiting.refuse()
 
-    async def close(self) -> None:
-        """Close the executor. Call it after `finish`."""
-        await self._executor.close()
-
     def _dispatch(self) -> None:
         """Give idle workers the next batches."""
         while self._waiting and len(self._batches) < self._executor.workers:

@@ -20,7 +20,6 @@ class Gate:
         self.workers = workers
         self.open = asyncio.Event()
         self.batches: list[list[str]] = []
-        self.closed = False
 
     async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
         self.batches.append([prompt.seed for prompt in prompts])
@@ -28,9 +27,6 @@ class Gate:
         if any(prompt.seed == "broken" for prompt in prompts):
             raise ModelError("The model is broken.")
         return [Generated(f"{prompt.seed} by {model.name}", "") for prompt in prompts]
-
-    async def close(self) -> None:
-        self.closed = True
 
 
 def service(gate: Gate, batch_limit: int = 4, queue_limit: int = 100) -> Inference:
@@ -163,12 +159,6 @@ async def test_requests_that_still_wait_after_the_grace_are_refused():
     await inference.finish(grace_s=0)
     told = await asyncio.gather(*tasks, return_exceptions=True)
     assert [error.kind for error in told] == ["stopping"] * 2
-
-
-async def test_closing_closes_the_executor():
-    gate = Gate()
-    await service(gate).close()
-    assert gate.closed
 
 
 async def test_a_request_that_is_given_up_is_not_written():
