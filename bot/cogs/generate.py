@@ -175,8 +175,9 @@ class ReplyButton(CogButton, kind="reply", actions=Action, cog=Generate.__cog_na
     """A button under a reply. Its number is the id of the user who may click it."""
 
     def __init__(self, action: Action, owner: int, disabled: bool = False):
-        look = {"label": action.title(), "emoji": EMOJI[action], "disabled": disabled}
-        super().__init__(action, owner, **look)
+        super().__init__(
+            action, owner, label=action.title(), emoji=EMOJI[action], disabled=disabled
+        )
 
 
 def _end(text: str, window: int) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import json
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import fields
 from sqlite3 import Connection, Row
@@ -36,8 +35,8 @@ class Table:
     def __init__(
         self,
         database: Database,
-        clock: Callable[[], float] = time.time,
-        reserved_names: Iterable[str] = (),  # names that no guild's model may have
+        clock: Callable[[], float],  # seconds since 1970
+        reserved_names: Iterable[str],
     ):
         self.database = database
         self._clock = clock
