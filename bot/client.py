@@ -56,7 +56,7 @@ class Services:
     """What the cogs call."""
 
     inference: Inference
-    executor: Executor  # the inference writes with it
+    executor: Executor  # with which `inference` writes
     files: StateFolder
     registry: Registry
     privacy: Privacy
@@ -242,7 +242,7 @@ class Bot(commands.AutoShardedBot):
         if self._stopping:
             return
         self._stopping = True
-        async with AsyncExitStack() as leaving:  # runs in reverse order, whatever fails before
+        async with AsyncExitStack() as leaving:  # in reverse order, even after errors
             leaving.callback(self.services.files.release)
             leaving.callback(self.services.registry.close)
             leaving.push_async_callback(super().close)

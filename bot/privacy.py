@@ -53,8 +53,9 @@ class Privacy:
             raise BotError(BASE_OPTED_OUT, "opted_out")
 
     async def opt_out(self, user_id: int) -> None:
-        """Nothing may learn from this person from now on. The caller then has the training service
-        cancel jobs and tells the admins of `Registry.untold_models`."""
+        """From now on no job may learn from this person. The caller then calls
+        `TrainingService.cancel_using_opted_out` and tells the admins of `Registry.untold_models`.
+        """
         await self._registry.opt_out(user_id)
         await self.delete_texts()
 
@@ -85,7 +86,7 @@ class Privacy:
             paragraphs = [NOT_OUT]
         else:
             since = day(kept.opted_out_at)
-            paragraphs = [f"You opted out on {since}: nothing learns from what you write."]
+            paragraphs = [f"You opted out on {since}: no model learns from what you write."]
         paragraphs.append("\n".join(_by_server(kept, server_name, day)) or NOTHING)
         if kept.models and self._keep_texts:
             paragraphs.append(TEXTS_KEPT)

@@ -30,7 +30,7 @@ DAY_S = 86_400
 
 STILL_THERE = (
     "Somebody whose messages **{name}**, made on {day}, learnt from has opted out. A model cannot "
-    "forget a part of what it has learnt, so it holds that until you delete it. "
+    "forget a part of what it has learnt, so only deleting it helps. "
 )
 FROM_A_CHANNEL = (
     "**Retrain without them** starts the same training again, without what they wrote. Delete "
@@ -40,7 +40,7 @@ FROM_A_FILE = (
     "It learnt from a file, which I did not keep. Upload the file again with /retrain: I leave out "
     "what they wrote. Delete {name} once you have the new model."
 )
-OUT = "You have opted out: from now on nothing learns from what you write."
+OUT = "You have opted out: from now on no model learns from what you write."
 IN = "You have opted in again: servers may train their models on what you write there."
 
 
@@ -94,7 +94,7 @@ class PrivacyCog(commands.Cog, name="Privacy"):
             await interaction.response.defer()
             if action is Action.OPT_OUT:
                 await self._privacy.opt_out(owner)
-                await self._training.cancel_barred()
+                await self._training.cancel_using_opted_out()
                 await self._tell_admins()
                 kept = await self._registry.kept_about(owner)
                 sentence = f"{OUT} {await self._admins_told(kept)}"
@@ -112,7 +112,7 @@ class PrivacyCog(commands.Cog, name="Privacy"):
         if len(text) > EMBED_LIMIT:
             whole = self._privacy.describe_plainly(kept, self._server_name)
             files = [discord.File(BytesIO(whole.encode()), "kept.txt")]
-            text = "It is too long to show here. It is in the file."
+            text = "The list is too long to show here. It is in the file."
         action = Action.OPT_OUT if kept.opted_out_at is None else Action.OPT_IN
         view = view_of(PrivacyButton(action, interaction.user.id))
         embed = discord.Embed(title="What I keep about you", description=text, colour=NEUTRAL)
@@ -141,8 +141,8 @@ class PrivacyCog(commands.Cog, name="Privacy"):
         return sentence
 
     async def _tell_admins(self) -> None:
-        """Tell the admins of models that learnt from somebody who has opted out, but not who it
-        is. Those who cannot be reached are told by the next call."""
+        """Tell admins that a model of theirs learnt from somebody who has opted out, but not from
+        whom. The next call tries again to reach the others."""
         for model in await self._registry.untold_models():
             if await self._tell(model):
                 await self._registry.mark_told(model.id)

@@ -208,5 +208,5 @@ class Retrain(commands.Cog):
 
     @_watch.error
     async def _watch_failed(self, error: BaseException) -> None:
-        log.error("The progress of trainings could not be followed.", exc_info=error)
+        log.error("Following the trainings failed. I try again soon.", exc_info=error)
         asyncio.get_running_loop().call_later(RETRY_S, self._watch.start)

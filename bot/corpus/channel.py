@@ -17,7 +17,7 @@ from charrnn.text.messages import Cleaner, Counts, Message
 
 MAX_MESSAGES = 1_000_000  # of a channel, whether kept or left out
 MAX_CHARACTERS = 10_000_000  # of a text; the newest are kept
-HIDDEN_LIMIT = 200  # messages that show no content, before the reading is given up
+HIDDEN_LIMIT = 200  # messages without visible content, after which reading stops
 PAGE_MESSAGES = 100  # that Discord returns at a time
 
 Channel = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
@@ -93,11 +93,11 @@ class _ContentCheck:
 
     def __init__(self, channel: Channel):
         self._channel = channel
-        self._hidden = 0  # messages that show nothing
-        self._shown = False  # the content of at least one
+        self._hidden = 0  # messages whose content is hidden
+        self._shown = False  # whether any message showed its content
 
     def add(self, message: discord.Message) -> None:
-        """Raises BotError when the first messages, HIDDEN_LIMIT of them, show nothing."""
+        """Raises BotError when the first HIDDEN_LIMIT messages show no content."""
         if self._shown or not self._proves_something(message):
             return
         if message.content:

@@ -49,7 +49,7 @@ class DaskExecutor:
             async with asyncio.timeout(PATIENCE_S):
                 return await self._write(model.folder, batch)
         except (TimeoutError, KilledWorker) as error:
-            log.error("A batch is given up: %r", error)
+            log.error("Giving up on a batch: %r", error)
             raise ExecutorError from error
 
     async def close(self) -> None:

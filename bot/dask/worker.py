@@ -26,7 +26,7 @@ from charrnn import store
 from charrnn.generation import Generated, Prompt, generate
 from charrnn.training.events import EpochEnd, Progress
 
-MODELS_ON_DISK = 256  # in each worker; more than that fit into few workers' memory
+MODELS_ON_DISK = 256  # in each worker's scratch folder; memory usually holds fewer
 
 _keeping = threading.Lock()
 
@@ -98,7 +98,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Report:
-    """What a training has to tell."""
+    """How a training stands."""
 
     events: list[Progress | EpochEnd]  # since the last report
     curve: bytes | None  # after an epoch

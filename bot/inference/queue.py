@@ -15,7 +15,7 @@ from charrnn.generation import Generated, Prompt
 FIRST_BATCH_S = 0.2  # assumed duration of a batch until one has been measured
 # Longer than a full queue takes, and longer than a cluster keeps trying.
 PATIENCE_S = 180.0
-TOO_SLOW = "That takes far too long, so I have given it up. Try again in a minute."
+TOO_SLOW = "That takes far too long, so I gave up. Try again in a minute."
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Inference:
 
     @property
     def stuck(self) -> bool:
-        """True while a worker takes longer over a batch than anybody waits for it."""
+        """True while a batch takes longer than people wait for it."""
         now = self._clock()
         return any(now - batch.started > self._patience_s for batch in self._batches.values())
 
@@ -154,8 +154,8 @@ class Inference:
         self._dispatch()
 
     def _next_batch(self) -> list[_Waiting]:
-        """Requests for one model, the one that the next server wants; one request of each server
-        in turn, until the batch is full. Leaves out requests that nobody waits for any more."""
+        """Requests for the model that the next server wants: one request of each server in turn,
+        until the batch is full. Drops requests whose people have stopped waiting."""
         model = next(iter(self._waiting.values()))[0].request.model
         batch: list[_Waiting] = []
         while room := self._batch_limit - len(batch):
@@ -173,7 +173,7 @@ class Inference:
     async def _write(self, batch: _Batch) -> None:
         model = batch.waiting[0].request.model
         prompts = [waiting.request.prompt for waiting in batch.waiting]
-        # As a result, an error of any kind goes to the people who wait.
+        # Errors are returned, not raised, so that they reach the people who wait.
         [result] = await asyncio.gather(
             self._executor.write(model, prompts), return_exceptions=True
         )

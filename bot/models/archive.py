@@ -26,8 +26,8 @@ class Archive:
 @asynccontextmanager
 async def archived(folder: Path, limit_bytes: int) -> AsyncIterator[Archive]:
     """The model in `folder` as a .zip of at most `limit_bytes`, which exists while the body runs.
-    It is complete if it fits so. Raises BotError when the model does not fit, its folder is gone,
-    or the disk is full."""
+    It includes model.keras if that fits. Raises BotError when the rest does not fit, the folder is
+    gone, or the disk is full."""
     with tempfile.TemporaryDirectory(prefix="charrnn-") as place:
         yield await asyncio.to_thread(_archive, folder, Path(place) / "model.zip", limit_bytes)
 

@@ -74,8 +74,8 @@ class ServerModels:
         return await self._registry.use(guild_id, model_id)
 
     async def roll_back(self, guild_id: int, model_id: int) -> ModelReference:
-        """Use again what was in use before this model, and return that. Raises BotError also when
-        this model is not in use."""
+        """Go back to the model that was in use before this one, and return it. Raises BotError also
+        when this model is not in use."""
         await self._registry.roll_back(guild_id, model_id)
         return await self.in_use(guild_id)
 

@@ -36,7 +36,7 @@ class Jobs(Table):
         source: Source,
     ) -> TrainingJob:
         """A new job, READING. It learns from the authors of its base, too. Raises BotError when the
-        guild has an active job or the name cannot be had."""
+        guild has an active job or the name is taken or invalid."""
         _check_alone(db, guild_id)
         values = {
             "guild_id": guild_id,

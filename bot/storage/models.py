@@ -64,15 +64,15 @@ class Models(Table):
 
     @writes
     def roll_back(self, db: Connection, guild_id: int, model_id: int) -> None:
-        """Use again what was in use before this model, which stays as a candidate. Raises BotError
-        when this model is not in use."""
+        """Go back to the model that was in use before this one. This one stays, as a candidate.
+        Raises BotError when it is not in use."""
         model = get_model(db, guild_id, model_id)
         if not model.in_use:
             raise BotError(
                 f"{model.name} is not in use. /models shows which model is.", "not_in_use"
             )
-        # The same model may be there several times in a row: used twice, or the model between
-        # was deleted.
+        # The same model may occur several times in a row: it was used twice, or the model in
+        # between was deleted.
         db.execute(
             "DELETE FROM activations WHERE guild_id = :guild AND id > ("
             " SELECT coalesce(max(id), 0) FROM activations"
@@ -82,7 +82,7 @@ class Models(Table):
 
     @writes
     def rename(self, db: Connection, guild_id: int, model_id: int, name: str) -> StoredModel:
-        """Raises BotError also when the name cannot be had."""
+        """Raises BotError also when the name is taken or invalid."""
         get_model(db, guild_id, model_id)
         name = self._free_name(db, guild_id, name, model_id)
         db.execute("UPDATE models SET name = ? WHERE id = ?", (name, model_id))

@@ -83,7 +83,7 @@ class People(Table):
 
     @writes
     def mark_removed(self, db: Connection, guild_id: int) -> None:
-        """The bot was removed from the guild. Marked twice, the first time counts."""
+        """The bot was removed from the guild. Only the first call sets the time."""
         db.execute("INSERT OR IGNORE INTO removals VALUES (?, ?)", (guild_id, self._now()))
 
     @writes

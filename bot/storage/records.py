@@ -109,7 +109,7 @@ class TrainingJob:
     admin_id: int
     channel_id: int  # where the job is shown
     message_id: int | None  # the message that shows it, once there is one
-    name: str  # of the model to be
+    name: str  # of the model to be made
     base: str  # the base's name when the job was created
     base_id: int | None  # for a base of the guild's own; None: a shipped model
     source: Source

@@ -30,7 +30,7 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is to come, unless somebody presses a button."""
+        """Whether the job stays as it is until somebody presses a button."""
         if self.state is JobState.FINISHED:
             return self.model is None or self.model.samples is not None
         return self.state in (JobState.INTERRUPTED, JobState.FAILED, JobState.CANCELLED)

@@ -45,7 +45,7 @@ LABELS = {
 @dataclass(frozen=True)
 class _Shown:
     screen: Screen | None  # None: the last attempt failed
-    over: bool  # whether that was the end of the job
+    over: bool  # whether the job was over
     at: float
     pause_s: float = EDIT_INTERVAL_S  # before the next attempt
 
@@ -109,7 +109,7 @@ class TrainingMessages:
 
     async def refresh(self, job: Job) -> None:
         """Bring a job's message up to date if it is time."""
-        if self._due(job) and not self._lock(job.id).locked():  # else its turn comes in a second
+        if self._due(job) and not self._lock(job.id).locked():  # else the next tick shows it
             await self.show_now(job.row.guild_id, job.id)
 
     async def show_now(self, guild_id: int, job_id: int) -> None:
@@ -135,7 +135,7 @@ class TrainingMessages:
         return changed and self._clock() - shown.at >= shown.pause_s
 
     async def _show(self, job: Job, drawn: Screen, shown: _Shown | None) -> bool:
-        """Whether that is done: shown, or impossible for good."""
+        """True if the job is shown now, or never can be."""
         try:
             async with asyncio.timeout(POST_TIMEOUT_S):  # the other jobs wait meanwhile
                 await self._post(job, drawn)
@@ -148,7 +148,7 @@ class TrainingMessages:
         return True
 
     async def _keep(self, job: Job, drawn: Screen) -> None:
-        """Remember what is shown, or that nothing is left to show."""
+        """Remember what is shown. After a job's end, note in the registry that it was shown."""
         self._shown[job.id] = _Shown(drawn, job.over, self._clock())
         if job.over:
             await self._registry.mark_shown(job.row.guild_id, job.id)
@@ -168,10 +168,10 @@ class TrainingMessages:
                 await message.edit(embed=drawn.embed, view=view, attachments=self._pictures(job))
                 return
             except discord.NotFound as error:
-                # Without its message, a job goes on unseen; its end gets a new message.
+                # Somebody deleted the message. The job goes on; only its end gets a new message.
                 if error.code != UNKNOWN_MESSAGE or not job.over:
                     raise
-        # Discord posts one message for a nonce, so another attempt adds none.
+        # Discord posts only one message per nonce, so a second attempt adds none.
         newer = await channel.send(
             embed=drawn.embed, view=view, files=self._pictures(job), nonce=row.message_id or 0
         )

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 CHARRNN = (sys.executable, "-m", "charrnn")
 NICENESS = 19  # below everything else on the machine
 LONGEST_COPY = 40  # characters in a row that a model may copy from people's messages
-POLL_S = 0.1  # between two looks at trainings that are to stop
+POLL_S = 0.1  # between checks whether stopping trainings have ended
 KILLED_CODE = -9  # the exit code after SIGKILL
 LAST_WORDS = 4096  # bytes of standard error to log after a crash
 
@@ -121,7 +121,7 @@ class LocalTraining:
             psutil.Process(self._process.pid).nice(_lowest_priority())
         self._printed = printed.open("rb")
         self._errors = errors
-        self._rest = b""  # the line that is not whole yet
+        self._rest = b""  # an incomplete last line
 
     def events(self) -> list[Progress | EpochEnd]:
         if self._outcome is None:

@@ -2,8 +2,8 @@
 state.
 
 The registry's row says what is to be done before it is done, and `tick` compares the rows with
-what runs in this process. So whatever fails or is killed, at any moment, is found and put right by
-the next tick, or by `restore` after the next start.
+what runs in this process. So the next tick corrects what failed, and `restore` corrects it after a
+restart.
 """
 
 import asyncio
@@ -108,8 +108,8 @@ class TrainingService:
         base: str,
         source: Source,
     ) -> Job:
-        """A new job, for `prepare`. Raises BotError when the guild has an active job, the name
-        cannot be had, or the base is missing or barred."""
+        """A new job, for `prepare`. Raises BotError when the guild has an active job, the name is
+        taken or invalid, or the base is missing or learnt from somebody who has opted out."""
         if self._closing:
             raise stopping()
         async with self._turn:
@@ -142,7 +142,7 @@ class TrainingService:
             async with self._turn:
                 if row.id in self._reading:
                     await self._fail(row, _for_people(error))
-                else:  # cancelled: what was written since then goes, too
+                else:  # cancelled, but `read` may have written its text after that
                     await asyncio.to_thread(self._files.delete, row)
             raise
         finally:
@@ -167,8 +167,8 @@ class TrainingService:
         try:
             FROM_A_BASE.check(counts.characters, HELD_OUT_SHARE)
         except CorpusError as error:
-            sentence = f"{error} Let me read more, or another channel. I have read {counts}."
-            raise BotError(sentence, "corpus") from error
+            advice = "Choose more messages, another channel or a longer file."
+            raise BotError(f"{error} {advice} I have read {counts}.", "corpus") from error
         learnt = trained_on(counts.characters, HELD_OUT_SHARE)
         base = await self._models.base(row)
         card, _ = await asyncio.to_thread(store.read_card, base.folder)
@@ -191,7 +191,7 @@ class TrainingService:
         async with self._turn:
             await self._cancel(await self._registry.job(guild_id, job_id), why)
 
-    async def cancel_barred(self) -> None:
+    async def cancel_using_opted_out(self) -> None:
         """Cancel the jobs that would learn from somebody who has opted out, and delete their kept
         texts, also those of jobs that have just become models."""
         async with self._turn:
@@ -242,7 +242,7 @@ class TrainingService:
         return None
 
     def _job(self, row: TrainingJob, rows: Sequence[TrainingJob] = ()) -> Job:
-        """`rows`: all jobs, if the row may be queued."""
+        """`rows`: all jobs, to find the place of a queued one."""
         running = self._running.get(row.id)
         queue = [other.id for other in rows if other.state is JobState.QUEUED]
         return Job(
@@ -261,8 +261,8 @@ class TrainingService:
         return replace(job, model=model)
 
     async def tick(self) -> None:
-        """Follow the trainings, and start what waits. Call it every second. After a RegistryError,
-        the next call does what this one could not."""
+        """Follow the trainings, and start queued ones. Call it every second. After a RegistryError,
+        the next call completes the work."""
         async with self._turn:
             for row in await self._registry.jobs_using_opted_out():
                 await self._cancel(row, OPTED_OUT)
@@ -341,7 +341,7 @@ class TrainingService:
                 self._sampling[job.id] = asyncio.create_task(samples)
             elif writing.done():
                 if error := writing.exception():
-                    log.error("Job %d gets no samples.", job.id, exc_info=error)
+                    log.error("No samples could be written for job %d.", job.id, exc_info=error)
                 samples = () if error else writing.result()
                 await self._registry.save_samples(job.row.guild_id, job.id, samples)
                 del self._sampling[job.id]
@@ -355,9 +355,10 @@ class TrainingService:
         await self._registry.end(row.guild_id, row.id, state, why)
 
     async def restore(self, blocked: str | None = None) -> None:
-        """Go on where the bot was when it ended, and delete files that nothing needs. `blocked`:
-        why nothing can be trained now, for people. Call it once, before anything else."""
-        await self.cancel_barred()
+        """Continue the jobs after a restart, and delete files that no job or model needs.
+        `blocked`: why training is impossible now, for people. Call it once, before anything
+        else."""
+        await self.cancel_using_opted_out()
         for row in await self._registry.unfinished():
             if row.state is JobState.READING:
                 await self._cancel(row, RESTARTED)

@@ -77,7 +77,7 @@ async def test_a_text_is_deleted_if_its_job_ended_while_an_author_opted_out(
     has = start(keep_texts=True)
     _, process = await finished(has.training, trainings)
     await has.registry.opt_out(ANN)  # before there was a model, so its text was not deleted
-    await has.training.cancel_barred()
+    await has.training.cancel_using_opted_out()
     assert not process.command.text.exists()
 
 
