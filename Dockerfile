@@ -1,5 +1,5 @@
 # docker build --tag charrnn-bot .
-# docker build --tag charrnn-bot --build-arg EXTRAS=bot,metrics .    without what /retrain needs
+# docker build --tag charrnn-bot --build-arg EXTRAS=bot,metrics .    without /retrain
 
 FROM python:3.11-slim AS installed
 ARG EXTRAS=bot,metrics,train
@@ -13,7 +13,7 @@ RUN /opt/charrnn/bin/pip install --no-cache-dir --constraint constraints.txt ".[
 
 FROM python:3.11-slim
 COPY --from=installed /opt/charrnn /opt/charrnn
-# An empty volume becomes what the folder below it is: the bot's own.
+# An empty volume takes over this folder's owner.
 RUN groupadd --gid 10001 charrnn \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/charrnn charrnn \
     && install --directory --owner=charrnn --group=charrnn --mode=700 /var/lib/charrnn
@@ -22,7 +22,7 @@ WORKDIR /var/lib/charrnn
 VOLUME /var/lib/charrnn
 ENV STATE=/var/lib/charrnn HEALTH_PORT=8080 PYTHONUNBUFFERED=1 \
     XDG_CACHE_HOME=/tmp KERAS_HOME=/tmp MPLCONFIGDIR=/tmp
-# HEALTH_PORT may come from .env, which other ways to start the bot share.
+# .env may set another HEALTH_PORT.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["/opt/charrnn/bin/python", "-c", \
     "import os, urllib.request as r; r.urlopen('http://127.0.0.1:%(HEALTH_PORT)s/live' % os.environ, timeout=4)"]
 ENTRYPOINT ["/opt/charrnn/bin/python", "-m", "bot"]

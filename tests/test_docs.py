@@ -9,10 +9,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from dotenv import dotenv_values
 from typer.main import get_command
 
-from bot.settings import _READERS, Settings
 from charrnn.cli.commands import app
 
 ROOT = Path(__file__).parents[1]
@@ -109,11 +107,3 @@ def test_extras_that_are_to_be_installed_exist():
         extra for extras in re.findall(r"'\.\[([\w,]+)\]'", TEXT) for extra in extras.split(",")
     }
     assert named and named <= set(project["optional-dependencies"])
-
-
-def test_the_example_of_settings_has_every_setting_with_its_default():
-    example = (ROOT / ".env.example").read_text()
-    shown = dict(re.findall(r"^#([A-Z_]+)=(.*)$", example, re.MULTILINE))
-    assert set(shown) == set(_READERS)
-    assert Settings.load({name: value for name, value in shown.items() if value}) == Settings()
-    assert not any(dotenv_values(ROOT / ".env.example").values())

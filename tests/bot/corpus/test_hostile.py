@@ -1,41 +1,26 @@
-"""Whatever people, files, settings and Discord itself may send is answered in words."""
+"""Uploaded files and channel messages that nobody would expect."""
 
 import asyncio
 import gzip
 import io
 import json
-import re
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import discord
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.corpus.channel import read_channel
 from bot.corpus.upload import read_file
-from bot.errors import BotError, SettingsError
-from bot.settings import _READERS, Settings
+from bot.errors import BotError
 from tests.bot.corpora import left_behind, written
 from tests.bot.corpus.test_channel import Scroll, message
 from tests.bot.corpus.test_upload import Upload
 from tests.bot.interactions.test_reply import WRITTEN
-from tests.discord_server import TOKEN
-
-# The same cases every time; each leaves what they share as it was.
-same = settings(
-    derandomize=True,
-    deadline=None,
-    max_examples=100,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-
-TEXTS = st.text(st.characters(exclude_categories=()))
-
-
-# Files and channels.
+from tests.conftest import JSON, TEXTS
 
 
 def zipped(content: bytes) -> bytes:
@@ -45,15 +30,9 @@ def zipped(content: bytes) -> bytes:
     return file.getvalue()
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
-    max_leaves=8,
-)
 FILE_NAMES = st.sampled_from(["a.txt", "a.json", "a.jsonl", "A.JSON"]) | TEXTS
 
 
-@same
 @given(FILE_NAMES, st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 @example("a.txt", zipped(bytes(10**7)))
 @example("a.txt", gzip.compress(bytes(10**7)))
@@ -80,7 +59,6 @@ def test_any_file_is_a_corpus_or_a_sentence(tmp_path: Path, name: str, content: 
 SNOWFLAKES = st.integers(0, 2**64 - 1)
 
 
-@same
 @given(
     st.lists(
         st.tuples(
@@ -113,25 +91,3 @@ def test_messages_of_every_kind_are_a_corpus_or_a_sentence(tmp_path: Path, said:
         assert counts.messages == written(corpus).count("\n") > 0
         assert counts.total() == len(messages)
         corpus.unlink()
-
-
-# Settings.
-
-VALUES = st.from_regex(r"[-+]?[0-9_.eE]{1,8}|dask://.{0,12}|https?://.{0,12}|[\d, -]{1,9}") | TEXTS
-
-
-@same
-@given(st.dictionaries(st.sampled_from(list(_READERS)), VALUES, max_size=4), st.booleans())
-@example({"DISCORD_API": "http://["}, False)
-@example({"DISCORD_API": "http://a:99999"}, False)
-@example({"STATE": "a\0b"}, False)
-@example(dict.fromkeys(_READERS, "x"), True)
-def test_any_settings_are_read_or_refused_without_a_token(values: dict[str, str], pasted: bool):
-    values = {name: value + TOKEN if pasted else value for name, value in values.items()}
-    try:
-        Settings.load(values, Path("/nonexistent/.env"))
-    except SettingsError as error:
-        assert error.problems
-        for problem in error.problems:
-            assert re.match(r"[A-Z_]+ (?:must|is|holds) .*\.$", problem, re.DOTALL)
-            assert TOKEN not in problem
