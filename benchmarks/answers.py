@@ -16,7 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.discord_server import TOKEN, Asked, DiscordServer
+from tests.discord_payloads import TOKEN
+from tests.discord_server import Asked, DiscordServer
 
 SEED = "To be, or not to be"
 

@@ -17,7 +17,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.discord_server import GUILD_ID, TOKEN, DiscordServer, user
+from tests.discord_payloads import GUILD_ID, TOKEN, user
+from tests.discord_server import DiscordServer
 
 CHANNELS, ROLES, EMOJIS = 30, 20, 25
 TEXT, VOICE, CATEGORY = 0, 2, 4

@@ -25,7 +25,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.answers import resident_mb
-from tests.discord_server import HANGS, TOKEN, Asked, DiscordServer
+from tests.discord_payloads import TOKEN
+from tests.discord_server import HANGS, Asked, DiscordServer
 
 PATIENCE_S = 60
 AROUND_S = 5  # a fault affects requests from so long before it to so long after it

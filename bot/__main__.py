@@ -1,10 +1,11 @@
-"""The service: settings, logging, signals, exit codes."""
+"""The command `python -m bot`: settings, logging, signals, exit codes."""
 
 import argparse
 import asyncio
 import logging
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -19,41 +20,41 @@ from bot.client import Bot, create_bot
 from bot.errors import RegistryError, SettingsError
 from bot.interactions import retries
 from bot.operations import check, logs
-from bot.operations.systemd import Supervisor, at_signals, leave
+from bot.operations.systemd import Supervisor, at_signals
 from bot.settings import Settings, Supervision
 from charrnn.errors import ModelError, install, needs_extra
 
 log = logging.getLogger("bot")
 
-EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h: restarting does not help
-NETWORK = "Look at the network and at https://discordstatus.com."
+EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h: a restart does not help
+NETWORK = "Check the network and https://discordstatus.com."
 
-# With these Discord ends a connection that would fare no better the next time.
+# Discord's close codes after which reconnecting does not help.
 CLOSED_FOR_GOOD = {
-    4004: "DISCORD_TOKEN is refused by Discord. Reset it on the Bot page and try again.",
-    4010: "SHARD_IDS names a shard that Discord does not know. Set it and SHARD_COUNT anew.",
-    4011: "The bot is in too many servers for so few shards. Raise SHARD_COUNT, or unset it.",
-    4012: "Discord no longer speaks this version's language. Update discord.py and the bot.",
-    4013: "Discord does not know what the bot wants to hear of. Update discord.py and the bot.",
+    4004: "Discord refuses DISCORD_TOKEN. Reset the token on the Bot page and set it again.",
+    4012: "Discord no longer supports this API version. Update discord.py and the bot.",
+    4013: "Discord does not know the intents that the bot asks for. Update discord.py and the bot.",
     4014: (
-        "The bot asks for a privileged intent that it may not have. Switch it on at the Bot page "
+        "The bot asks for a privileged intent that is switched off. Switch it on, on the Bot page "
         "of your application at https://discord.com/developers/applications."
     ),
 }
 
 
-def main() -> None:
-    """Run until SIGTERM or SIGINT; or say, with --check, whether it would. Exit codes: 0 asked to
-    stop, 1 crash or Discord out of reach, 78 configuration. A second signal ends it at once."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the bot until SIGTERM or SIGINT; with --check, only check the set-up.
+
+    Exit codes: 0 stopped as asked, 1 crashed or Discord is unreachable, 78 wrong configuration.
+    """
     parser = argparse.ArgumentParser("python -m bot", description="The Discord bot.")
     parser.add_argument(
-        "--check", action="store_true", help="look at the set-up, and start nothing"
+        "--check", action="store_true", help="check settings, token and state; start nothing"
     )
-    wanted = parser.parse_args()
+    options = parser.parse_args(arguments)
     logs.set_up()
-    # Voice is not what this bot is for.
+    # The bot does not use voice.
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
-    if wanted.check:
+    if options.check:
         sys.exit(0 if check.run() else EXIT_CONFIGURATION)
     try:
         settings = Settings.from_environment()
@@ -82,18 +83,19 @@ async def _serve(settings: Settings) -> None:
         stop.set()
 
     at_signals(end)
-    watching = asyncio.create_task(supervisor.watch())
     if settings.token is None:
-        # Its servers exist only as long as it runs; and nobody's messages come from Discord.
+        # The preview's servers exist only while it runs, and its messages are not Discord's.
         with tempfile.TemporaryDirectory(prefix="charrnn-preview-") as state:
             settings = replace(settings, state=Path(state), train_on_channels=True)
             await _preview(settings, stop)
-    else:
-        bot = create_bot(settings)
-        bot.add_listener(partial(_held_up, supervisor), "on_held_up")
-        bot.add_listener(partial(_ready, bot, supervisor), "on_ready")
-        async with _health(bot, settings):
-            await connect(bot, settings.token, stop)
+        return
+    bot = create_bot(settings)
+    bot.add_listener(partial(_starting_late, supervisor), "on_held_up")
+    bot.add_listener(partial(_ready, bot, supervisor), "on_ready")
+    inference = bot.services.inference
+    watching = asyncio.create_task(supervisor.watch(lambda: not inference.stuck))
+    async with _health(bot, settings):
+        await connect(bot, settings.token, stop)
     watching.cancel()
 
 
@@ -108,21 +110,21 @@ def _health(bot: Bot, settings: Settings) -> AbstractAsyncContextManager[object]
 
 
 async def _preview(settings: Settings, stop: asyncio.Event) -> None:
-    logging.getLogger("discord").setLevel(logging.ERROR)  # it would speak of a real connection
+    logging.getLogger("discord").setLevel(logging.ERROR)  # below, it logs a real connection
     try:
         from bot.operations import preview
     except ModuleNotFoundError as error:
         missing = (
-            "DISCORD_TOKEN is not set. Set it, in the environment or in .env; or install the "
-            f"preview, which needs none. Where charrnn was cloned: {install('preview')} ({error})"
+            "DISCORD_TOKEN is not set. Set it in the environment or in .env. Or install the "
+            f"preview, which needs no token; in a clone of charrnn: {install('preview')} ({error})"
         )
         raise SettingsError([missing]) from error
     await preview.serve(create_bot(settings), settings, stop)
 
 
 async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
-    """Run `bot` on Discord until `stop` is set. Raises SettingsError when Discord refuses the
-    token, or what the bot asks of it, for good."""
+    """Run `bot` on Discord until `stop` is set. Raises SettingsError if Discord refuses the
+    token or the bot's intents."""
     retries.install()
     async with bot:
         bot.add_listener(partial(_announce, bot), "on_ready")
@@ -133,11 +135,8 @@ async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
         if not running.done():
             log.info("Stopping.")
             await bot.close()
-            # Where Discord is out of reach, discord.py would go on trying.
-            running.cancel()
+            running.cancel()  # discord.py may still be trying to connect
             await asyncio.wait({running})
-            if bot.services.inference.stuck:
-                leave(0)
             return
         try:
             await running
@@ -148,7 +147,7 @@ async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
         except discord.ConnectionClosed as error:
             if error.code in CLOSED_FOR_GOOD:
                 raise SettingsError([CLOSED_FOR_GOOD[error.code]]) from error
-            _give_up(f"Discord has ended the connection, with code {error.code}. {NETWORK}")
+            _give_up(f"Discord has closed the connection with code {error.code}. {NETWORK}")
         except (
             aiohttp.ClientError,
             OSError,
@@ -157,11 +156,11 @@ async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
         ) as error:
             _give_up(f"Discord cannot be reached: {error}. {NETWORK}")
         if not stop.is_set():
-            _give_up(f"Discord has ended the connection. {NETWORK}")
+            _give_up(f"Discord has closed the connection. {NETWORK}")
 
 
-def _give_up(what: str) -> NoReturn:
-    log.critical("%s Start me again.", what)
+def _give_up(why: str) -> NoReturn:
+    log.critical("%s Then start me again.", why)
     sys.exit(1)
 
 
@@ -170,8 +169,8 @@ async def _announce(bot: Bot) -> None:
     log.info("Invite the bot to a server: %s", bot.invite_link())
 
 
-async def _held_up(supervisor: Supervisor, seconds: float, why: str) -> None:
-    supervisor.held_up(seconds, why)
+async def _starting_late(supervisor: Supervisor, seconds: float, why: str) -> None:
+    supervisor.starting_late(seconds, why)
 
 
 async def _ready(bot: Bot, supervisor: Supervisor) -> None:

@@ -228,6 +228,8 @@ class Bot(commands.AutoShardedBot):
         lost = [str(shard_id) for shard_id, shard in self.shards.items() if shard.is_closed()]
         if lost:
             return f"The connection to Discord is lost: shard {', '.join(lost)}."
+        if self.services.inference.stuck:
+            return "A batch of texts is taking far too long."
         return self.services.executor.trouble()
 
     def invite_link(self) -> str:

@@ -1,15 +1,14 @@
-"""What Discord sends, and what it refuses; as much of it as the bot meets."""
+"""What Discord sends, and which messages it refuses, as far as the bot needs it."""
 
 from collections.abc import Mapping
 from typing import Any
 
-# Of the form that Discord's have, and nobody's.
+# Looks like a token, and is nobody's.
 TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.G1a2b3.abcdefghijklmnopqrstuvwxyz0123456789AB"  # noqa: S105
 APPLICATION_ID = 1000
 GUILD_ID, CHANNEL_ID = 2000, 3000
-SECOND_GUILD_ID = 2001 << 22  # of shard 1, of two
 CHAT_INPUT, COMPONENT = 2, 3  # interactions
-SAID, DEFERRED, DEFERRED_UPDATE, UPDATED, CHOICES, MODAL = 4, 5, 6, 7, 8, 9  # answers to them
+SAID, DEFERRED, DEFERRED_UPDATE, UPDATED, CHOICES, MODAL = 4, 5, 6, 7, 8, 9  # responses
 MESSAGE_LIMIT, EMBED_LIMIT, ID_LIMIT = 2000, 4096, 100  # UTF-16 units; characters
 
 
@@ -21,7 +20,7 @@ def user(number: int, **more: object) -> dict[str, Any]:
 def interaction(
     number: int, kind: int, data: Mapping[str, Any], asker: int, guild: int
 ) -> dict[str, Any]:
-    """The event of somebody's command, or of a button that they press."""
+    """The event of a command or a button."""
     channel = {"id": str(CHANNEL_ID), "type": 0, "name": "general", "position": 0}
     return {
         "id": str(number),
@@ -65,7 +64,7 @@ def application() -> dict[str, Any]:
 
 
 def command(number: int, given: Mapping[str, Any]) -> dict[str, Any]:
-    """As Discord gives it back: with what was left out, and without what need not be said."""
+    """A registered command as Discord returns it: with defaults filled in, and false left out."""
     permissions = given["default_member_permissions"]
     return {
         **given,

@@ -1,26 +1,23 @@
-"""A stand-in for Discord: as much of its REST API and gateway, on 127.0.0.1, as the bot uses.
+"""A stand-in for Discord on 127.0.0.1: the part of its REST API and gateway that the bot uses.
 
-It takes only what it knows: a request to any other route is answered with 404 and noted in
-`unknown`, so that a test shows what the bot has begun to ask; what Discord would refuse is refused
-and noted in `errors`. Told to, it fails: `fail`, `cut`, `invalidate`, `repeat`.
+A request to any other route gets 404 and is added to `unknown`. A request that Discord would refuse
+is refused and added to `errors`. `fail`, `cut`, `invalidate` and `repeat` make it fail.
 """
 
 import asyncio
-import contextlib
 import itertools
 import json
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import Any, Self
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
+from tests.discord_gateway import REMEMBERED, Gateway
 from tests.discord_payloads import (
     APPLICATION_ID,
-    CHANNEL_ID,
     CHAT_INPUT,
     CHOICES,
     COMPONENT,
@@ -29,8 +26,6 @@ from tests.discord_payloads import (
     GUILD_ID,
     MODAL,
     SAID,
-    SECOND_GUILD_ID,
-    TOKEN,
     UPDATED,
     application,
     callback,
@@ -41,28 +36,13 @@ from tests.discord_payloads import (
     wrong_with,
 )
 
-__all__ = [
-    "APPLICATION_ID",
-    "CHANNEL_ID",
-    "GUILD_ID",
-    "SECOND_GUILD_ID",
-    "TOKEN",
-    "Asked",
-    "DiscordServer",
-]
-
-HELLO, HEARTBEAT_ACK, DISPATCH, HEARTBEAT, IDENTIFY = 10, 11, 0, 1, 2
-RESUME, INVALID_SESSION = 6, 9
-HEARTBEAT_INTERVAL_MS = 20_000
-TRAVEL_S = 0.01  # so that a heartbeat is not acknowledged before discord.py knows that it is sent
-REMEMBERED = 2000  # events that a resumed session gets again, and people's commands
 UNKNOWN_WEBHOOK, UNKNOWN_INTERACTION, ACKNOWLEDGED, INVALID_BODY = 10015, 10062, 40060, 50035
 HANGS = 0  # instead of a status: no answer at all
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the bot has asked of the REST API."""
+    """A request to the REST API."""
 
     method: str
     path: str  # below /api/v10
@@ -72,15 +52,15 @@ class Request:
 
 @dataclass
 class Asked:
-    """A command that somebody has used, and what became of it; times as of time.monotonic."""
+    """A command or button that somebody used, and the answers. Times are of time.monotonic."""
 
+    event: Mapping[str, Any]  # as the bot gets it
     at: float = field(default_factory=time.monotonic)
     acknowledged: asyncio.Future[float] = field(default_factory=asyncio.Future)
-    answered: asyncio.Future[float] = field(default_factory=asyncio.Future)  # or told why not
+    answered: asyncio.Future[float] = field(default_factory=asyncio.Future)  # or refused
     content: str = ""  # of the answer
-    components: list[Any] = field(default_factory=list)  # under it
-    told: list[str] = field(default_factory=list)  # sentences beside the answer, or instead of it
-    event: Mapping[str, Any] = field(default_factory=dict)  # as the bot gets it
+    components: list[Any] = field(default_factory=list)  # of the answer
+    told: list[str] = field(default_factory=list)  # refusals and follow-ups
 
     def show(self, shown: Mapping[str, Any]) -> None:
         self.content = shown.get("content") or ""
@@ -98,54 +78,39 @@ class Asked:
 
 @dataclass
 class Failure:
-    """What the next requests of a kind are answered with."""
+    """How the next requests of a kind fail."""
 
     method: str
-    pattern: str  # of the path, as of fnmatch
+    pattern: str  # of the path, for fnmatch
     status: int
     code: int = 0  # Discord's
-    times: int = 1  # that are left
-    lands: bool = False  # it is done all the same
+    times: int = 1  # left
+    lands: bool = False  # Discord does what was asked all the same
 
     def fits(self, request: Request) -> bool:
         fits = self.method == request.method and fnmatch(request.path, self.pattern)
         return fits and self.times > 0
 
 
-@dataclass
-class Session:
-    """What one shard of the bot has begun with IDENTIFY."""
-
-    id: str
-    socket: web.WebSocketResponse
-    events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
-    sequence: int = 0  # of the last event
-
-
-class DiscordServer:
+class DiscordServer(Gateway):
     """`async with DiscordServer() as discord:`, and a bot that finds it at `discord.api`."""
 
     def __init__(self, port: int = 0):
+        super().__init__()
         self.requests: list[Request] = []
         self.unknown: list[Request] = []
-        self.errors: list[str] = []  # of the bot
-        self.identified = asyncio.Event()  # by every shard
-        self.identifies = self.resumes = 0
         self.refuses_token = False
-        self.close_code: int | None = None  # what a bot that identifies itself is told
-        self.application: dict[str, Any] = {}  # what is different about it
-        self.starts_left = {"remaining": 999, "reset_after": 0}  # of sessions; in milliseconds
-        self.commands: list[dict[str, Any]] = []  # that are registered
-        self.delivers = asyncio.Event()  # answers; until it is cleared
+        self.application: dict[str, Any] = {}  # overrides parts of the application
+        self.starts_left = {"remaining": 999, "reset_after": 0}  # sessions; milliseconds
+        self.commands: list[dict[str, Any]] = []  # registered
+        self.delivers = asyncio.Event()  # edits of answers wait for it
         self.delivers.set()
         self._ids = itertools.count(10_000)
         self._asked: dict[str, Asked] = {}  # by interaction token
         self._failures: list[Failure] = []
-        self._sessions: dict[int, Session] = {}  # by shard
-        self._shard_count = 1
         self._leaving = asyncio.Event()
         app = web.Application()
-        app.router.add_get("/gateway/", self._serve_gateway)
+        app.router.add_get("/gateway/", self.serve_gateway)
         app.router.add_route("*", "/api/v10/{path:.*}", self._serve)
         self._runner = web.AppRunner(app, shutdown_timeout=1)
         self._port = port
@@ -163,6 +128,10 @@ class DiscordServer:
     @property
     def api(self) -> str:
         return f"http://127.0.0.1:{self._port}/api/v10"
+
+    @property
+    def gateway_url(self) -> str:
+        return f"ws://127.0.0.1:{self._port}/gateway/"
 
     async def slash(
         self,
@@ -184,13 +153,12 @@ class DiscordServer:
         """Somebody presses a button under an answer."""
         data = {"custom_id": custom_id, "component_type": 2}
         shown = {"content": under.content, "components": under.components}
-        return await self._interact(
-            COMPONENT, data, asker, guild, message=message(next(self._ids), shown)
-        )
+        pressed = message(next(self._ids), shown)
+        return await self._interact(COMPONENT, data, asker, guild, message=pressed)
 
     async def repeat(self, asked: Asked) -> None:
-        """Let what somebody did reach the bot once more."""
-        await self.dispatch("INTERACTION_CREATE", asked.event, self._shard(asked.event["guild_id"]))
+        """Send the event of a command or a button once more."""
+        await self.dispatch("INTERACTION_CREATE", asked.event)
 
     def fail(
         self, method: str, pattern: str, status: int, code: int = 0, times: int = 1, **more: bool
@@ -200,108 +168,15 @@ class DiscordServer:
         self._failures.append(Failure(method, pattern, status, code, times, **more))
         return self._failures[-1]
 
-    async def cut(self, code: int | None = None, shard: int = 0) -> None:
-        """Close the gateway; without a code, as when a line breaks."""
-        socket = self._sessions[shard].socket
-        if code is not None:
-            await socket.close(code=code)
-        elif (transport := socket._req and socket._req.transport) is not None:
-            transport.abort()
-
-    async def invalidate(self, resumable: bool, shard: int = 0) -> None:
-        """Take a session away; if it is resumable, only for a moment."""
-        session = self._sessions[shard]
-        if not resumable:
-            session.id = "none"
-        await session.socket.send_json({"op": INVALID_SESSION, "d": resumable})
-
-    async def dispatch(self, event: str, data: Mapping[str, Any], shard: int = 0) -> None:
-        """Send an event to the process of the bot that has a shard; if it is not connected, once
-        it has resumed."""
-        session = self._sessions[shard]
-        session.sequence += 1
-        payload = {"op": DISPATCH, "t": event, "s": session.sequence, "d": data}
-        session.events.append(payload)
-        if not session.socket.closed:
-            await _send(session.socket, payload)
-
     async def _interact(
         self, kind: int, data: Mapping[str, Any], asker: int, guild: int, **more: Any
     ) -> Asked:
-        number = next(self._ids)
-        event = interaction(number, kind, data, asker, guild) | more
+        event = interaction(next(self._ids), kind, data, asker, guild) | more
         asked = self._asked[event["token"]] = Asked(event=event)
         if len(self._asked) > REMEMBERED:
             del self._asked[next(iter(self._asked))]
-        await self.dispatch("INTERACTION_CREATE", event, self._shard(guild))
+        await self.dispatch("INTERACTION_CREATE", event)
         return asked
-
-    def _shard(self, guild: int | str) -> int:
-        return (int(guild) >> 22) % self._shard_count
-
-    async def _serve_gateway(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.send_json({"op": HELLO, "d": {"heartbeat_interval": HEARTBEAT_INTERVAL_MS}})
-        async for received in socket:
-            if received.type is not WSMsgType.TEXT:
-                continue
-            payload = json.loads(received.data)
-            if payload["op"] == HEARTBEAT:
-                await asyncio.sleep(TRAVEL_S)
-                await _send(socket, {"op": HEARTBEAT_ACK})
-            elif payload["op"] == IDENTIFY and self.close_code is not None:
-                await socket.close(code=self.close_code)
-            elif payload["op"] == IDENTIFY:
-                await self._welcome(payload["d"], socket)
-            elif payload["op"] == RESUME:
-                await self._resume(payload["d"], socket)
-            else:
-                self.errors.append(f"gateway: {payload}")
-        return socket
-
-    async def _welcome(self, identify: Mapping[str, Any], socket: web.WebSocketResponse) -> None:
-        self.identifies += 1
-        shard, self._shard_count = identify.get("shard", [0, 1])
-        session = self._sessions[shard] = Session(f"session{self.identifies}", socket)
-        guild_id = SECOND_GUILD_ID if shard else GUILD_ID
-        guild = {"id": str(guild_id), "unavailable": True}
-        await self.dispatch(
-            "READY",
-            {
-                "v": 10,
-                "user": user(APPLICATION_ID, bot=True),
-                "guilds": [guild],
-                "session_id": session.id,
-                "resume_gateway_url": self._gateway_url,
-                "shard": [shard, self._shard_count],
-                "application": {"id": str(APPLICATION_ID), "flags": 0},
-            },
-            shard,
-        )
-        globe = guild | {"unavailable": False, "name": "The Globe"}
-        await self.dispatch("GUILD_CREATE", globe, shard)
-        if len(self._sessions) == self._shard_count:
-            self.identified.set()
-
-    async def _resume(self, resume: Mapping[str, Any], socket: web.WebSocketResponse) -> None:
-        self.resumes += 1
-        shards = [n for n, known in self._sessions.items() if known.id == resume["session_id"]]
-        if not shards:
-            await _send(socket, {"op": INVALID_SESSION, "d": False})
-            return
-        session = self._sessions[shards[0]]
-        missed = [event for event in session.events if event["s"] > resume["seq"]]
-        if len(missed) != session.sequence - resume["seq"]:
-            self.errors.append(f"resumed after {resume['seq']} of {session.sequence}")
-        session.socket = socket
-        for event in missed:
-            await _send(socket, event)
-        await self.dispatch("RESUMED", {}, shards[0])
-
-    @property
-    def _gateway_url(self) -> str:
-        return f"ws://127.0.0.1:{self._port}/gateway/"
 
     async def _serve(self, request: web.Request) -> web.Response:
         body = await _body(request)
@@ -334,7 +209,7 @@ class DiscordServer:
                 return _json(application() | self.application)
             case "GET", ["gateway", "bot"]:
                 limit = {"total": 1000, "max_concurrency": 1} | self.starts_left
-                gateway = {"url": self._gateway_url, "shards": 1, "session_start_limit": limit}
+                gateway = {"url": self.gateway_url, "shards": 1, "session_start_limit": limit}
                 return _json(gateway)
             case "PUT", ["applications", _, "commands"] if isinstance(body, list):
                 self.commands = [command(next(self._ids), given) for given in body]
@@ -393,17 +268,12 @@ class DiscordServer:
 async def _body(request: web.Request) -> Any:
     if not request.can_read_body:
         return None
-    if request.content_type == "multipart/form-data":  # beside files
+    if request.content_type == "multipart/form-data":  # the message has files
         return json.loads(str((await request.post())["payload_json"]))
     return await request.json()
 
 
-async def _send(socket: web.WebSocketResponse, payload: Mapping[str, Any]) -> None:
-    with contextlib.suppress(ConnectionError):  # the line has just been cut; it is sent again
-        await socket.send_json(payload)
-
-
 def _json(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    # discord.py wants the type without a charset.
+    # discord.py expects the content type without a charset.
     content, kind = json.dumps(data).encode(), "application/json"
     return web.Response(body=content, status=status, content_type=kind, headers=headers)

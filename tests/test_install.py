@@ -1,4 +1,4 @@
-"""What `make` and `pip install` leave behind."""
+"""What `make` and `pip install` do."""
 
 import os
 import shutil
@@ -17,10 +17,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make is installed")
 @pytest.mark.parametrize(
     ("target", "does"),
-    [
-        ("run", ".venv/bin/python -m bot"),
-        ("test", ".venv/bin/python -m pytest -n auto --dist worksteal"),
-    ],
+    [("run", ".venv/bin/python -m bot\n"), ("test", ".venv/bin/python -m pytest ")],
 )
 def test_a_second_make_installs_nothing(tmp_path: Path, target: str, does: str):
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
@@ -33,7 +30,8 @@ def test_a_second_make_installs_nothing(tmp_path: Path, target: str, does: str):
     (environment / "bin").mkdir(parents=True)
     for name in ("bin/pip", f"{target}.installed"):
         (environment / name).touch()
-    assert subprocess.check_output(plan, cwd=tmp_path, encoding="utf-8") == does + "\n"
+    second = subprocess.check_output(plan, cwd=tmp_path, encoding="utf-8")
+    assert second.startswith(does) and second.count("\n") == 1
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make is installed")
@@ -47,7 +45,7 @@ def test_a_second_make_installs_nothing(tmp_path: Path, target: str, does: str):
         ("error: unrecognized arguments", 2, False, "error: unrecognized arguments\n"),
     ],
 )
-def test_an_audit_fails_but_not_for_want_of_a_network(
+def test_an_audit_fails_for_vulnerabilities_but_not_without_a_network(
     tmp_path: Path, printed: str, code: int, passes: bool, said: str
 ):
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):

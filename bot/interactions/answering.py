@@ -149,13 +149,11 @@ def _log(interaction: discord.Interaction, answered: Answered, error: BaseExcept
         duration_ms,
         exc_info=error if failed else None,
         extra={
-            "fields": {
-                "interaction": str(interaction.id),  # as a string: JavaScript would round it
-                "command": answered.command,
-                "guild": guild,
-                "outcome": outcome,
-                "duration_ms": duration_ms,
-            }
+            "interaction": str(interaction.id),  # as a string: JavaScript would round it
+            "command": answered.command,
+            "guild": guild,
+            "outcome": outcome,
+            "duration_ms": duration_ms,
         },
     )
 

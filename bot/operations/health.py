@@ -1,4 +1,4 @@
-"""What those who watch over the bot ask it, over HTTP: is it alive, is it ready, how is it."""
+"""HTTP endpoints for monitoring: /live, /ready and /metrics."""
 
 import asyncio
 import logging
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 class Health:
     """`async with Health(bot, host, port):` serves
 
-    - `/live`: 200 as long as the event loop turns;
-    - `/ready`: 200 when everybody can be answered, 503 and the reason when not;
+    - `/live`: 200 while the event loop runs;
+    - `/ready`: 200 if people can be answered, else 503 and the reason;
     - `/metrics`: for Prometheus.
     """
 
@@ -35,18 +35,18 @@ class Health:
         self._sampling: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Raises SettingsError when it cannot be served there."""
+        """Raises SettingsError if the port cannot be used."""
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()
         except OSError as error:
             await self._runner.cleanup()
-            wrong = (
-                f"HEALTH_PORT {self._port} on HEALTH_HOST {self._host} cannot be had: "
+            problem = (
+                f"HEALTH_PORT {self._port} on HEALTH_HOST {self._host} cannot be used: "
                 f"{error.strerror}. Set another port, or an address of this machine."
             )
-            raise SettingsError([wrong]) from error
-        log.info("How I am is at http://%s:%d/metrics, /ready and /live.", self._host, self._port)
+            raise SettingsError([problem]) from error
+        log.info("Serving /live, /ready and /metrics at http://%s:%d.", self._host, self._port)
         self._sampling = asyncio.create_task(self._metrics.sample_lag(), name="lag")
         return self
 
@@ -56,7 +56,7 @@ class Health:
         await self._runner.cleanup()
 
     async def _live(self, _: web.Request) -> web.Response:
-        return web.Response(text="The event loop turns.\n")
+        return web.Response(text="The event loop runs.\n")
 
     async def _ready(self, _: web.Request) -> web.Response:
         trouble = self._bot.trouble()

@@ -1,80 +1,73 @@
-"""The log: a line an event on standard error, for people or for machines, and never a secret."""
+"""The log: one line per event on standard error, as text or as JSON, without any token."""
 
-import json
 import logging
 import re
 import sys
-from datetime import UTC, datetime
 from types import TracebackType
+from typing import Any
+
+from pythonjsonlogger import json
 
 from bot.settings import TOKEN_FORM
 
-FORMAT = "%(asctime)s %(levelname)-8s %(name)s  %(message)s"
+TEXT = "%(asctime)s %(levelname)-8s %(name)s  %(message)s"
 HIDDEN = "[token]"
-# An interaction's or a webhook's token is a part of the address that answers it.
+# Discord's addresses contain the token of an interaction or a webhook.
 _ADDRESS = re.compile(r"((?:interactions|webhooks)/\d+/)[\w.=-]+")
 
 log = logging.getLogger("bot")
 
 
 class TextFormatter(logging.Formatter):
-    """For a terminal."""
-
-    def __init__(self, token: str | None = None):
-        super().__init__(FORMAT)
+    def __init__(self, token: str | None):
+        super().__init__(TEXT)
         self._token = token
 
     def format(self, record: logging.LogRecord) -> str:
         return without_tokens(super().format(record), self._token)
 
 
-class JsonFormatter(logging.Formatter):
-    """An object a line: `time` (ISO 8601, UTC), `level`, `logger`, `message`, the record's
-    `fields` beside them, and `exception`, a traceback, where there is one."""
+class JsonFormatter(json.JsonFormatter):
+    """One object per line: level, logger, message, the record's `extra`, exception, time."""
 
-    def __init__(self, token: str | None = None):
-        super().__init__()
+    def __init__(self, token: str | None):
+        super().__init__(
+            ["levelname", "name", "message"],
+            rename_fields={"levelname": "level", "name": "logger", "exc_info": "exception"},
+            timestamp="time",
+            json_ensure_ascii=False,
+        )
         self._token = token
 
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        # Before JSON escapes it: the n of \n would be taken for a part of a token.
-        hidden = {
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        # Before the values are escaped: the n of \n would look like a part of a token.
+        return {
             name: without_tokens(value, self._token) if isinstance(value, str) else value
-            for name, value in line.items()
+            for name, value in log_data.items()
         }
-        return json.dumps(hidden, ensure_ascii=False)
 
 
 FORMATTERS = {"text": TextFormatter, "json": JsonFormatter}
 
 
 def set_up(style: str = "text", level: str = "INFO", token: str | None = None) -> None:
-    """From now on, log so, discord.py's events and Python's warnings too, and what would end the
-    process with a traceback. `style`: a key of FORMATTERS."""
+    """Send all log records, warnings and uncaught exceptions to standard error. `style` is a key
+    of FORMATTERS. `token` is replaced wherever it occurs."""
     handler = logging.StreamHandler()
     handler.setFormatter(FORMATTERS[style](token))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Below INFO, discord.py writes down all that people say.
+    # At DEBUG, discord.py logs what people write.
     logging.getLogger("discord").setLevel(max(root.level, logging.INFO))
     for name in ("discord.client", "discord.shard"):
-        logging.getLogger(name).addFilter(_in_one_line)
+        logging.getLogger(name).addFilter(_shorten_reconnect)
     logging.captureWarnings(True)
-    sys.excepthook = _crashed
+    sys.excepthook = _log_crash
 
 
-def _in_one_line(record: logging.LogRecord) -> bool:
-    """discord.py shows two tracebacks for each attempt to connect again; the error will do."""
+def _shorten_reconnect(record: logging.LogRecord) -> bool:
+    """Log one line for a lost connection. discord.py logs two tracebacks as an error."""
     if record.exc_info and record.exc_info[1] and "Attempting a reconnect" in record.msg:
         record.msg = f"{record.getMessage()}: {record.exc_info[1]!r}"
         record.args, record.exc_info = (), None
@@ -83,13 +76,13 @@ def _in_one_line(record: logging.LogRecord) -> bool:
 
 
 def without_tokens(text: str, token: str | None = None) -> str:
-    """`text` without `token`, and without anything that has the form of one."""
+    """`text` without `token` and without anything that looks like one."""
     if token:
         text = text.replace(token, HIDDEN)
     return TOKEN_FORM.sub(HIDDEN, _ADDRESS.sub(rf"\1{HIDDEN}", text))
 
 
-def _crashed(
+def _log_crash(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
     log.critical(

@@ -1,4 +1,4 @@
-"""What is measured of the running bot, in Prometheus's format: the only importer of its client."""
+"""The running bot's metrics, in Prometheus's format; the only importer of its client."""
 
 import asyncio
 import math
@@ -29,12 +29,12 @@ BATCH = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """Counts what a bot does, from now on. Labels take their values from the code alone, and from
-    the numbers of shards: never from people."""
+    """Counts what a bot does, from now on. Labels take their values from the code and from shard
+    numbers, never from what people write."""
 
     def __init__(self, bot: Bot):
         self._bot = bot
-        disable_created_metrics()  # a series each, of when counting began, that nobody looks at
+        disable_created_metrics()  # a series for each counter that nobody uses
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         registry.register(_Gauges(bot))
@@ -46,13 +46,13 @@ class Metrics:
         )
         self._errors = Counter(
             "charrnn_errors",
-            "Commands and buttons that were not answered as asked, by the error's class.",
+            "Commands and buttons that failed, by kind of error.",
             ["kind"],
             registry=registry,
         )
         self._command_s = Histogram(
             "charrnn_command_seconds",
-            "From a command's arrival to its whole answer.",
+            "Time from a command's arrival to its complete answer.",
             ["command"],
             buckets=COMMAND_S,
             registry=registry,
@@ -60,25 +60,25 @@ class Metrics:
         self._texts = Counter("charrnn_texts", "Texts written.", registry=registry)
         self._batch = Histogram(
             "charrnn_batch_requests",
-            "Texts written side by side.",
+            "Texts in a batch.",
             buckets=BATCH,
             registry=registry,
         )
         self._writing_s = Histogram(
             "charrnn_writing_seconds",
-            "What a batch takes to be written.",
+            "Time to write a batch.",
             buckets=WRITING_S,
             registry=registry,
         )
         self._lag_s = Histogram(
             "charrnn_event_loop_lag_seconds",
-            "How late the event loop wakes who has slept for a second.",
+            "How late the event loop wakes a task that slept for a second.",
             buckets=LAG_S,
             registry=registry,
         )
         self._connects = Counter(
             "charrnn_gateway_connects",
-            "Connections to Discord's gateway: with a new session, or an old one resumed.",
+            "Connections to Discord's gateway, with a new or a resumed session.",
             ["session"],
             registry=registry,
         )
@@ -122,10 +122,10 @@ class Metrics:
             self._errors.labels(answered.error).inc()
 
     async def _connected(self, shard_id: int) -> None:
-        del shard_id  # bots with many shards have many series enough
+        del shard_id  # a label for it would multiply the series
         self._connects.labels("new").inc()
-        # Prometheus sees no growth in a series that begins with 1, so all begin with 0: here, where
-        # the commands are known and nobody can have used one yet.
+        # Prometheus sees no growth in a series that starts at 1, so all of them start at 0: here,
+        # where the commands are known and nobody has used one yet.
         for command, outcome in product(self._bot.offered(), OUTCOMES):
             self._commands.labels(command, outcome)
 
@@ -135,24 +135,24 @@ class Metrics:
 
 
 class _Gauges(Collector):
-    """What is read when somebody asks."""
+    """Values that are read when Prometheus asks."""
 
     def __init__(self, bot: Bot):
         self._bot = bot
 
     def collect(self) -> Iterator[Metric]:
         bot, has = self._bot, self._bot.services
-        yield _gauge("charrnn_ready", "1 when everybody can be answered.", bot.trouble() is None)
+        yield _gauge("charrnn_ready", "1 if people can be answered.", bot.trouble() is None)
         yield _gauge("charrnn_servers", "Servers that the bot is in.", len(bot.guilds))
         yield _gauge("charrnn_queue_requests", "Requests waiting.", has.inference.waiting)
         yield _gauge("charrnn_models_in_memory", "Models in memory.", has.executor.models)
         latency = GaugeMetricFamily(
             "charrnn_gateway_latency_seconds",
-            "From a heartbeat to Discord's answer.",
+            "Time from a heartbeat to Discord's response.",
             labels=["shard"],
         )
         for shard_id, seconds in bot.latencies:
-            if math.isfinite(seconds):  # a heartbeat has been answered
+            if math.isfinite(seconds):  # infinite before the first response
                 latency.add_metric([str(shard_id)], seconds)
         yield latency
 

@@ -1,4 +1,4 @@
-"""The same bot in a simulated Discord, in a local browser, without a token."""
+"""The bot in a simulated Discord, in a local browser, without a token."""
 
 import asyncio
 import socket
@@ -19,7 +19,7 @@ from charrnn.errors import CorpusError, install
 from charrnn.text.corpus import read_text
 from charrnn.text.messages import Message, read_lines
 
-SETTLE_TIMEOUT_S = 30.0  # how long a command may take
+SETTLE_TIMEOUT_S = 30.0  # for one command
 TICK_S = 1.0
 LOUNGE = "lounge"  # the channel of PREVIEW_MESSAGES
 NAME_LIMIT = 32  # characters
@@ -28,12 +28,12 @@ NAME_LIMIT = 32  # characters
 async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
     """Serve `bot` in a page on 127.0.0.1 until `stop` is set or the page ends it.
 
-    Raises SettingsError when the port is taken, or the channel's messages cannot be read."""
+    Raises SettingsError if the port is taken or PREVIEW_MESSAGES cannot be read."""
+    _check_free(settings.preview_port)
     messages = _messages(settings.preview_messages) if settings.preview_messages else []
     world = simcord.run(bot, shard_count=1, check_errors=False, settle_timeout=SETTLE_TIMEOUT_S)
     async with world as discord:
-        # The simulation's clock stands at the start of its own year.
-        await discord.advance_time((datetime.now(UTC) - discord.now()).total_seconds())
+        await _set_clock(bot, discord)
         assert bot.user is not None  # the bot has logged in
         await bot.user.edit(username="Shakespeare")
         guild = discord.create_guild("The Globe")
@@ -41,21 +41,20 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
         admins = guild.create_role("admins", permissions=Permissions(manage_guild=True))
         viewer = guild.add_member(discord.create_user("you"), roles=[admins])
         if messages:
-            # Not in the channel that is shown: the page draws all of it for every change.
+            # In another channel than the shown one, which the page redraws for every change.
             await _pour(messages, discord, guild, guild.create_text_channel(LOUNGE))
-        _check_free(settings.preview_port)
         page = discord.preview(
             channel, viewers=[viewer], layout="channel", port=settings.preview_port
         )
         async with page as preview:
-            print("No DISCORD_TOKEN is set, so this is a preview, with the real model.")
+            print("DISCORD_TOKEN is not set, so this is a preview, with the real model.")
             print(f"Open  {preview.url}")
-            print("There, type /shakespeare and Enter, then your words and Enter. Ctrl-C ends it.")
+            print("Type /shakespeare and Enter, then your words and Enter. Ctrl-C stops the bot.")
             if messages:
-                print(f"Your messages are in #{LOUNGE}. To learn from them, type /retrain and")
-                print(f"Enter, choose channel, then {LOUNGE}, and click the arrow.")
+                print(f"Your messages are in #{LOUNGE}. To train on them, type /retrain and Enter,")
+                print(f"choose channel, then {LOUNGE}, and click the arrow.")
                 if bot.services.training_blocked:
-                    print(f"But first, to train: {install('train')}")
+                    print(f"Training needs more packages. First run: {install('train')}")
             sys.stdout.flush()
             ticking = asyncio.create_task(_tick(bot, discord, preview))
             ends = [asyncio.create_task(stop.wait()), asyncio.create_task(preview.wait_closed())]
@@ -65,9 +64,19 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
             await asyncio.gather(*pending, ticking, return_exceptions=True)
 
 
+async def _set_clock(bot: Bot, discord: simcord.Env) -> None:
+    """Advance the simulated clock, which starts at the beginning of a fixed year, to now."""
+    # The cogs' loops would run once for every second and every day in between.
+    for cog in bot.cogs.values():
+        await cog.cog_unload()
+    await discord.advance_time((datetime.now(UTC) - discord.now()).total_seconds())
+    for cog in bot.cogs.values():
+        await cog.cog_load()
+
+
 async def _tick(bot: Bot, discord: simcord.Env, preview: simcord.preview.Preview) -> None:
-    """While a training is under way, let the simulation's clock go on, and the page with it."""
-    seen = time.perf_counter()  # the simulation has put its own time in monotonic's place
+    """During a training, advance the simulated clock and refresh the page."""
+    seen = time.perf_counter()  # SimCord replaces time.monotonic
     while True:
         await asyncio.sleep(TICK_S)
         now = time.perf_counter()
@@ -75,11 +84,11 @@ async def _tick(bot: Bot, discord: simcord.Env, preview: simcord.preview.Preview
             asked = len(discord.http_requests)
             try:
                 await discord.advance_time(now - seen)
-                # A page that is refreshed refuses what was begun before; so only if need be.
+                # A refresh makes the page refuse a command that is being typed, so avoid it.
                 if len(discord.http_requests) > asked:
                     await preview.refresh()
             except simcord.SetupError:
-                continue  # somebody is at it; the next time is soon
+                continue  # a command is running; try again soon
         seen = now
 
 
@@ -112,5 +121,5 @@ def _check_free(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            taken = f"PREVIEW_PORT {port} is taken: set another one, or 0 for any that is free."
+            taken = f"PREVIEW_PORT {port} is taken. Set another port, or 0 for any free one."
             raise SettingsError([taken]) from error

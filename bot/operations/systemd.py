@@ -1,69 +1,59 @@
-"""The bot as a service: how it is stopped, and what systemd is told of it."""
+"""The bot as a service: signals, and messages to systemd."""
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 from collections.abc import Callable
-from typing import NoReturn
 
 from bot.settings import Supervision
 
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# What a stop takes beside what SHUTDOWN_GRACE_S leaves to requests and trainings.
-CLOSING_S = 30.0
-# What a start takes, as TimeoutStartSec in deploy/charrnn-bot.service grants it.
-STARTING_S = 900.0
+CLOSING_S = 30.0  # a stop takes at most this long after SHUTDOWN_GRACE_S
+STARTING_S = 900.0  # a start takes at most this long: TimeoutStartSec in charrnn-bot.service
 
 
 class Supervisor:
-    """systemd, told as sd_notify(3) says; where nobody has asked to be told, nobody is."""
+    """Sends sd_notify(3) messages. Does nothing without NOTIFY_SOCKET."""
 
     def __init__(self, supervision: Supervision):
         self._address = supervision.notify_socket
         self._interval_s = supervision.watchdog_s / 2 if supervision.watchdog_s else None
 
     def tell(self, *states: str) -> None:
+        """Send states such as "READY=1" in one message."""
         if self._address is None:
             return
-        # An abstract address, which no file stands for, begins with @ here and with NUL there.
-        address = self._address
-        if address.startswith("@"):
-            address = "\0" + address[1:]
+        # systemd writes @ for the NUL byte with which abstract addresses begin.
+        address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
             try:
                 sender.sendto("\n".join(states).encode(), address)
             except OSError as error:
-                log.warning("NOTIFY_SOCKET %s cannot be told %s: %s", self._address, states, error)
+                log.warning("Cannot send %s to NOTIFY_SOCKET %s: %s", states, self._address, error)
 
-    async def watch(self) -> None:
-        """Say again and again that the event loop turns, if that is watched."""
+    async def watch(self, well: Callable[[], bool]) -> None:
+        """Send WATCHDOG=1 regularly while `well()`, until cancelled. Without it, systemd kills the
+        bot and starts it again."""
         while self._interval_s is not None:
-            self.tell("WATCHDOG=1")
+            if well():
+                self.tell("WATCHDOG=1")
             await asyncio.sleep(self._interval_s)
 
-    def held_up(self, seconds: float, why: str) -> None:
-        """It starts, but only after so long."""
+    def starting_late(self, seconds: float, why: str) -> None:
+        """The start is delayed by so many seconds."""
         self.tell(f"EXTEND_TIMEOUT_USEC={(seconds + STARTING_S) * 1e6:.0f}", f"STATUS={why}")
 
     def stopping(self, grace_s: float) -> None:
-        """It stops, and takes so long over what is under way."""
+        """The bot stops. Running requests and trainings have `grace_s` seconds."""
         self.tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={(grace_s + CLOSING_S) * 1e6:.0f}")
 
 
-def leave(code: int) -> NoReturn:
-    """End the process, all done, though a thread of it hangs: Python would wait for that."""
-    logging.shutdown()
-    os._exit(code)
-
-
 def at_signals(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first SIGTERM or SIGINT. The second ends the process at once, as if it
-    had never been caught; trainings on this machine end with it."""
+    """Call `stop` at the first SIGTERM or SIGINT. The second one ends the process at once."""
     loop = asyncio.get_running_loop()
 
     def first() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import simcord
+from discord.http import Route
 
 from bot.client import Bot, Services
 from bot.inference.executor import Executor, LocalExecutor
@@ -168,6 +169,13 @@ def full_disk(corpus: Path) -> Path:
 async def discord() -> AsyncIterator[DiscordServer]:
     async with DiscordServer() as server:
         yield server
+
+
+@pytest.fixture
+def api(discord: DiscordServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`discord` as the address to which this process sends its requests."""
+    monkeypatch.setattr(Route, "BASE", discord.api)
+    return discord.api
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`python -m bot` in processes of its own."""
+"""`python -m bot` as processes."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from tests.discord_server import TOKEN
+from tests.discord_payloads import TOKEN
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60  # on a busy machine
@@ -19,7 +19,7 @@ Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
 
 class Processes:
-    """Bots beside a Discord, none of which outlives it."""
+    """Starts bots beside a Discord, and kills them in the end."""
 
     def __init__(self, api: str, state: Path):
         self._environment = {"DISCORD_TOKEN": TOKEN, "DISCORD_API": api, "STATE": str(state)}
@@ -50,13 +50,13 @@ class Processes:
 
 
 async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
-    """A process's exit code, minus the signal's number if it was killed, and what it said."""
+    """A process's exit code (minus the signal's number if it was killed), and its output."""
     printed, log = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     return process.returncode, (printed + log).decode()
 
 
 async def stops(process: asyncio.subprocess.Process) -> None:
-    """Wait until a bot says that it has heard a signal."""
+    """Wait until a bot logs that it is stopping."""
     assert process.stderr is not None
     while b"Stopping." not in (line := await process.stderr.readline()):
         assert line, "it has ended"
@@ -70,7 +70,7 @@ async def until(happened: Callable[[], object], patience_s: float = PATIENCE_S) 
 
 
 def trainings() -> dict[int, list[bytes]]:
-    """The trainings on this machine: process ids, and the words of their command lines."""
+    """The trainings on this machine: process ids, and their command lines."""
     lines = {int(path.parent.name): _read(path) for path in Path("/proc").glob("[0-9]*/cmdline")}
     return {pid: line.split(b"\0") for pid, line in lines.items() if b"charrnn\0train" in line}
 

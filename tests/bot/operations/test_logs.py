@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from bot.operations import logs
-from tests.discord_server import TOKEN
+from tests.discord_payloads import TOKEN
 
-OTHER = TOKEN.replace("MTIz", "OTg3")  # of the form, and not the configured one
-ODD = "not-of-the-form"
+OTHER = TOKEN.replace("MTIz", "OTg3")  # looks like a token, but is not the configured one
+ODD = "does-not-look-like-one"
 
 
 @pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
+def restore_logging() -> Iterator[None]:
     root, hook = logging.getLogger(), sys.excepthook
     handlers, level, theirs = root.handlers[:], root.level, logging.getLogger("discord").level
     yield
@@ -30,14 +30,14 @@ def style(request: pytest.FixtureRequest) -> str:
 
 
 def listen(style: str, level: str = "INFO", token: str = TOKEN) -> io.StringIO:
-    """Log there, as the bot does."""
+    """Set up logging as the bot does, and return what will be written."""
     logs.set_up(style, level, token)
     written = io.StringIO()
     logging.getLogger().handlers[0].setStream(written)
     return written
 
 
-def test_an_attempt_to_connect_again_is_one_line_that_says_why(style: str):
+def test_a_reconnect_is_logged_in_one_line_with_its_reason(style: str):
     written = listen(style)
     try:
         raise OSError("Connect call failed")
@@ -50,7 +50,7 @@ def test_an_attempt_to_connect_again_is_one_line_that_says_why(style: str):
 
 
 @pytest.mark.parametrize("token", [TOKEN, OTHER])
-def test_a_token_in_a_message_an_address_or_an_exception_is_not_written(style: str, token: str):
+def test_a_token_in_a_message_an_address_or_an_exception_is_hidden(style: str, token: str):
     written = listen(style)
     log = logging.getLogger("discord.http")
     log.warning("Given %s, and at https://discord.example/%s?a=%s", [token], token, token)
@@ -65,13 +65,13 @@ def test_a_token_in_a_message_an_address_or_an_exception_is_not_written(style: s
     assert written.getvalue().count(logs.HIDDEN) >= 6
 
 
-def test_the_configured_token_is_not_written_whatever_its_form(style: str):
+def test_the_configured_token_is_hidden_even_if_it_does_not_look_like_one(style: str):
     written = listen(style, token=ODD)
     logging.getLogger("bot").error("It is %s", f"x{ODD}y")
     assert ODD not in written.getvalue()
 
 
-def test_neither_is_what_an_interaction_is_answered_with(style: str):
+def test_the_token_of_an_interaction_is_hidden(style: str):
     written = listen(style)
     address = "https://discord.example/api/v10/webhooks/1/aW50ZXJhY3Rpb24/messages/@original"
     logging.getLogger("discord.http").warning("PATCH %s", address)
@@ -79,7 +79,7 @@ def test_neither_is_what_an_interaction_is_answered_with(style: str):
     assert "messages/@original" in written.getvalue()
 
 
-def test_what_ends_the_process_is_logged_like_all_else(style: str):
+def test_a_crash_is_logged(style: str):
     written = listen(style)
     error = RuntimeError(TOKEN)
     sys.excepthook(RuntimeError, error, None)
@@ -93,10 +93,10 @@ def test_text_has_the_time_the_level_and_the_logger():
     assert written.getvalue().endswith(" WARNING  bot.somewhere  Something happened.\n")
 
 
-def test_json_is_an_object_a_line_with_the_fields_beside_the_message():
+def test_json_is_one_object_per_line_with_the_extra_fields():
     written = listen("json")
     log = logging.getLogger("bot.somewhere")
-    log.warning("Two\nlines: %s", "é", extra={"fields": {"duration_ms": 12}})
+    log.warning("Two\nlines: %s", "é", extra={"duration_ms": 12})
     try:
         raise ValueError(f"{TOKEN}\nand more")
     except ValueError:
@@ -114,7 +114,7 @@ def test_json_is_an_object_a_line_with_the_fields_beside_the_message():
     assert second["exception"].endswith(f"ValueError: {logs.HIDDEN}\nand more")
 
 
-def test_discord_py_never_writes_down_what_people_say():
+def test_what_people_write_is_not_logged_at_any_level():
     written = listen("text", "DEBUG")
     logging.getLogger("discord.gateway").debug("WebSocket event: %s", {"content": "To be"})
     logging.getLogger("bot").debug("This is wanted.")
