@@ -28,7 +28,6 @@ PORTAL = "https://discord.com/developers/applications"
 BOT_MEMORY_MB, TRAINING_MEMORY_MB = 260, 1100
 TRAINING_DISK_MB = 250
 TRAINING_PACKAGES = ("h5py", "keras", "matplotlib", "onnx", "tensorflow")
-CONNECT_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -198,23 +197,15 @@ async def _dask(scheduler: str) -> Finding:
         from bot.dask.cluster import Cluster
     except ModuleNotFoundError as error:
         return Finding("executor", False, needs_extra("EXECUTOR", error.name, "dask"))
-    out_of_reach = f"Dask cannot be reached at {scheduler}. Start `dask scheduler` there."
-    host, _, port = scheduler.rpartition(":")
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _, connection = await asyncio.open_connection(host.strip("[]"), int(port))
-        connection.close()
-    except (OSError, TimeoutError):
-        return Finding("executor", False, out_of_reach)
     cluster = Cluster(scheduler)
     try:
         workers = await (await cluster.client()).nthreads()
     except (BotError, OSError):
-        return Finding("executor", False, out_of_reach)
+        sentence = f"Dask cannot be reached at {scheduler}. Start `dask scheduler` there."
+        return Finding("executor", False, sentence)
     finally:
         await cluster.close()
     if not workers:
-        return Finding(
-            "executor", False, f"No worker is connected. Start `dask worker {scheduler}`."
-        )
+        sentence = f"No worker is connected. Start `dask worker {scheduler}`."
+        return Finding("executor", False, sentence)
     return Finding("executor", True, f"Dask at {scheduler}, with {len(workers)} workers.")
