@@ -55,7 +55,9 @@ class Retrain(commands.Cog):
         self._blocked = blocked
 
     async def cog_load(self) -> None:
-        self._watch.start()
+        self._training.on_change = self._start_watching
+        if await self._training.jobs():  # from before a restart
+            self._start_watching()
 
     async def cog_unload(self) -> None:
         self._watch.cancel()
@@ -193,6 +195,11 @@ class Retrain(commands.Cog):
         base = row.base if row.base_id is None else None
         await self._prepare(interaction, guild, source, base)
 
+    def _start_watching(self) -> None:
+        # Not before the first job: most bots are started for nothing but writing.
+        if not self._watch.is_running():
+            self._watch.start()
+
     @tasks.loop(seconds=TICK_S)
     async def _watch(self) -> None:
         try:
@@ -209,4 +216,4 @@ class Retrain(commands.Cog):
     @_watch.error
     async def _watch_failed(self, error: BaseException) -> None:
         log.error("Following the trainings failed. I try again soon.", exc_info=error)
-        asyncio.get_running_loop().call_later(RETRY_S, self._watch.start)
+        asyncio.get_running_loop().call_later(RETRY_S, self._start_watching)

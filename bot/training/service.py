@@ -8,7 +8,7 @@ restart.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -97,6 +97,8 @@ class TrainingService:
         self._sampling: dict[int, asyncio.Task[tuple[Sample, ...]]] = {}  # by job
         self._speed = FIRST_GUESS  # of the latest training, in characters a second
         self._closing = False
+        # Called when a job starts, goes on or ends, so that somebody calls `tick` and shows it.
+        self.on_change: Callable[[], None] = lambda: None
 
     async def create(
         self,
@@ -125,6 +127,7 @@ class TrainingService:
                 source=source,
             )
             self._reading[row.id] = Counts()
+            self.on_change()
             return self._job(row)
 
     async def prepare(self, row: TrainingJob, read: Read) -> None:
@@ -185,6 +188,7 @@ class TrainingService:
         """Train or Resume was pressed."""
         async with self._turn:
             await self._registry.enqueue(guild_id, job_id)
+            self.on_change()
 
     async def cancel(self, guild_id: int, job_id: int, why: str = CANCELLED) -> None:
         """End a job for good. `why` is a sentence for people, and is kept."""
@@ -217,6 +221,7 @@ class TrainingService:
 
     async def _cancel(self, row: TrainingJob, why: str) -> None:
         await self._registry.end(row.guild_id, row.id, JobState.CANCELLED, why)
+        self.on_change()
         self._reading.pop(row.id, None)
         if row.id in self._running:
             self._running[row.id].process.kill()  # the next tick deletes its files

@@ -51,8 +51,6 @@ async def set_open(server: Server, env: simcord.Env, is_open: bool) -> None:
 
 
 async def next_day(env: simcord.Env) -> None:
-    if env.bot.get_cog("Retrain"):  # it looks for trainings every second of the day
-        await env.bot.remove_cog("Retrain")
     await env.advance_time(DAY_S)
 
 

@@ -249,3 +249,8 @@ class TestWithoutTheOperatorsPermission:
         await stage.click("Train")
         await stage.wait()
         assert stage.trainings.started[0].command.text.read_text() == "so be it\n" * 1000
+
+
+@pytest.mark.simcord(shard_count=1, settle_timeout=5)
+async def test_a_bot_without_jobs_does_not_look_for_them_every_second(stage: Stage):
+    await stage.wait(30 * 86_400)  # a look for each second of a month would take far too long
