@@ -1,6 +1,8 @@
-"""Small models with random weights, and strategies for hostile input, shared by all tests."""
+"""Small models with random weights, hostile input, and the command line, for all tests."""
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from charrnn import store
+from charrnn.cli import commands
 from charrnn.spec import ModelSpec
 from charrnn.training import export
 from charrnn.training.network import build
@@ -79,6 +82,23 @@ def model_folder(stateful: store.Model, tmp_path: Path) -> Path:
     for name in (store.KERAS, store.ONNX, store.CARD):
         (folder / name).write_bytes((stateful.folder / name).read_bytes())
     return folder
+
+
+@pytest.fixture
+def charrnn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs the command with arguments. Returns what it prints, or its error if it `fails`."""
+
+    def run(*arguments: object, fails: bool = False, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["charrnn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            commands.main()
+        printed, said = capsys.readouterr()
+        assert ended.value.code in ((1, 2) if fails else (code,)), said
+        return said if fails else printed
+
+    return run
 
 
 def random_ids(rng_seed: int, characters: int, *shape: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 
 from charrnn import store
 from charrnn.store import Model
-from charrnn.training.events import EpochEnd, Finished, Halted, parse_event
+from charrnn.training.events import Finished, Halted, parse_event
 from charrnn.training.recipes import PRESETS
 from tests.charrnn.training.conftest import SMALL
 
@@ -127,29 +127,6 @@ def test_train_says_what_it_made_of_a_channel(charrnn: Run, tmp_path: Path):
     assert "too few to train on" in said
 
 
-@pytest.fixture
-def fine_tuning(stateful: Model, tmp_path: Path) -> list[object]:
-    """Arguments of a training that takes seconds."""
-    text = tmp_path / "text.txt"
-    text.write_text("So be it, HERO. And one for thee.\n" * 150)
-    options = ["--base", stateful.folder, "--epochs", "3", "--batch-size", "4"]
-    return ["train", text, "--output", tmp_path / "model", *options, "--progress", "json"]
-
-
-def test_a_training_that_was_killed_is_resumed(
-    charrnn: Run, fine_tuning: list[object], tmp_path: Path
-):
-    program = [sys.executable, "-m", "charrnn", *map(str, fine_tuning)]
-    with subprocess.Popen(program, stdout=-1) as process:
-        assert process.stdout
-        next(line for line in process.stdout if isinstance(parse_event(line), EpochEnd))
-        process.kill()
-    charrnn(*fine_tuning, "--resume")
-    charrnn(*fine_tuning, "--output", tmp_path / "straight")
-    files = [tmp_path / name / "model.onnx" for name in ("model", "straight")]
-    assert files[0].read_bytes() == files[1].read_bytes()
-
-
 def test_train_uses_as_many_threads_as_it_is_told():
     """In a process of its own, since TensorFlow takes the numbers only once."""
     program = """
@@ -164,16 +141,22 @@ print(os.environ["OMP_NUM_THREADS"])
     assert result.stdout.split() == ["1", "1", "1"]
 
 
-def test_a_training_stops_when_standard_input_ends(
-    charrnn: Run, fine_tuning: list[object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_training_stops_when_standard_input_ends_and_resumes(
+    charrnn: Run, stateful: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    text, output = tmp_path / "text.txt", tmp_path / "model"
+    text.write_text("So be it, HERO. And one for thee.\n" * 150)
+    train = ["train", text, "--base", stateful.folder, "--output", output, "--epochs", "1"]
     (tmp_path / "stdin").touch()
     with (tmp_path / "stdin").open() as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        *_, last = charrnn(*fine_tuning, "--stop-with-stdin", code=130).splitlines()
-    event = parse_event(last)
+        printed = charrnn(*train, "--progress", "json", "--stop-with-stdin", code=130)
+    event = parse_event(printed.splitlines()[-1])
     assert isinstance(event, Halted)
     assert "The same command with --resume continues" in event.message
+    assert not output.exists()
+    charrnn(*train, "--resume")
+    assert store.load(output).card.training["epochs"] == 1
 
 
 def test_convert_takes_the_standard_files_out_of_a_folder(

@@ -44,7 +44,7 @@ def test_windows_are_scaled_and_segments_are_ids():
     [segments, *_], [windows, *_] = (
         list(Material(job(Path("m"), preset)).batches(0)) for preset in (SMALL, WINDOWED)
     )
-    assert segments[0].shape == segments[1].shape == (4, 20)
+    assert segments[0].shape == segments[1].shape == (4, 10)
     assert (segments[0][:, 1:] == segments[1][:, :-1]).all()
     assert windows[0].shape[1:] == (100, 1) and windows[0].dtype == np.float32
     assert 0 <= windows[0].min() < windows[0].max() < 1

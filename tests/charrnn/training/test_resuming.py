@@ -25,8 +25,8 @@ from tests.charrnn.training.conftest import (
     weights,
 )
 
-# How often `stopping` is asked in an epoch: after each batch, and for each step of measuring.
-ASKED = BATCHES + len(VALIDATION) - 1
+# `stopping` is asked after each batch, and for each step of measuring.
+MEASURED = len(VALIDATION) - 1
 
 
 class Killed(BaseException):
@@ -50,54 +50,47 @@ def assert_same(model: store.Model, other: store.Model) -> None:
     assert [path.name for path in model.folder.parent.iterdir()] == [model.name]
 
 
-def test_a_run_killed_after_an_epoch_resumes(
+def test_a_run_killed_at_any_moment_resumes(
     build: Build, tmp_path: Path, uninterrupted: store.Model
 ):
+    a_checkpoint_each_batch = itertools.count(step=1000.0).__next__
+    moments = {"before any checkpoint": 1, "after a batch": 2, "while measuring": BATCHES + 1}
+    for n, ask in enumerate(moments.values()):
+        with pytest.raises(Killed):
+            train(
+                job(tmp_path / "m"),
+                ignore,
+                resume=n > 0,
+                stopping=at(ask, killed),
+                clock=a_checkpoint_each_batch,
+                build=build,
+            )
+
     def killed_after_epoch(event: Event) -> None:
         if isinstance(event, EpochEnd):
             raise Killed
 
     with pytest.raises(Killed):
-        train(job(tmp_path / "m"), killed_after_epoch, build=build)
+        train(job(tmp_path / "m"), killed_after_epoch, True, build=build)
     assert not (tmp_path / "m").exists()
     assert_same(train(job(tmp_path / "m"), ignore, True, build=build), uninterrupted)
 
 
-@pytest.mark.parametrize("ask", [1, 2, BATCHES + 1])
-def test_a_run_killed_at_any_moment_resumes(
-    build: Build, tmp_path: Path, ask: int, uninterrupted: store.Model
-):
-    a_checkpoint_each_batch = itertools.count(step=1000.0).__next__
-    with pytest.raises(Killed):
-        train(
-            job(tmp_path / "m"),
-            ignore,
-            stopping=at(ask, killed),
-            clock=a_checkpoint_each_batch,
-            build=build,
-        )
-    assert_same(train(job(tmp_path / "m"), ignore, True, build=build), uninterrupted)
-
-
-@pytest.mark.parametrize(
-    ("ask", "sentence"),
-    [
-        (BATCHES, r"in epoch 1\. The same command with --resume continues"),
-        (BATCHES + 5, r"in epoch 1\. The same command"),
-        (ASKED + 3, r"in epoch 2\. The best so far, of epoch 1, is in"),
-    ],
-    ids=["last batch", "measuring", "second epoch"],
-)
 def test_a_stopped_run_says_how_far_it_got_and_resumes(
-    build: Build, tmp_path: Path, ask: int, sentence: str, uninterrupted: store.Model
+    build: Build, tmp_path: Path, uninterrupted: store.Model
 ):
-    stopped = job(tmp_path / "m")
-    with pytest.raises(Stopped, match=sentence):
-        train(stopped, ignore, stopping=at(ask, lambda: True), build=build)
-    assert stopped.output.exists() == ("best so far" in sentence)
-    if stopped.output.exists():
-        assert store.load(stopped.output).card.training["epochs"] == 1
-    assert_same(train(stopped, ignore, True, build=build), uninterrupted)
+    output = tmp_path / "m"
+
+    def stop(ask: int, sentence: str, resume: bool = True) -> None:
+        with pytest.raises(Stopped, match=sentence):
+            train(job(output), ignore, resume, stopping=at(ask, lambda: True), build=build)
+
+    stop(BATCHES, r"in epoch 1\. The same command with --resume continues", resume=False)
+    stop(5, r"in epoch 1\. The same command")  # while measuring
+    assert not output.exists()
+    stop(MEASURED + 3, r"in epoch 2\. The best so far, of epoch 1, is in")
+    assert store.load(output).card.training["epochs"] == 1
+    assert_same(train(job(output), ignore, True, build=build), uninterrupted)
 
 
 def test_a_stopped_run_of_windows_resumes(
@@ -105,7 +98,7 @@ def test_a_stopped_run_of_windows_resumes(
 ):
     stopped = job(tmp_path / "m", WINDOWED)
     with pytest.raises(Stopped, match="epoch 2"):
-        train(stopped, ignore, stopping=at(ASKED + 3, lambda: True), build=build)
+        train(stopped, ignore, stopping=at(BATCHES + MEASURED + 3, lambda: True), build=build)
     assert_same(train(stopped, ignore, True, build=build), uninterrupted_windows)
 
 

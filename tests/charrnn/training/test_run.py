@@ -27,8 +27,10 @@ def epoch_ends(events: list[Event]) -> list[EpochEnd]:
 
 def test_training_teaches_and_keeps_the_best_epoch(tmp_path: Path):
     events: list[Event] = []
-    network = replace(SMALL, units=(24, 17))
-    options = job(tmp_path / "model", network, epochs=4, learning_rate=0.03, averaging=0.9)
+    network = replace(SMALL, units=(24,))
+    options = job(
+        tmp_path / "model", network, segment=20, epochs=4, learning_rate=0.04, averaging=0.9
+    )
     model = train(replace(options, text=TEXT * 8), events.append)
     epochs = epoch_ends(events)
     assert epochs[-1].loss < 1.8 < epochs[0].loss - 0.5
