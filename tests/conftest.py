@@ -22,6 +22,7 @@ from charrnn.vocabulary import Vocabulary
 # The same examples every time, however slow the machine.
 settings.register_profile(
     "same",
+    max_examples=50,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

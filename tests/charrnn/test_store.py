@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn import store
@@ -110,7 +110,6 @@ def entries(card: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[
             yield from entries(value, (*path, key))
 
 
-@settings(max_examples=50)
 @given(data=st.data())
 def test_a_card_with_any_value_anywhere_is_read_or_refused(model_folder: Path, data: Any):
     path = model_folder / store.CARD
