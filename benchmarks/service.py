@@ -91,7 +91,7 @@ async def load(threads: int, batch_limit: int, people: int, replies: int, model:
     await asyncio.gather(*(person(n % 8) for n in range(people)))
     seconds = time.perf_counter() - started
     beating.cancel()
-    await inference.close()
+    await executor.close()
     print(
         f"| {threads} | {batch_limit} | {people} | {replies / seconds:.0f} "
         f"| {statistics.median(waits):.2f} | {percentile(waits, 0.95):.2f} "
