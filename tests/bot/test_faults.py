@@ -22,7 +22,7 @@ from tests.bot.online import answer, online
 from tests.bot.processes import PATIENCE_S, until
 from tests.bot.trainings import FakeExecutor
 from tests.discord_payloads import CHOICES, TOKEN
-from tests.discord_server import Asked, DiscordServer
+from tests.discord_server import Asked, DiscordServer, Request
 
 pytestmark = pytest.mark.usefixtures("api")
 
@@ -62,8 +62,11 @@ async def check_well(discord: DiscordServer) -> None:
 
 def sent(discord: DiscordServer, asked: Asked) -> list[str]:
     """The methods of the bot's requests for this interaction, in order."""
-    token = asked.event["token"]
-    return [request.method for request in discord.requests if token in request.path]
+    return [request.method for request in requests(discord, asked)]
+
+
+def requests(discord: DiscordServer, asked: Asked) -> list[Request]:
+    return [request for request in discord.requests if asked.event["token"] in request.path]
 
 
 async def shakespeare(discord: DiscordServer, seed: str = "To be") -> Asked:
@@ -166,7 +169,8 @@ async def test_a_command_or_an_option_that_is_gone_is_refused(
 async def test_a_command_that_is_gone_offers_no_choices(bot: DiscordServer):
     typing = await bot.slash("nosuch", {"model": "a"}, kind=AUTOCOMPLETE)
     await asyncio.wait_for(typing.acknowledged, PATIENCE_S)
-    assert bot.requests[-1].json == {"type": CHOICES, "data": {"choices": []}}
+    [response] = requests(bot, typing)
+    assert response.json == {"type": CHOICES, "data": {"choices": []}}
 
 
 async def test_of_a_hundred_people_at_once_each_is_answered_or_refused_once(
