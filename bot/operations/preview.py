@@ -33,7 +33,8 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
     messages = _messages(settings.preview_messages) if settings.preview_messages else []
     world = simcord.run(bot, shard_count=1, check_errors=False, settle_timeout=SETTLE_TIMEOUT_S)
     async with world as discord:
-        await _set_clock(bot, discord)
+        # The simulated clock starts at the beginning of a fixed year.
+        await discord.advance_time((datetime.now(UTC) - discord.now()).total_seconds())
         assert bot.user is not None  # the bot has logged in
         await bot.user.edit(username="Shakespeare")
         guild = discord.create_guild("The Globe")
@@ -62,16 +63,6 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
             for task in (*pending, ticking):
                 task.cancel()
             await asyncio.gather(*pending, ticking, return_exceptions=True)
-
-
-async def _set_clock(bot: Bot, discord: simcord.Env) -> None:
-    """Advance the simulated clock, which starts at the beginning of a fixed year, to now."""
-    # The cogs' loops would run once for every second and every day in between.
-    for cog in bot.cogs.values():
-        await cog.cog_unload()
-    await discord.advance_time((datetime.now(UTC) - discord.now()).total_seconds())
-    for cog in bot.cogs.values():
-        await cog.cog_load()
 
 
 async def _tick(bot: Bot, discord: simcord.Env, preview: simcord.preview.Preview) -> None:
