@@ -7,10 +7,12 @@ import sys
 import pytest
 
 WAITS = """
-import sys, time
+import signal, sys, time
 from rich.console import Console
 from charrnn.cli.stopping import stop_requests
 
+# A shell starts background jobs, such as the tests themselves, with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with stop_requests(Console(stderr=True), with_stdin="--stop-with-stdin" in sys.argv) as stopping:
     print("waiting", flush=True)
     while not stopping():
