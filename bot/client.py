@@ -44,7 +44,8 @@ SCOPES = ("bot", "applications.commands")
 BUTTONS = (ReplyButton, TrainingButton, ModelButton, PrivacyButton)
 BASES = ("chat", "shakespeare")  # the models that every server can write with and train from
 NOT_INSTALLED = (
-    "What training needs is not installed here. My operator can install charrnn's extra `train`."
+    "What training needs is not installed here. My operator can install charrnn's extra `train` "
+    "and restart me."
 )
 # IdentifyPace prevents this within one process, but not when the bot is restarted again and again.
 TOO_OFTEN = "I was started so often today that Discord would reset my token for one more start."
@@ -167,7 +168,7 @@ class Bot(commands.AutoShardedBot):
         # Discord limits registrations per day, so a restart alone must not register anything.
         if not await command_sync.are_registered(self):
             await self.tree.sync()
-            log.info("The commands have changed, so I have registered them again.")
+            log.info("Registered the commands with Discord: they are new or have changed.")
 
     async def add_cogs(self) -> None:
         """Define the commands. Discord need not know them yet."""

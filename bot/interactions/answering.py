@@ -57,7 +57,7 @@ class Answering:
         self._started = 0.0
 
     async def __aenter__(self) -> None:
-        self._started = time.monotonic()
+        self._started = time.perf_counter()
         task = asyncio.current_task()
         assert task is not None  # discord.py runs each command and each button in a task
         task.set_name(TASK_NAME)
@@ -71,7 +71,7 @@ class Answering:
         outcome, sentence = _judge(self._interaction, error)
         if sentence is not None:
             await _say(self._interaction, sentence)
-        seconds = time.monotonic() - self._started
+        seconds = time.perf_counter() - self._started
         reason = error.kind if isinstance(error, BotError) else kind and kind.__name__
         answered = Answered(_command(self._interaction), outcome, seconds, reason)
         _log(self._interaction, answered, error)

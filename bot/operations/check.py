@@ -82,7 +82,10 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
 
 async def _discord(settings: Settings) -> AsyncIterator[Finding]:
     if settings.token is None:
-        sentence = f"DISCORD_TOKEN is not set. Copy the token from the Bot page at {PORTAL}."
+        sentence = (
+            "DISCORD_TOKEN is not set, so the bot would only run as a preview. Copy the token from "
+            f"the Bot page at {PORTAL}."
+        )
         yield Finding("token", False, sentence)
         return
     async with discord.Client(intents=discord.Intents.none()) as client:

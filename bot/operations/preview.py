@@ -50,7 +50,8 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
         async with page as preview:
             print("DISCORD_TOKEN is not set, so this is a preview, with the real model.")
             print(f"Open  {preview.url}")
-            print("Type /shakespeare and Enter, then your words and Enter. Ctrl-C stops the bot.")
+            print("Click the message box there. Type /shakespeare and Enter, then your words and")
+            print("Enter; where Enter does nothing, click the arrow. Ctrl-C stops the bot.")
             if messages:
                 print(f"Your messages are in #{LOUNGE}. To train on them, type /retrain and Enter,")
                 print(f"choose channel, then {LOUNGE}, and click the arrow.")

@@ -10,6 +10,7 @@ from rich.text import Text
 from charrnn.errors import OptionError
 from charrnn.text import corpus
 from charrnn.text.corpus import Document
+from charrnn.training.checkpoint import checkpoints_of
 
 notes = Console(stderr=True, highlight=False)
 
@@ -24,10 +25,11 @@ Sources = Annotated[
 ]
 HeldOut = Annotated[
     list[str] | None,
-    typer.Option(metavar="SOURCE", help="Measure on this text, and never train on it."),
+    typer.Option(metavar="SOURCE", help="Measure on this text instead of a part of SOURCE."),
 ]
 Temperature = Annotated[
-    float, typer.Option(help="0 always takes the likeliest character; higher is more varied.")
+    float,
+    typer.Option(help="0 to 5. 0 always takes the likeliest character; higher is more varied."),
 ]
 TopP = Annotated[
     float,
@@ -51,4 +53,5 @@ def split(documents: list[Document], held_out: list[str] | None, share: float) -
 def check_new(output: Path) -> None:
     """Raises OptionError if `output` exists: a model may have taken hours to train."""
     if output.exists():
-        raise OptionError(f"{output} exists already. Choose another name, or delete it first.")
+        resume = ", or continue with --resume" if checkpoints_of(output).is_dir() else ""
+        raise OptionError(f"{output} exists already. Choose another name, delete it first{resume}.")
