@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from charrnn.vocabulary import Vocabulary
 
 LANES = 50  # samples written at once
 LOOP_LENGTH = 100  # characters; a text whose last so many occur earlier in it ends in a loop
+CALIBRATION_LIMIT = 25_000_000  # logits kept in memory at once, 100 MB
+NEWTON_STEPS = 8
+MIN_FACTOR, MAX_FACTOR = 0.25, 4.0  # no model is trusted, or distrusted, further than this
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 _SPEAKER = re.compile(r"(?:\A|\n\n)([^\n:]+):\n")
@@ -62,6 +66,46 @@ def score(
     stretch starts from the zero state. A stateless model predicts each character from the window
     before it, in one lane. `between_steps` is called before each step, and may raise to end the
     measuring. Raises CorpusError when the text is too short."""
+    nats, characters = 0.0, 0
+    for logits, targets in _predictions(engine, ids, lanes, between_steps):
+        nats += len(targets) * _nats(logits, targets)
+        characters += len(targets)
+    return Score(nats / characters, characters)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What makes an overconfident model's probabilities match how often it is right."""
+
+    constant: float  # the factor for all logits; below 1 for an overconfident model
+    score: Score  # with the factor: fitted on each half of the text and measured on the other
+
+
+def calibrate(
+    engine: Engine,
+    ids: np.ndarray,
+    lanes: int = 1,
+    between_steps: Callable[[], None] = lambda: None,
+) -> Calibration:
+    """Fit the factor for the logits that minimises the cross-entropy of the held-out text `ids`,
+    int32 `(T,)`: temperature scaling (Guo et al., "On Calibration of Modern Neural Networks",
+    2017). Reads the text as `score` does; of a very long text, every n-th step counts. Raises
+    CorpusError when the text is too short."""
+    stride = 1 + len(ids) * engine.spec.characters // CALIBRATION_LIMIT
+    steps = list(islice(_predictions(engine, ids, lanes, between_steps), 0, None, stride))
+    logits = np.concatenate([logits for logits, _ in steps])  # (N, V)
+    targets = np.concatenate([targets for _, targets in steps])  # (N,)
+    half = len(targets) // 2
+    first, second = (logits[:half], targets[:half]), (logits[half:], targets[half:])
+    nats = _nats(_factor(*second) * first[0], first[1]) * half
+    nats += _nats(_factor(*first) * second[0], second[1]) * (len(targets) - half)
+    return Calibration(float(_factor(logits, targets)), Score(nats / len(targets), len(targets)))
+
+
+def _predictions(
+    engine: Engine, ids: np.ndarray, lanes: int, between_steps: Callable[[], None]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Step by step, the logits `(B, V)` and the ids `(B,)` that really follow."""
     skipped = 0  # characters read before the first prediction
     if not engine.spec.stateful:
         lanes, skipped = 1, engine.spec.window - 1
@@ -71,16 +115,31 @@ def score(
         raise CorpusError(f"A text to measure on must have at least {least} characters.")
     starts = np.arange(lanes) * steps
     state = engine.zero_state(lanes)
-    nats = 0.0
     for t in range(steps):
         between_steps()
         logits, state = engine.step(ids[starts + t], state)
         if t >= skipped:
-            targets = ids[starts + t + 1]
-            likelihood = np.take_along_axis(log_softmax(logits), targets[:, np.newaxis], axis=-1)
-            nats -= float(likelihood.sum(dtype=np.float64))
-    characters = (steps - skipped) * lanes
-    return Score(nats / characters, characters)
+            yield logits, ids[starts + t + 1]
+
+
+def _nats(logits: np.ndarray, targets: np.ndarray) -> float:
+    """Mean cross-entropy of logits `(N, V)` and targets `(N,)`."""
+    likelihood = np.take_along_axis(log_softmax(logits), targets[:, np.newaxis], axis=-1)
+    return -float(likelihood.mean(dtype=np.float64))
+
+
+def _factor(logits: np.ndarray, targets: np.ndarray) -> np.float32:
+    """The factor with the lowest cross-entropy, by Newton's method. The cross-entropy is convex in
+    the factor; its slope is E[logit] - chosen logit, its curvature the variance of the logit."""
+    chosen = np.take_along_axis(logits, targets[:, np.newaxis], axis=-1)[:, 0]
+    factor = 1.0
+    for _ in range(NEWTON_STEPS):
+        likely = np.exp(log_softmax(np.float32(factor) * logits))
+        mean = (likely * logits).sum(axis=-1)
+        variance = (likely * logits**2).sum(axis=-1) - mean**2
+        step = float((mean - chosen).mean() / max(variance.mean(), 1e-6))
+        factor = min(max(factor - step, factor / 2, MIN_FACTOR), 2 * factor, MAX_FACTOR)
+    return np.float32(factor)
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,12 @@ def adopt(model: keras.Model, base: store.Model) -> None:
         variable.assign(value)
 
 
+def scale_logits(model: keras.Model, factor: float) -> None:
+    """Multiply the logits by `factor`, in the weights of the softmax layer."""
+    softmax = model.layers[-1]
+    softmax.set_weights([factor * weights for weights in softmax.get_weights()])
+
+
 def reset_state(model: keras.Model) -> None:
     """Forget the carried state, as before the first segment of an epoch."""
     for layer in model.layers:

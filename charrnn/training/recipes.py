@@ -30,6 +30,7 @@ class Recipe:
     averaging: float = 0.0
     patience: int | None = None  # stop after so many epochs without a lower validation loss
     least_occurrences: int = 1  # leave out characters that are rarer in the text
+    calibrate: bool = False  # fit one factor for the logits on held-out text
     lowercase: bool = False
     mixed_precision: bool = False  # bfloat16 products, if the processor has them; float32 weights
 
@@ -72,6 +73,7 @@ _SHAKESPEARE = Recipe(
     input_dropout=0.05,
     dropout=0.1,
     averaging=0.995,
+    calibrate=True,
     patience=3,
     mixed_precision=True,
 )

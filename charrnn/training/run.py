@@ -228,16 +228,27 @@ class _Run:
         lanes = min(VALIDATION_LANES, max(1, len(ids) // VALIDATION_STRETCH))
         with network.averaged(self.model):
             engine = Engine(export.writing_graph(self.model, int8=False), spec)
-            nats = evaluation.score(engine, ids, lanes, self._heed_stop).nats
+            factor, nats = self._calibrated(engine, lanes)
             if not math.isfinite(nats):
                 self._give_up(nats)
             if nats < self.progressed.best_validation_loss:
                 # As plain Keras opens it: no fixed batch, no optimizer, float32.
                 portable = network.build(spec, self.recipe)
                 portable.set_weights(self.model.get_weights())
+                network.scale_logits(portable, factor)
                 self.checkpoints.save_best(portable.save)
-        [sample] = generate(self._writer(engine), [Prompt("", length=SAMPLE_LENGTH)])
+        # The engine's logits are not scaled; a temperature does the same.
+        sampling = Sampling(Sampling.temperature / factor)
+        [sample] = generate(self._writer(engine), [Prompt("", SAMPLE_LENGTH, sampling)])
         return nats, sample.text
+
+    def _calibrated(self, engine: Engine, lanes: int) -> tuple[float, float]:
+        """The factor that calibrates the logits, and the validation loss with it."""
+        ids = self.material.validation_ids
+        if not self.recipe.calibrate:
+            return 1.0, evaluation.score(engine, ids, lanes, self._heed_stop).nats
+        calibration = evaluation.calibrate(engine, ids, lanes, self._heed_stop)
+        return calibration.constant, calibration.score.nats
 
     def _note(self, losses: dict[str, float]) -> None:
         """Add the losses of the epoch that just ended to the history."""
@@ -265,9 +276,13 @@ class _Run:
         material = self.material
         best = export.open_model(self.checkpoints.best)
         graph = export.shipped_graph(best)
-        # In one stretch and with the graph that ships, so that `charrnn evaluate` gives the same.
+        # In one stretch and with the graph that ships. The model's own factor was fitted on this
+        # text, so the published score is cross-fitted.
         engine = Engine(graph, material.spec)
-        score = evaluation.score(engine, material.validation_ids)
+        if self.recipe.calibrate:
+            score = evaluation.calibrate(engine, material.validation_ids).score
+        else:
+            score = evaluation.score(engine, material.validation_ids)
         training = {
             **self.job.source,
             "characters": len(material.ids),

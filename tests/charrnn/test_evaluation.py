@@ -61,6 +61,47 @@ def test_a_text_that_is_too_short_is_refused(stateful: Model, windowed: Model):
             evaluation.score(model.engine, np.zeros(ids, np.int32))
 
 
+class Sharpened:
+    """An engine whose logits are multiplied by a factor."""
+
+    def __init__(self, model: Model, factor: float):
+        self.spec, self.zero_state = model.engine.spec, model.engine.zero_state
+        self._step, self._factor = model.engine.step, factor
+
+    def step(self, ids: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits, state = self._step(ids, state)
+        return self._factor * logits, state
+
+
+@pytest.fixture(scope="module")
+def own_text(stateful: Model) -> np.ndarray:
+    """A text whose characters follow the model's own probabilities."""
+    [generated] = generate(stateful, [Prompt("", 8000, Sampling(temperature=1, top_p=1))])
+    written = stateful.vocabulary.encode(generated.text).ids
+    return np.concatenate([stateful.opening_ids, written])  # from the zero state, as it was written
+
+
+@pytest.mark.parametrize("factor", [0.5, 1, 2])
+def test_calibration_finds_the_factor_that_undoes_a_wrong_confidence(
+    stateful: Model, own_text: np.ndarray, factor: float
+):
+    calibration = evaluation.calibrate(Sharpened(stateful, factor), own_text)
+    assert calibration.constant == pytest.approx(1 / factor, rel=0.05)
+    best = evaluation.score(stateful.engine, own_text).nats
+    assert calibration.score.nats == pytest.approx(best, abs=0.005)
+
+
+def test_a_factor_is_measured_on_text_that_did_not_choose_it(stateful: Model):
+    # To the first half the model is a good one, to the second it is worse than a guess.
+    first = stateful.vocabulary.encode(
+        generate(stateful, [Prompt("", 3000, Sampling(temperature=0.3))])[0].text
+    ).ids
+    second = random_ids(5, len(stateful.vocabulary), len(first))
+    ids = np.concatenate([first, second])
+    calibration = evaluation.calibrate(stateful.engine, ids)
+    assert calibration.score.nats > evaluation.score(stateful.engine, ids).nats
+
+
 def test_the_examples_in_the_documentation():
     assert doctest.testmod(evaluation).failed == 0
 

@@ -49,7 +49,7 @@ def build() -> Build:
     built: dict[Any, tuple[keras.Model, list[np.ndarray]]] = {}
 
     def build(spec: ModelSpec, recipe: Recipe, batches: int) -> keras.Model:
-        key = (spec, replace(recipe, patience=None), batches)
+        key = (spec, replace(recipe, patience=None, calibrate=False), batches)
         if key not in built:
             model = network.trainable(*key)
             built[key] = model, [np.array(variable) for variable in _variables(model)]
