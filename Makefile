@@ -1,6 +1,6 @@
-# make run, make test, make check, make audit, make check-setup: each makes .venv first, and installs
-# nothing it already has. make test-oldest: the tests, with the oldest versions of what is needed.
-# make install-service and make check-service, as root: see docs/running.md.
+# run, test, check, audit and check-setup create .venv if needed and install only what is missing.
+# test-oldest runs the tests with the oldest versions allowed.
+# install-service and check-service need root: see docs/running.md.
 
 PYTHON ?= python3
 VENV := .venv
@@ -23,8 +23,8 @@ check: $(VENV)/test.installed audit
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright
 
-# A known vulnerability in constraints.txt fails. That PyPI cannot be asked does not, so that work goes
-# on without a network; pip-audit ends with 1 for both, and only its words tell them apart.
+# A known vulnerability in constraints.txt is an error. Without a network it is only a message. The exit
+# code of pip-audit is 1 in both cases, so its output decides.
 audit: $(VENV)/test.installed
 	@log=$(VENV)/audit.log; \
 	if $(VENV)/bin/pip-audit --requirement $(CONSTRAINTS) --no-deps --disable-pip --timeout 3 \
@@ -32,13 +32,13 @@ audit: $(VENV)/test.installed
 	then tail -n 1 $$log; \
 	elif grep -qE 'not found on PyPI|requests\.exceptions|blocking this service' $$log \
 	    && ! grep -q '^Found ' $$log; \
-	then echo "Not all is audited: PyPI cannot be asked, or does not know a version; see $$log"; \
+	then echo "Not everything was audited: PyPI did not answer, or lacks a version. See $$log"; \
 	else cat $$log; exit 1; fi
 
 check-setup: $(VENV)/run.installed
 	@$(VENV)/bin/python -m bot --check
 
-# What /retrain needs too. To leave it out: make install-service EXTRAS=bot
+# Includes what /retrain needs. Without it: make install-service EXTRAS=bot
 EXTRAS := bot,metrics,train
 
 install-service:
