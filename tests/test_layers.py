@@ -125,7 +125,7 @@ from bot.settings import Settings
 
 async def main():
     bot = create_bot(Settings(cooldown_s=0, state=Path(sys.argv[1])))
-    async with simcord.run(bot, shard_count=1) as env:
+    async with simcord.run(bot, shard_count=1, settle_timeout=240) as env:
         guild = env.create_guild("The Globe")
         channel = guild.create_text_channel("general")
         member = guild.add_member(env.create_user("alice"))
