@@ -40,7 +40,12 @@ def test_a_second_make_installs_nothing(tmp_path: Path, target: str, does: str):
     [
         ("No known vulnerabilities found", 0, True, "No known vulnerabilities found\n"),
         ("Found 1 known vulnerability in 1 package\nrich 1 not found on PyPI", 1, False, "Found 1"),
-        ("rich 15.0.0 not found on PyPI and could not be audited", 0, True, "Not everything was audited"),
+        (
+            "rich 15.0.0 not found on PyPI and could not be audited",
+            0,
+            True,
+            "Not everything was audited",
+        ),
         ("requests.exceptions.ConnectionError: pypi.org", 1, True, "Not everything was audited"),
         ("error: unrecognized arguments", 2, False, "error: unrecognized arguments\n"),
     ],

@@ -31,7 +31,7 @@ from tests.bot.processes import Processes
 from tests.bot.trainings import EPOCH, PROGRESS
 from tests.discord_server import DiscordServer
 
-DEADLINE_S = 240  # a training has the lowest priority; on a busy machine it starts slowly
+DEADLINE_S = 240  # for a training, which has the lowest priority, on a busy machine
 UNLIMITED = 2**40
 LONG = 20_000  # characters that take a worker a second or more
 PROMPTS = [Prompt("So be it", LONG, rng_seed=n) for n in range(2)]
