@@ -28,7 +28,10 @@ class EpochEnd:
     epochs: int
     loss: float  # nats per character
     validation_loss: float  # nats per character
-    best: bool  # the lowest validation loss so far
+    # How much it sounds like its text: 0 is like the base, 1 like the people who wrote the text.
+    # None if that cannot be measured: trained from scratch, or with too few messages.
+    voice: float | None
+    best: bool  # the epoch that is kept so far
     characters_per_second: float
     seconds_left: float
     sample: str  # text written by the model as it is now

@@ -128,6 +128,11 @@ _FINE_TUNING = replace(
     least_occurrences=5,
 )
 
+# For a new base out of an old one, as `weights/chat` was made.
+_GOING_ON = replace(PRESETS["chat"].recipe, epochs=1, batch_size=32, learning_rate=0.002)
+
+NEW_BASE = 5_000_000  # characters; so many make a base forget its own text, and need one pass
+
 MUCH_TEXT = 30_000  # characters; fewer are overfitted sooner and get more dropout
 
 LITTLE_TEXT = 500_000  # characters; fewer need smaller batches and a faster average than presets
@@ -180,6 +185,8 @@ def fine_tuning(spec: ModelSpec, characters: int) -> Recipe:
     """The recipe for fine-tuning a model of `spec` on so many characters."""
     if not spec.stateful:
         return Recipe()
+    if characters >= NEW_BASE:
+        return _GOING_ON
     return replace(
         _FINE_TUNING,
         # At most about three minutes on two cores; patience usually ends the run sooner.

@@ -215,6 +215,7 @@ class _Run:
                 epochs=self.recipe.epochs,
                 loss=loss,
                 validation_loss=validation_loss,
+                voice=None,
                 best=self.progressed.best_epoch == epoch,
                 sample=sample,
                 **self._pace(),

@@ -20,6 +20,7 @@ EPOCH = EpochEnd(
     1,
     5,
     loss=1.5,
+    voice=0.4,
     validation_loss=1.4,
     best=True,
     characters_per_second=9000.0,

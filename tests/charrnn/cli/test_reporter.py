@@ -9,7 +9,7 @@ from charrnn.errors import TrainingError
 from charrnn.training.events import EpochEnd, Finished, Progress, Warned
 
 UNDER_WAY = Progress(2, 5, 0.25, 1.5, 10_000.0, 61.0)
-ENDED = EpochEnd(2, 5, 1.45, 1.4321, True, 10_000.0, 60.0, "[b]HERO:\nSo be it.")
+ENDED = EpochEnd(2, 5, 1.45, 1.4321, 0.4, True, 10_000.0, 60.0, "[b]HERO:\nSo be it.")
 
 
 def report(style: ProgressFormat) -> str:
