@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--bases", nargs="+", default=["chat", "shakespeare"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[10_000, 50_000, 0])
     options = parser.parse_args()
-    bases = [store.load(name) for name in options.bases]
+    bases = [store.load(name, for_training=True) for name in options.bases]
     [document] = corpus.read_sources([options.channel])
     text, held_out = corpus.hold_out(document.text, 0.15)
     for base in bases:

@@ -89,15 +89,21 @@ def locate(model: str | Path) -> Path:
     )
 
 
-def load(model: str | Path, threads: int = 1, *, only_to_write: bool = False) -> Model:
+def load(model: str | Path, threads: int = 1, *, for_training: bool = False) -> Model:
     """Load a model by its shipped name or from its folder, and check its files.
 
-    The engine uses `threads` threads. `only_to_write` ignores `model.keras`, which only training
-    needs. Raises ModelError, which names the file and what is wrong with it."""
+    The engine uses `threads` threads. `model.keras` is ignored, and may be missing, unless the
+    model is loaded `for_training`. Raises ModelError, which names the file and what is wrong with
+    it."""
     folder = locate(model)
     card, checksums = read_card(folder)
-    if only_to_write:
+    if not for_training:
         del checksums[KERAS]
+    elif not (folder / KERAS).is_file():
+        raise ModelError(
+            f"{folder / KERAS} is missing. Training and conversion need it. An installed charrnn "
+            "lacks those of large models; a clone of its repository has them all, in weights."
+        )
     _check(folder, checksums)
     try:
         engine = Engine((folder / ONNX).read_bytes(), card.spec, threads)

@@ -86,14 +86,29 @@ def test_the_installed_command_works_from_any_folder(tmp_path: Path):
     install = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", site]
     subprocess.run([sys.executable, "-m", *install, ROOT], check=True)
     assert (site / "bot" / "cogs" / "generate.py").is_file()
-    generate = "import charrnn.cli.commands; print(charrnn.__file__); charrnn.cli.commands.main()"
-    printed = subprocess.check_output(
-        [sys.executable, "-c", generate, "generate", "So be it", "--length", "20"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(site)},
-        encoding="utf-8",
-    )
-    where, _, text = printed.partition("\n")
-    assert where == str(site / "charrnn" / "__init__.py")
-    assert text.startswith("So be it")
-    assert len(text) == len("So be it") + 20 + 1
+    main = "import charrnn.cli.commands; print(charrnn.__file__); charrnn.cli.commands.main()"
+
+    def charrnn(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", main, *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(site)},
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+
+    for model in ("shakespeare", "tinyshakespeare"):
+        printed = charrnn("generate", "So be it", "--length", "20", "--model", model).stdout
+        where, _, text = printed.partition("\n")
+        assert where == str(site / "charrnn" / "__init__.py")
+        assert text.startswith("So be it")
+        assert len(text) == len("So be it") + 20 + 1
+    # A large Keras file is left out of the package. The bot's models are complete.
+    weights = site / "charrnn" / "weights"
+    assert sum(file.stat().st_size for file in weights.glob("*/*")) < 60e6
+    for model in ("chat", "shakespeare"):
+        assert not charrnn("convert", model, f"{model}.keras").returncode
+    refused = charrnn("convert", "tinyshakespeare", "t.keras").stderr.replace("\n", " ")
+    assert str(weights / "tinyshakespeare" / "model.keras is missing.") in refused
+    assert "a clone of its repository has" in refused

@@ -20,10 +20,9 @@ from bot.storage.registry import Registry
 
 COMPLETE = "The whole of {name}. Unzip it; `charrnn generate --model FOLDER` writes with it."
 PARTIAL = (
-    "The files that {name} needs to write: {names}. Unzip them; in Python, "
-    "`charrnn.load(folder, only_to_write=True)` loads the model. The file model.keras is too large "
-    "for a message here. Training and `charrnn generate` need it; the bot's operator can copy it "
-    "from {folder} in the state folder."
+    "The files that {name} needs to write: {names}. Unzip them; `charrnn generate --model FOLDER` "
+    "writes with them. The file model.keras is too large for a message here. Training needs it; "
+    "the bot's operator can copy it from {folder} in the state folder."
 )
 
 

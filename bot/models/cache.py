@@ -1,7 +1,6 @@
 """Loaded models, in an LRU cache bounded by bytes."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from threading import Condition
 
@@ -13,8 +12,6 @@ from charrnn.store import Model
 # ONNX Runtime keeps the weights twice: as read from the file, and rearranged for the processor.
 MEMORY_FACTOR = 4  # memory of a loaded model / size of its model.onnx
 
-load_to_write = partial(store.load, only_to_write=True)
-
 
 class LoadedModels:
     """LRU cache of models, bounded by bytes; always keeps at least one model.
@@ -22,7 +19,7 @@ class LoadedModels:
     Threads may share it: two that want the same model load it once, and loading one model does not
     delay a thread that wants another."""
 
-    def __init__(self, limit_bytes: int, load: Callable[[Path], Model] = load_to_write):
+    def __init__(self, limit_bytes: int, load: Callable[[Path], Model] = store.load):
         limit_bytes = max(limit_bytes, 1)  # a size of 0 would never be evicted
         # A model larger than the limit counts as the limit, so it is kept alone.
         self._cache: LRUCache[object, Model] = LRUCache(

@@ -129,7 +129,7 @@ def _intents(application: discord.AppInfo, train_on_channels: bool) -> Finding:
 def _models(model: str) -> Iterator[Finding]:
     for name in dict.fromkeys((model, *BASES)):
         try:
-            store.load(name)
+            store.load(name, for_training=name in BASES)
         except ModelError as error:
             hint = "" if name in BASES else " Correct MODEL."
             yield Finding("model", False, f"{error}{hint}")

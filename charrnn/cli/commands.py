@@ -175,7 +175,8 @@ def convert(
         check_new(destination)
         with_keras("export").convert(source, text, destination)
     elif destination.suffix in names:
-        folder = store.load(str(source)).folder  # checks the files
+        # Loading checks the files.
+        folder = store.load(str(source), for_training=destination.suffix == ".keras").folder
         shutil.copyfile(folder / names[destination.suffix], destination)
     elif not source.exists() and str(source) not in store.shipped():
         raise OptionError(f"There is no {source}.")

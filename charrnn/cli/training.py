@@ -106,7 +106,7 @@ def train(
         if warning := (FROM_A_BASE if base else FROM_SCRATCH).check(characters, share):
             report(Warned(f"{characters:,} characters are not many. {warning}"))
         if base:
-            start = store.load(base)
+            start = store.load(base, for_training=True)
             recipe = fine_tuning(start.card.spec, len(text))
         else:
             start = PRESETS[preset or PresetName.SHAKESPEARE]

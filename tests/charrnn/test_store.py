@@ -40,7 +40,7 @@ def test_a_model_is_read_as_it_was_written(stateful: Model):
     assert (card.training, card.scores) == (stateful.card.training, stateful.card.scores)
 
 
-@pytest.mark.parametrize("name", [store.KERAS, store.ONNX, store.CARD])
+@pytest.mark.parametrize("name", [store.ONNX, store.CARD])
 def test_a_missing_file_is_named(model_folder: Path, name: str):
     (model_folder / name).unlink()
     with pytest.raises(ModelError, match=f"{name} cannot be read: No such file"):
@@ -52,12 +52,14 @@ def test_a_truncated_file_is_named(model_folder: Path, name: str):
     path = model_folder / name
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ModelError, match=f"{name} is damaged"):
-        store.load(model_folder)
+        store.load(model_folder, for_training=True)
 
 
 def test_only_training_needs_the_keras_file(model_folder: Path):
     (model_folder / store.KERAS).unlink()
-    assert store.load(model_folder, only_to_write=True).name == "model"
+    assert store.load(model_folder).name == "model"
+    with pytest.raises(ModelError, match=r"model\.keras is missing\..* a clone of its repository"):
+        store.load(model_folder, for_training=True)
 
 
 def test_a_graph_that_does_not_fit_the_spec_is_refused(model_folder: Path):
@@ -184,7 +186,7 @@ def test_a_model_sent_to_another_machine_writes_the_same(
     sent = tmp_path / "sent"
     store.write_files(sent, store.read_files(guarded_folder, only_to_write=only_to_write))
     assert (sent / store.KERAS).exists() != only_to_write
-    models = [store.load(folder, only_to_write=only_to_write) for folder in (guarded_folder, sent)]
+    models = [store.load(folder) for folder in (guarded_folder, sent)]
     texts = [generate(model, [Prompt("So be it", 30)]) for model in models]
     assert texts[0] == texts[1]
 

@@ -173,7 +173,7 @@ async def test_a_model_that_is_downloaded_in_part_writes_as_the_whole_does(
     assert f"copy it from {mine.folder} in the state folder" in told(result)
     [archive] = result.response.attachments
     ZipFile(BytesIO(await archive.read())).extractall(tmp_path / "taken")
-    taken = charrnn.load(tmp_path / "taken", only_to_write=True)
+    taken = charrnn.load(tmp_path / "taken")
     prompt = charrnn.Prompt("So be it", 50, rng_seed=1)
     assert charrnn.generate(taken, [prompt]) == charrnn.generate(stateful, [prompt])
 
