@@ -11,27 +11,37 @@ from typing import Any
 from charrnn.errors import OptionError, needs_extra
 
 
-def with_keras(module: str, threads: int | None = None) -> Any:
+def with_keras(module: str, threads: int | None = None, *, in_shares: bool = True) -> Any:
     """The module of `charrnn.training` with this name. Raises OptionError without TensorFlow.
 
-    `threads`: processor threads that TensorFlow may use; all if None. It takes effect only in the
-    first call of a process."""
+    `threads`: processor threads that TensorFlow may use; all if None. They run operations side by
+    side if `in_shares`, as `SegmentLSTM` wants it, and work on one operation together otherwise.
+    Both take effect only before TensorFlow is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its log is of no use to people here
     # TensorFlow leaves oneDNN off on processors without AVX-512. Measured with AVX2 on one thread,
     # 2 x 512 units: training reads 2,600 characters a second with it, and 1,300 without.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if threads:
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # of oneDNN, and of NumPy's BLAS
+    threads = threads or _usable_cores()
+    side_by_side, together = (threads, 1) if in_shares else (1, threads)
+    imported = "tensorflow" in sys.modules
+    if not imported:
+        os.environ["OMP_NUM_THREADS"] = str(together)  # of NumPy's BLAS
     try:
         with _quiet_stderr():
             config = importlib.import_module("tensorflow").config
-            if threads:
-                config.threading.set_intra_op_parallelism_threads(threads)
-                config.threading.set_inter_op_parallelism_threads(1)
+            if not imported:
+                config.threading.set_inter_op_parallelism_threads(side_by_side)
+                config.threading.set_intra_op_parallelism_threads(together)
             config.list_logical_devices()  # logs when it is called first
             return importlib.import_module(f"charrnn.training.{module}")
     except ModuleNotFoundError as error:
         raise OptionError(needs_extra("This command", error.name, "train")) from error
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

@@ -107,15 +107,15 @@ def train(
             report(Warned(f"{characters:,} characters are not many. {warning}"))
         if base:
             start = store.load(base, for_training=True)
-            recipe = fine_tuning(start.card.spec, len(text))
+            recipe, stateful = fine_tuning(start.card.spec, len(text)), start.card.spec.stateful
         else:
             start = PRESETS[preset or PresetName.SHAKESPEARE]
-            recipe = from_scratch(start, len(text))
+            recipe, stateful = from_scratch(start, len(text)), start.stateful
         changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         recipe = replace(recipe, **{k: v for k, v in changes.items() if v is not None})
         if progress is ProgressFormat.RICH:
             note(f"{len(text):,} characters to learn from, {len(held_out_text):,} held out")
-        run = with_keras("run", threads)
+        run = with_keras("run", threads, in_shares=stateful)
         job = run.Job(
             text=text,
             validation_text=held_out_text,

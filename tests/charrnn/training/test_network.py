@@ -19,7 +19,8 @@ from charrnn.training.recipes import PRESETS, Recipe
 from tests.charrnn.training.conftest import SMALL, weights
 
 # All different, so that a swapped axis shows.
-T, B, E, H = 6, 3, 4, 5
+T, B, E, H = 6, 5, 4, 7
+SHARES = [2, 2, 1]  # of the lanes
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def rng() -> np.random.Generator:
 
 def pair(rng: np.random.Generator) -> tuple[SegmentLSTM, keras.layers.LSTM]:
     """The fast layer and Keras's own, with the same weights."""
-    fast = SegmentLSTM(H, weight_dropout=0.0, bfloat16=False, name="fast")
+    fast = SegmentLSTM(H, weight_dropout=0.0, bfloat16=False, shares=SHARES, name="fast")
     plain = keras.layers.LSTM(H, return_sequences=True, stateful=True)
     for layer in (fast, plain):
         layer.build((B, T, E))
@@ -99,14 +100,14 @@ def test_bfloat16_products_are_near_those_in_float32(rng: np.random.Generator):
 
 
 def test_weights_and_states_stay_in_float32():
-    layer = SegmentLSTM(H, weight_dropout=0.0, bfloat16=True, name="rough")
+    layer = SegmentLSTM(H, weight_dropout=0.0, bfloat16=True, shares=SHARES, name="rough")
     layer.build((B, T, E))
     assert {str(w.dtype) for w in (*layer.weights, *(layer.states or []))} == {"float32"}
 
 
 def test_weight_dropout_is_for_training_alone(rng: np.random.Generator):
     fast, plain = pair(rng)
-    dropping = SegmentLSTM(H, weight_dropout=0.5, bfloat16=False, name="dropping")
+    dropping = SegmentLSTM(H, weight_dropout=0.5, bfloat16=False, shares=SHARES, name="dropping")
     dropping.build((B, T, E))
     dropping.set_weights(fast.get_weights())
     segment = rng.normal(size=(B, T, E)).astype(np.float32)
