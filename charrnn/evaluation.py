@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -21,8 +22,12 @@ LOOP_LENGTH = 100  # characters; a text whose last so many occur earlier in it e
 CALIBRATION_LIMIT = 25_000_000  # logits kept in memory at once, 100 MB
 NEWTON_STEPS = 8
 MIN_FACTOR, MAX_FACTOR = 0.25, 4.0  # no model is trusted, or distrusted, further than this
+MESSAGE_LENGTH = 20  # characters; shorter lines say little about who wrote them
+VOICE_CLARITY = 3.0  # standard errors between base and people, or a voice cannot be judged
+MAX_MESSAGES = 10_000  # more do not make a judge better, only slower
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
+_FEATURE = re.compile(r"[\w'#+.-]*[\w'#+-]|[^\w\s!-~]")  # words, and emoji one by one
 _SPEAKER = re.compile(r"(?:\A|\n\n)([^\n:]+):\n")
 
 
@@ -154,11 +159,15 @@ class Quality:
     # Share of speeches whose speaker occurs in the training text; None without any speeches.
     named_speeches: float | None
     loops: float  # share of samples that end in a loop
+    messages: float  # share of lines of 20 characters or more
 
 
-def write_samples(model: Model, count: int, sampling: Sampling, length: int = 500) -> list[str]:
-    """Texts that `model` writes after its opening, with the random seeds 0, 1, 2 and so on."""
-    prompts = [Prompt("", length, sampling, rng_seed) for rng_seed in range(count)]
+def write_samples(
+    model: Model, count: int, sampling: Sampling, length: int = 500, first_seed: int = 0
+) -> list[str]:
+    """Texts that `model` writes after its opening, with the random seeds from `first_seed` on."""
+    seeds = range(first_seed, first_seed + count)
+    prompts = [Prompt("", length, sampling, rng_seed) for rng_seed in seeds]
     batches = [prompts[n : n + LANES] for n in range(0, count, LANES)]
     return [generated.text for batch in batches for generated in generate(model, batch)]
 
@@ -184,6 +193,7 @@ def quality(samples: Sequence[str], training_text: str, vocabulary: Vocabulary) 
         copied=vocabulary.decode(run),
         named_speeches=_named_speeches(samples, names) if names else None,
         loops=_share(sum(map(loops, samples)), len(samples)),
+        messages=_share(len(messages_in(samples)), len(_whole_lines(samples))),
     )
 
 
@@ -197,6 +207,70 @@ def loops(text: str) -> bool:
     """
     end = text[-LOOP_LENGTH:]
     return text.find(end) < len(text) - len(end)
+
+
+class VoiceJudge:
+    """Judges how much a model sounds like the people whose messages it was fine-tuned on.
+
+    A naive Bayes classifier over the words and pairs of adjacent words of a message tells the
+    people's messages from those that the base writes untouched. Two thirds of the people's messages
+    and half of the base's samples train it; the others are the two ends of the scale. As the judge
+    counts words, it hears vocabulary, names and turns of phrase, but not sense."""
+
+    def __init__(self, text: str, base_samples: Sequence[str]):
+        """`text`: the people's messages, one a line. Raises CorpusError when there are too few of
+        them, or when the judge cannot tell them from the base's."""
+        people = [line for line in text.split("\n") if len(line) >= MESSAGE_LENGTH]
+        people, base = people[-MAX_MESSAGES:], [messages_in([sample]) for sample in base_samples]
+        cut, learnt = len(people) * 2 // 3, [m for sample in base[::2] for m in sample]
+        self._people, self._base = _Frequencies(people[:cut]), _Frequencies(learnt)
+        kept = [m for sample in base[1::2] for m in sample]
+        if min(len(people) - cut, len(kept)) < 2:
+            raise CorpusError("There are too few messages to judge a voice.")
+        ends = [np.array([self._log_odds(m) for m in end]) for end in (kept, people[cut:])]
+        self._floor, self._height = float(ends[0].mean()), float(ends[1].mean() - ends[0].mean())
+        noise = math.sqrt(sum(end.var(ddof=1) / len(end) for end in ends))
+        if self._height < VOICE_CLARITY * noise:
+            raise CorpusError("The messages cannot be told from what the base writes.")
+
+    def voice(self, samples: Sequence[str]) -> float:
+        """The mean over the messages in `samples`: 0 is like the base, 1 like the people, and more
+        a caricature of them, whose pet phrases come over and over."""
+        odds = [self._log_odds(message) for message in messages_in(samples)]
+        return (sum(odds) / len(odds) - self._floor) / self._height if odds else 0.0
+
+    def _log_odds(self, message: str) -> float:
+        """The logarithm of how much likelier the people write this than the base. Divided by the
+        root of the number of features, so that long messages do not outweigh the others."""
+        features = _features(message)
+        odds = sum(self._people.log(f) - self._base.log(f) for f in features)
+        return odds / math.sqrt(max(1, len(features)))
+
+
+class _Frequencies:
+    """In how many messages each feature occurs."""
+
+    def __init__(self, messages: Sequence[str]):
+        self._counts = Counter(feature for message in messages for feature in _features(message))
+        self._messages = len(messages)
+
+    def log(self, feature: str) -> float:
+        return math.log((self._counts[feature] + 0.5) / (self._messages + 1))
+
+
+def _features(message: str) -> set[str]:
+    words = _FEATURE.findall(message.casefold())
+    return {*words, *(f"{one} {two}" for one, two in pairwise(words))}
+
+
+def messages_in(samples: Iterable[str]) -> list[str]:
+    """The lines of 20 characters or more in samples."""
+    return [line for line in _whole_lines(samples) if len(line) >= MESSAGE_LENGTH]
+
+
+def _whole_lines(samples: Iterable[str]) -> list[str]:
+    # The first line of a sample may continue its opening, and the last may be cut off.
+    return [line for sample in samples for line in sample.split("\n")[1:-1]]
 
 
 def _named_speeches(samples: Sequence[str], names: set[str]) -> float | None:

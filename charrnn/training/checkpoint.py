@@ -23,10 +23,12 @@ class Progressed:
     batches: int = 0  # finished in the current epoch
     characters: int = 0  # in those batches
     nats: float = 0.0  # loss, summed over those characters
-    best_epoch: int = 0
+    best_epoch: int = 0  # the one that is kept
     best_validation_loss: float = math.inf  # nats per character
+    best_voice: float | None = None
     seconds: float = 0.0  # spent on training
-    # `loss` and `validation_loss` of each epoch; first, a base's `validation_loss` untouched.
+    # `loss`, `validation_loss` and, if fine-tuned, `voice` of each epoch; first, without a `loss`,
+    # those of the base untouched.
     history: list[dict[str, float]] = field(default_factory=list)
     checkpoint: str = ""  # the file with weights and optimizer
     fingerprint: str = ""  # job.Material.fingerprint

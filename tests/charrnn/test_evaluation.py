@@ -7,7 +7,7 @@ import pytest
 
 from charrnn import evaluation
 from charrnn.errors import CorpusError
-from charrnn.evaluation import Score
+from charrnn.evaluation import Score, VoiceJudge
 from charrnn.generation import Prompt, generate
 from charrnn.sampling import Sampling, log_softmax
 from charrnn.store import Model
@@ -145,7 +145,56 @@ def test_texts_that_repeat_themselves_are_loops():
     assert judged.loops == pytest.approx(2 / 4)
 
 
+def test_lines_of_twenty_characters_count_as_messages_but_not_those_that_may_be_cut_off():
+    judged = judge("be it\nSo be it, and one for thee.\nSo be it.\nThere be some that do not say")
+    assert judged.messages == pytest.approx(1 / 2)
+
+
+def chat(rng: np.random.Generator, words: str, count: int = 40) -> str:
+    """So many messages of seven random words."""
+    return "".join(" ".join(rng.choice(words.split(), 7)) + "\n" for _ in range(count))
+
+
+PEOPLE, BASE = "quokka burrow nibble snack the and of a", "kernel install partition the and of a"
+
+
+def test_a_voice_is_1_for_the_people_0_for_the_base_and_between_for_a_mixture():
+    rng = np.random.default_rng(1)
+    judge = VoiceJudge(chat(rng, PEOPLE, 120), [chat(rng, BASE) for _ in range(4)])
+    people, base = chat(rng, PEOPLE, 300), chat(rng, BASE, 300)
+    assert judge.voice([people]) == pytest.approx(1, abs=0.1)
+    assert judge.voice([base]) == pytest.approx(0, abs=0.1)
+    assert judge.voice([people, base]) == pytest.approx(0.5, abs=0.1)
+    assert judge.voice(["one line\nand the end"]) == 0  # nothing to judge
+
+
+def test_a_caricature_has_a_voice_above_1():
+    rng = np.random.default_rng(2)
+    judge = VoiceJudge(chat(rng, PEOPLE, 120), [chat(rng, BASE) for _ in range(4)])
+    assert judge.voice([chat(rng, "quokka burrow nibble snack")]) > 1.2
+
+
+@pytest.mark.parametrize("alphabet", ["кенгуру нора зёрна листья в и на", "🦘 🍃 🍂 🌿 🥜 😀 😴"])
+def test_other_alphabets_and_emoji_have_a_voice_too(alphabet: str):
+    rng = np.random.default_rng(3)
+    judge = VoiceJudge(chat(rng, alphabet + " 20charactersormore"), [chat(rng, BASE)] * 2)
+    assert judge.voice([chat(rng, alphabet + " 20charactersormore")]) == pytest.approx(1, abs=0.2)
+
+
+def test_a_voice_that_cannot_be_told_from_the_base_is_not_judged():
+    rng = np.random.default_rng(4)
+    with pytest.raises(CorpusError, match="cannot be told"):
+        VoiceJudge(chat(rng, BASE), [chat(rng, BASE) for _ in range(4)])
+
+
+def test_a_voice_takes_some_messages():
+    rng = np.random.default_rng(5)
+    with pytest.raises(CorpusError, match="too few messages"):
+        VoiceJudge(chat(rng, PEOPLE, 3), [chat(rng, BASE)] * 2)
+
+
 def test_samples_are_reproducible_and_follow_the_opening(stateful: Model):
     samples = evaluation.write_samples(stateful, 53, Sampling(), length=20)
     assert len(set(samples)) == 53
     assert samples[52] == generate(stateful, [Prompt("", 20, rng_seed=52)])[0].text
+    assert evaluation.write_samples(stateful, 2, Sampling(), 20, first_seed=51) == samples[51:]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import keras
 import pytest
@@ -12,6 +13,7 @@ from charrnn import evaluation, store
 from charrnn.errors import ModelError, TrainingError
 from charrnn.sampling import Sampling
 from charrnn.spec import ModelSpec
+from charrnn.training import run
 from charrnn.training.checkpoint import checkpoints_of
 from charrnn.training.events import EpochEnd, Event
 from charrnn.training.network import averaged
@@ -68,6 +70,49 @@ def test_calibration_multiplies_the_softmax_layer_and_nothing_else(build: Build,
     for after, before in (kernel, bias):
         assert after == pytest.approx(factor * before, rel=1e-5)
     assert calibrated.card.scores["held out"]["nats"] < plain.card.scores["held out"]["nats"]
+
+
+BASE = (0.0, 2.0)  # voice, and nats per character of held-out text
+
+
+@pytest.mark.parametrize(
+    ("epochs", "kept"),
+    [
+        ([(0.5, 1.50), (0.9, 1.49), (1.6, 1.50)], 2),  # nearest to 1
+        ([(0.5, 1.50), (0.6, 1.49), (0.95, 1.515)], 3),  # though its loss is a little higher
+        ([(0.5, 1.50), (0.6, 1.49), (0.95, 1.525)], 2),  # but not more than a little
+        ([(0.9, 1.50), (0.5, 1.40), (0.6, 1.41)], 3),  # the first was good only for a while
+        ([(1.9, 2.01), (1.8, 2.02), (1.7, 2.02)], 3),
+        ([(0.9, 2.04), (0.9, 2.05), (0.9, 2.06)], 0),
+    ],
+)
+def test_among_epochs_of_nearly_the_lowest_loss_the_voice_nearest_to_the_people_is_kept(
+    build: Build,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    uninterrupted: store.Model,
+    epochs: list[tuple[float, float]],
+    kept: int,
+):
+    voices = iter([voice for voice, _ in [BASE, *epochs]])
+    losses = iter([nats for _, nats in [BASE, *epochs]])
+    monkeypatch.setattr(run, "VoiceJudge", lambda *_: Mock(voice=lambda _: next(voices, 0.8)))
+    monkeypatch.setattr(run._Run, "_calibrated", lambda *_: (1.0, next(losses)))
+    fine_tuning = job(tmp_path / "m", uninterrupted, epochs=3, patience=None)
+    events: list[Event] = []
+    training = train(fine_tuning, events.append, build=build).card.training
+    assert training["best_epoch"] == kept
+    assert [epoch["voice"] for epoch in training["history"]] == [0.0, *(v for v, _ in epochs)]
+    assert [event.voice for event in epoch_ends(events)] == [voice for voice, _ in epochs]
+    assert training["voice"] == 0.8  # of samples that chose nothing
+
+
+def test_a_text_without_messages_has_no_voice(
+    build: Build, tmp_path: Path, uninterrupted: store.Model
+):
+    training = train(job(tmp_path / "m", uninterrupted), ignore, build=build).card.training
+    assert "voice" not in training
+    assert all("voice" not in epoch for epoch in training["history"])
 
 
 def test_the_learning_curve_is_drawn_after_each_epoch(build: Build, tmp_path: Path):
