@@ -1,75 +1,110 @@
-"""The loss on a channel after fine-tuning each base, and after training from scratch.
+"""What fine-tuning makes of each base: loss, voice, and quality of what it writes, per channel.
 
     pip install -c constraints.txt -e '.[train]'
-    python benchmarks/fine_tuning.py other-channel.jsonl --sizes 10000 50000 0
+    python benchmarks/fine_tuning.py other-channel.jsonl --sizes 10000 50000 0 --words chat.jsonl.gz
 
-The last 15 % of the channel is held out. The training text is the last SIZE characters before that;
-0 means all of them. Training from scratch uses the network of the first base, for as many epochs as
-fit in three minutes. Of every training, the best epoch counts.
+Of each channel the last 15 %, at most 50,000 characters, is held out. The training text is the last
+SIZE characters before that; 0 means all of them.
 """
 
 import argparse
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from charrnn import evaluation, store
+from charrnn.evaluation import VoiceJudge, write_samples
+from charrnn.sampling import Sampling
 from charrnn.text import corpus
 from charrnn.training.job import Job
-from charrnn.training.recipes import Preset, Recipe, fine_tuning
-from charrnn.training.run import train
+from charrnn.training.recipes import Preset, fine_tuning
+from charrnn.training.run import BASE_SAMPLES, train
 
+HELD_OUT = 50_000  # characters at most
+LONGEST_COPY = 60  # as /retrain allows
+SAMPLES = 100
 FROM_SCRATCH_S = 180
 FROM_SCRATCH_RATE = 0.002  # learning rate; higher than for fine-tuning
+COLUMNS = (
+    *("channel", "base", "characters", "nats untouched", "nats fine-tuned"),
+    *("voice", "voice, held out", "known words", "loops", "lines of 20 or more", "longest copy"),
+    *("kept epoch", "seconds"),
+)
 
 
-@dataclass(frozen=True)
-class Result:
-    nats: float  # per character, held out
-    epochs: int
-    seconds: float  # of the whole training
+def row(*cells: object) -> None:
+    print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
 
 
-def trained(text: str, held_out: str, start: Preset | store.Model, recipe: Recipe) -> Result:
-    started = time.monotonic()
+def fine_tuned(text: str, held_out: str, base: store.Model, words: str) -> list[object]:
+    """The cells of one training."""
+    recipe = fine_tuning(base.card.spec, len(text))
+    judge = VoiceJudge(held_out, write_samples(base, BASE_SAMPLES, Sampling()))
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(text, held_out, Path(folder) / "model", start, recipe)
-        card = train(job, lambda _: None).card
-    seconds = time.monotonic() - started
-    return Result(card.scores["held out"]["nats"], card.training["epochs"], seconds)
+        job = Job(text, held_out, Path(folder) / "m", base, recipe, longest_copy=LONGEST_COPY)
+        started = time.monotonic()
+        model = train(job, lambda _: None)
+        seconds = time.monotonic() - started
+    samples = write_samples(model, SAMPLES, Sampling(), first_seed=5_000_000)
+    quality = evaluation.quality(samples, text, model.vocabulary)
+    training = model.card.training
+    return [
+        f"{training['history'][0]['validation_loss']:.3f}",
+        f"{model.card.scores['held out']['nats']:.3f}",
+        f"{training['voice']:.2f}",
+        f"{judge.voice(samples):.2f}",
+        f"{evaluation.known_words(samples, words + text + held_out):.1%}",
+        f"{quality.loops:.0%}",
+        f"{quality.messages:.0%}",
+        quality.longest_copy,
+        f"{training['best_epoch']} of {training['epochs']}",
+        f"{seconds:.0f}",
+    ]
 
 
-def untouched(held_out: str, base: store.Model) -> float:
-    return evaluation.score(base.engine, base.vocabulary.encode(held_out).ids).nats
+def from_scratch(text: str, held_out: str, base: store.Model) -> float:
+    """Nats per character of the base's network after three minutes of training from scratch."""
+    spec = base.card.spec
+    recipe = replace(
+        fine_tuning(spec, len(text)), epochs=1, patience=None, learning_rate=FROM_SCRATCH_RATE
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.monotonic()
+        network = Preset(spec.units, spec.embedding, spec.stateful, recipe)
+        train(Job(text, held_out, Path(folder) / "one", network, recipe), lambda _: None)
+        epochs = max(1, round(FROM_SCRATCH_S / (time.monotonic() - started)))
+        recipe = replace(recipe, epochs=epochs)
+        model = train(Job(text, held_out, Path(folder) / "m", network, recipe), lambda _: None)
+    return model.card.scores["held out"]["nats"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="Fine-tuning from each base, and training from scratch."
-    )
-    parser.add_argument("channel")
-    parser.add_argument("--bases", nargs="+", default=["chat", "shakespeare"])
+    parser = argparse.ArgumentParser(description="Fine-tuning from each base.")
+    parser.add_argument("channels", nargs="+")
+    parser.add_argument("--bases", nargs="+", default=["chat"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[10_000, 50_000, 0])
+    parser.add_argument(
+        "--words", nargs="*", default=[], help="texts whose words are known, beside the channel's"
+    )
+    parser.add_argument("--scratch", action="store_true", help="also train from scratch")
     options = parser.parse_args()
     bases = [store.load(name, for_training=True) for name in options.bases]
-    [document] = corpus.read_sources([options.channel])
-    text, held_out = corpus.hold_out(document.text, 0.15)
-    for base in bases:
-        print(f"{base.name} untouched: {untouched(held_out, base):.3f}")
-    columns = ["characters", *(f"from {base.name}" for base in bases), "from scratch"]
-    print("\n| " + " | ".join(columns) + " |\n|" + " ---: |" * len(columns))
-    for size in options.sizes:
-        learnt = text[-size:]
-        spec = bases[0].card.spec
-        recipe = fine_tuning(spec, len(learnt))
-        results = [trained(learnt, held_out, base, recipe) for base in bases]
-        epochs = round(FROM_SCRATCH_S * results[0].epochs / results[0].seconds)
-        recipe = replace(recipe, epochs=epochs, patience=None, learning_rate=FROM_SCRATCH_RATE)
-        network = Preset(spec.units, spec.embedding, spec.stateful, recipe)
-        results.append(trained(learnt, held_out, network, recipe))
-        cells = [f"{r.nats:.3f} ({r.epochs} epochs, {r.seconds:.0f} s)" for r in results]
-        print("| " + " | ".join([f"{len(learnt):,}", *cells]) + " |", flush=True)
+    words = corpus.join(corpus.read_sources(options.words)) if options.words else ""
+    row(*COLUMNS)
+    row(*(["---"] * 2), *(["---:"] * (len(COLUMNS) - 2)))
+    for channel in options.channels:
+        [document] = corpus.read_sources([channel])
+        length = len(document.text)
+        text, held_out = corpus.hold_out(document.text, min(0.15, HELD_OUT / length))
+        for size in options.sizes:
+            learnt = text[-size:]
+            for base in bases:
+                cells = fine_tuned(learnt, held_out, base, words)
+                row(Path(channel).name, base.name, f"{len(learnt):,}", *cells)
+            if options.scratch:
+                nats = from_scratch(learnt, held_out, bases[0])
+                row(Path(channel).name, "none", f"{len(learnt):,}", "", f"{nats:.3f}")
 
 
 if __name__ == "__main__":

@@ -180,14 +180,12 @@ def quality(samples: Sequence[str], training_text: str, vocabulary: Vocabulary) 
     source = vocabulary.encode(training_text).ids
     training_text = vocabulary.decode(source)
     length, run = longest_copy([vocabulary.encode(sample).ids for sample in samples], source)
-    known = set(_words(training_text))
-    words_of = [_words(sample)[:-1] for sample in samples]  # the last word may be cut off
-    words = [word for sample in words_of for word in sample]
+    words_of = [_whole_words(sample) for sample in samples]
     runs = [tuple(sample[n : n + 4]) for sample in words_of for n in range(len(sample) - 3)]
     names = {name.casefold() for name in _SPEAKER.findall(training_text)}
     return Quality(
         samples=len(samples),
-        known_words=_share(sum(word in known for word in words), len(words)),
+        known_words=known_words(samples, training_text),
         distinct_4grams=_share(len(set(runs)), len(runs)),
         longest_copy=length,
         copied=vocabulary.decode(run),
@@ -195,6 +193,13 @@ def quality(samples: Sequence[str], training_text: str, vocabulary: Vocabulary) 
         loops=_share(sum(map(loops, samples)), len(samples)),
         messages=_share(len(messages_in(samples)), len(_whole_lines(samples))),
     )
+
+
+def known_words(samples: Iterable[str], text: str) -> float:
+    """The share of the samples' words that occur in `text`, ignoring case."""
+    known = set(_words(text))
+    words = [word for sample in samples for word in _whole_words(sample)]
+    return _share(sum(word in known for word in words), len(words))
 
 
 def loops(text: str) -> bool:
@@ -280,6 +285,10 @@ def _named_speeches(samples: Sequence[str], names: set[str]) -> float | None:
     first_lines = (speech.partition("\n")[0] for speech in speeches)
     named = sum(line.endswith(":") and line[:-1].casefold() in names for line in first_lines)
     return _share(named, len(speeches)) if speeches else None
+
+
+def _whole_words(sample: str) -> list[str]:
+    return _words(sample)[:-1]  # the last word may be cut off
 
 
 def _words(text: str) -> list[str]:
