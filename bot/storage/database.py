@@ -13,7 +13,19 @@ from bot.errors import RegistryError
 log = logging.getLogger(__name__)
 
 SCHEMA = Path(__file__).with_name("schema.sql")
-VERSION = 4  # of the schema, kept in SQLite's user_version
+VERSION = 5  # of the schema, kept in SQLite's user_version
+_UPGRADES = {  # the steps from older versions, each to the next
+    4: """
+        ALTER TABLE models ADD COLUMN voice REAL;
+        DROP VIEW stored_models;
+        CREATE VIEW stored_models AS
+            SELECT models.*, base, source_name, source_channel_id, source_messages, source_days,
+                   models.id IS (SELECT model_id FROM activations
+                                 WHERE activations.guild_id = models.guild_id
+                                 ORDER BY activations.id DESC LIMIT 1) AS in_use
+            FROM models JOIN jobs ON jobs.id = models.id;
+    """,
+}
 
 _DAMAGED = (
     "is damaged, or is not a registry. I left it as it is. Move it away together with the files "
@@ -94,12 +106,12 @@ class Database:
         version = _check(connection, self._path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # committed rows survive a power cut
-        if not version:
-            script = SCHEMA.read_text("utf-8")
-            connection.executescript(f"BEGIN; {script} PRAGMA user_version = {VERSION}; COMMIT;")
+        if version:
+            script = "".join(_UPGRADES[old] for old in range(version, VERSION))
         else:
-            # Writes the version it already has, so that a read-only file shows now, not later.
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+            script = SCHEMA.read_text("utf-8")
+        # Writes even the version it already has, so that a read-only file shows now, not later.
+        connection.executescript(f"BEGIN; {script} PRAGMA user_version = {VERSION}; COMMIT;")
         connection.execute("PRAGMA foreign_keys = ON")
 
 
@@ -120,7 +132,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> int:
     if [row[0] for row in connection.execute("PRAGMA quick_check")] != ["ok"]:
         raise RegistryError(f"The registry {path} {_DAMAGED}")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, VERSION):
+    if version not in (0, VERSION, *_UPGRADES):
         remedy = "Update the bot." if version > VERSION else "Move it away to start without models."
         raise RegistryError(
             f"The registry {path} has version {version}, and this bot reads version {VERSION}. "

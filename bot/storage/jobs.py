@@ -104,7 +104,7 @@ class Jobs(Table):
         """The job's folder holds a whole model, which is now the guild's candidate."""
         job = self._move(db, get_job(db, guild_id, job_id), JobState.FINISHED)
         row = (job.id, guild_id, job.name, self._now(), size_bytes, *astuple(scores))
-        db.execute("INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)", row)
+        db.execute("INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)", row)
         return get_model(db, guild_id, job_id)
 
     @writes

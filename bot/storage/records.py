@@ -137,6 +137,9 @@ class Scores:
     nats_after: float  # the new model's
     characters: int  # of training text
     longest_copied: int  # characters in a row, copied from the training text
+    # How much it sounds like its text: 0 is like the base, 1 like the people who wrote the text,
+    # more a caricature of them. None if that could not be measured.
+    voice: float | None
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ CREATE TABLE models (
     characters INTEGER NOT NULL,
     longest_copied INTEGER NOT NULL,
     samples TEXT, -- JSON: what base and model write after the same words; NULL until written
+    voice REAL, -- NULL if it could not be measured
     UNIQUE (guild_id, id),
     UNIQUE (guild_id, name),
     FOREIGN KEY (guild_id, id) REFERENCES jobs (guild_id, id) ON DELETE CASCADE
@@ -60,9 +61,7 @@ CREATE INDEX activations_of_guild ON activations (guild_id, id);
 CREATE INDEX activations_of_model ON activations (guild_id, model_id);
 
 CREATE VIEW stored_models AS
-    SELECT models.id, models.guild_id, models.name, base, source_name, source_channel_id,
-           source_messages, source_days, models.created_at, size_bytes, nats_before, nats_after,
-           characters, longest_copied, samples,
+    SELECT models.*, base, source_name, source_channel_id, source_messages, source_days,
            models.id IS (SELECT model_id FROM activations
                          WHERE activations.guild_id = models.guild_id
                          ORDER BY activations.id DESC LIMIT 1) AS in_use

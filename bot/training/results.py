@@ -23,12 +23,13 @@ def read_scores(command: TrainingCommand) -> tuple[Scores, int]:
     """The scores in the new model's card, and the model's size in bytes. Raises ModelError, and
     LookupError when the card lacks a score."""
     card, _ = store.read_card(command.output)
-    losses = [epoch["validation_loss"] for epoch in card.training["history"]]
+    history = card.training["history"]  # first the base, untouched
     scores = Scores(
-        nats_before=losses[0],
-        nats_after=min(losses),  # the best epoch is kept
+        nats_before=history[0]["validation_loss"],
+        nats_after=history[card.training["best_epoch"]]["validation_loss"],
         characters=card.training["characters"],
         longest_copied=card.training["longest_copy"]["found"],
+        voice=card.training.get("voice"),
     )
     return scores, sum(path.stat().st_size for path in command.output.iterdir())
 

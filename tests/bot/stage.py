@@ -75,9 +75,9 @@ class Stage:
         await self.wait()
         return self.trainings.started[-1]
 
-    async def finish(self, **losses: Any) -> FakeTraining:
+    async def finish(self, **scores: Any) -> FakeTraining:
         training = await self.train()
-        training.finish(**losses)
+        training.finish(**scores)
         await self.wait(EDIT_INTERVAL_S)
         return training
 

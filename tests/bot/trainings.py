@@ -62,19 +62,27 @@ class FakeTraining:
     def crash(self, sentence: str = "It broke.") -> None:
         self.ended = TrainingOutcome(TrainingEnd.FAILED, sentence)
 
-    def finish(self, losses: Sequence[float] = (1.75, 1.5)) -> None:
+    def finish(self, **scores: Any) -> None:
         """Write a model, which is its base with what a training adds to the card."""
-        write_trained(self.command.base, self.command.output, losses)
+        write_trained(self.command.base, self.command.output, **scores)
         self.ended = TrainingOutcome(TrainingEnd.FINISHED)
 
 
-def write_trained(base: Path, output: Path, losses: Sequence[float] = (1.75, 1.5)) -> None:
+def write_trained(
+    base: Path,
+    output: Path,
+    losses: Sequence[float] = (1.75, 1.5),  # first the base's, then each epoch's
+    best_epoch: int = 1,
+    voice: float | None = 0.71,
+) -> None:
     output.mkdir(parents=True)
     for name in (store.KERAS, store.ONNX):
         (output / name).write_bytes((base / name).read_bytes())
     card = json.loads((base / store.CARD).read_text())
     card["training"] |= {
         "history": [{"validation_loss": loss} for loss in losses],
+        "best_epoch": best_epoch,
+        "voice": voice,
         "characters": 50_000,
         "longest_copy": {"allowed": 40, "found": 37},
     }

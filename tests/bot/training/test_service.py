@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,15 @@ async def test_a_training_reports_and_ends_as_a_candidate(
     assert model.size_bytes > 1000
     assert model.samples[0] == Sample("hi all", "tiny says so", "mine says so")
     assert not command.text.exists()
+
+
+async def test_a_candidate_has_the_scores_of_the_epoch_that_was_kept(
+    training: TrainingService, trainings: FakeTrainings
+):
+    job, process = await running(training, trainings)
+    process.finish(losses=(1.75, 1.4, 1.5, 1.6), best_epoch=2, voice=None)
+    model = (await sampled(training, job)).model
+    assert model and model.scores == replace(SCORES, voice=None)
 
 
 async def test_texts_are_kept_where_the_operator_wants_it(start: Start, trainings: FakeTrainings):

@@ -1,0 +1,87 @@
+-- A registry of version 4 with one model, as sqlite3's .dump prints it.
+BEGIN TRANSACTION;
+CREATE TABLE activations (
+    id INTEGER PRIMARY KEY,
+    guild_id INTEGER NOT NULL,
+    model_id INTEGER NOT NULL,
+    FOREIGN KEY (guild_id, model_id) REFERENCES models (guild_id, id) ON DELETE CASCADE
+) STRICT;
+INSERT INTO "activations" VALUES(1,10,1);
+CREATE TABLE authors (
+    id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    user_id INTEGER NOT NULL,
+    told INTEGER NOT NULL DEFAULT FALSE, -- whether the model's admins know that the user opted out
+    PRIMARY KEY (user_id, id)
+) STRICT;
+INSERT INTO "authors" VALUES(1,2,0);
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, -- never reused: it names a folder
+    guild_id INTEGER NOT NULL,
+    admin_id INTEGER NOT NULL,
+    channel_id INTEGER NOT NULL,
+    message_id INTEGER,
+    name TEXT NOT NULL,
+    base TEXT NOT NULL,
+    base_id INTEGER, -- a model of the guild, even one deleted since; NULL for a shipped model
+    source_name TEXT NOT NULL,
+    source_channel_id INTEGER,
+    source_messages INTEGER,
+    source_days INTEGER,
+    counts TEXT, -- JSON: how much text was read
+    estimate_s INTEGER, -- how long the training should take
+    state TEXT NOT NULL CHECK (state IN ('reading', 'ready', 'queued', 'training', 'interrupted',
+                                         'finished', 'failed', 'cancelled')),
+    created_at INTEGER NOT NULL,
+    queued_at INTEGER,
+    started_at INTEGER,
+    ended_at INTEGER,
+    ending TEXT, -- why there is no model, for people
+    shown INTEGER NOT NULL DEFAULT FALSE, -- whether the end was shown
+    UNIQUE (guild_id, id)
+) STRICT;
+INSERT INTO "jobs" VALUES(1,10,1,5,NULL,'mine','chat',NULL,'#general',5,10000,NULL,'{"characters": 50000, "messages": 1000, "people": 3, "left_out": []}',60,'finished',1700000000,1700000000,1700000000,1700000000,NULL,0);
+CREATE TABLE models (
+    id INTEGER PRIMARY KEY, -- the id of the job that made the model
+    guild_id INTEGER NOT NULL,
+    name TEXT NOT NULL COLLATE NOCASE,
+    created_at INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    nats_before REAL NOT NULL,
+    nats_after REAL NOT NULL,
+    characters INTEGER NOT NULL,
+    longest_copied INTEGER NOT NULL,
+    samples TEXT, -- JSON: what base and model write after the same words; NULL until written
+    UNIQUE (guild_id, id),
+    UNIQUE (guild_id, name),
+    FOREIGN KEY (guild_id, id) REFERENCES jobs (guild_id, id) ON DELETE CASCADE
+) STRICT;
+INSERT INTO "models" VALUES(1,10,'mine',1700000000,14000000,1.75,1.5,50000,37,'[["hi", "before", "after"]]');
+CREATE TABLE opt_outs (
+    user_id INTEGER PRIMARY KEY,
+    since INTEGER NOT NULL
+) STRICT;
+CREATE TABLE removals (
+    guild_id INTEGER PRIMARY KEY,
+    removed_at INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX one_active_job ON jobs (guild_id)
+    WHERE state IN ('reading', 'ready', 'queued', 'training');
+CREATE VIEW active_jobs AS
+    SELECT * FROM jobs WHERE state IN ('reading', 'ready', 'queued', 'training');
+CREATE VIEW unfinished_jobs AS
+    SELECT * FROM jobs WHERE state IN ('reading', 'ready', 'queued', 'training', 'interrupted');
+CREATE INDEX activations_of_guild ON activations (guild_id, id);
+CREATE INDEX activations_of_model ON activations (guild_id, model_id);
+CREATE VIEW stored_models AS
+    SELECT models.id, models.guild_id, models.name, base, source_name, source_channel_id,
+           source_messages, source_days, models.created_at, size_bytes, nats_before, nats_after,
+           characters, longest_copied, samples,
+           models.id IS (SELECT model_id FROM activations
+                         WHERE activations.guild_id = models.guild_id
+                         ORDER BY activations.id DESC LIMIT 1) AS in_use
+    FROM models JOIN jobs ON jobs.id = models.id;
+CREATE INDEX authors_of_job ON authors (id);
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('jobs',1);
+COMMIT;
+PRAGMA user_version = 4;
