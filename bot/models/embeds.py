@@ -9,6 +9,7 @@ from bot.interactions.markup import NEUTRAL, day, escape, megabytes
 from bot.storage.records import Scores, StoredModel, TrainingJob
 
 LISTED = 12  # models in one embed, so that they fit
+LISTED_SOURCE = 24  # characters of a source's name in that list
 
 IN_USE = "In use: /write writes with it."
 NO_MODELS = "This server has no model of its own yet. /retrain makes one."
@@ -30,8 +31,10 @@ def model_list(models: Sequence[StoredModel], default: str) -> discord.Embed:
 
 def model_details(model: StoredModel) -> discord.Embed:
     """One model in detail."""
-    text = f"{origin(model)}\n{IN_USE if model.in_use else 'Not in use.'}"
-    embed = discord.Embed(title=escape(model.name), description=text, colour=NEUTRAL)
+    lines = [origin(model), IN_USE if model.in_use else "Not in use."]
+    if model.scores.voice is not None:
+        lines.insert(0, f"**{sounds_like(model.source.name, model.scores.voice)}**")
+    embed = discord.Embed(title=escape(model.name), description="\n".join(lines), colour=NEUTRAL)
     embed.add_field(name="Made", value=day(model.created_at))
     embed.add_field(name="Size", value=megabytes(model.size_bytes))
     embed.add_field(name="Trained on", value=f"{model.scores.characters:,} characters")
@@ -40,9 +43,13 @@ def model_details(model: StoredModel) -> discord.Embed:
 
 def _line(model: StoredModel) -> str:
     in_use = " · **in use**" if model.in_use else ""
+    source, voice = model.source.name, model.scores.voice
+    if len(source) > LISTED_SOURCE:
+        source = f"{source[:LISTED_SOURCE]}…"
+    sounds = "" if voice is None else f"{sounds_like(source, voice)} · "
     return (
         f"**{escape(model.name)}** · {day(model.created_at)}{in_use}\n"
-        f"-# {losses(model.scores)} · {model.scores.characters:,} characters · "
+        f"-# {sounds}{losses(model.scores)} · {model.scores.characters:,} characters · "
         f"from {escape(model.base)} · {megabytes(model.size_bytes)}"
     )
 
@@ -50,6 +57,11 @@ def _line(model: StoredModel) -> str:
 def origin(made: TrainingJob | StoredModel) -> str:
     """What a model, or the model of a job, learns from."""
     return f"From {escape(str(made.source))}, starting from {escape(made.base)}."
+
+
+def sounds_like(source: str, voice: float) -> str:
+    """How much a model sounds like the people who wrote its text. `source`: that text's name."""
+    return escape(f"Sounds like {source}: {100 * max(0.0, voice):.0f} %")
 
 
 def bits(nats: float) -> str:

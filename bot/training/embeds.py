@@ -7,16 +7,18 @@ from enum import StrEnum
 import discord
 
 from bot.interactions.markup import BAD, GOOD, NEUTRAL, counted, duration, escape
-from bot.models.embeds import IN_USE, bits, losses, origin
+from bot.models.embeds import IN_USE, bits, losses, origin, sounds_like
 from bot.storage.records import JobState, StoredModel, TrainingJob
 from bot.training.job import Job
 from charrnn.text.corpus import HELD_OUT_SHARE
 from charrnn.text.messages import Counts
+from charrnn.training.events import EpochEnd, Progress
 from charrnn.training.recipes import FROM_A_BASE
 
 PICTURE = "curve.png"
 SAMPLE_LIMIT = 300  # characters of the sample that is shown during training
 BAR_LENGTH = 20
+CARICATURE = 1.3  # the voice from which a model repeats its people's pet phrases
 
 
 class Action(StrEnum):
@@ -57,8 +59,10 @@ def screen(job: Job, note: str = "") -> Screen:
             text = "I am being restarted. The training goes on by itself when I am back."
             return Screen(_embed(f"Training {row.name}", f"{origin(row)}\n\n{text}"))
         case JobState.TRAINING:
-            text = f"{origin(row)}\n\n{_progress(job)}"
-            return Screen(_embed(f"Training {row.name}", text), (Action.CANCEL,))
+            embed = _embed(f"Training {row.name}", f"{origin(row)}\n\n{_progress(job)}")
+            if job.progress:
+                embed.set_footer(text=_losses(job.progress, job.epoch))
+            return Screen(embed, (Action.CANCEL,))
         case JobState.FINISHED:
             if job.model is None:
                 return Screen(_embed(row.name, note or "This model has been deleted.", BAD))
@@ -96,17 +100,22 @@ def _progress(job: Job) -> str:
     progress, epoch = job.progress, job.epoch
     if progress is None:
         return "Starting."
-    held_out = f", {bits(epoch.validation_loss)} on held-out text" if epoch else ""
     lines = [
         f"`{_bar((progress.epoch - 1 + progress.done) / progress.epochs)}`",
         f"Epoch {progress.epoch} of {progress.epochs} · "
         f"{progress.characters_per_second:,.0f} characters a second · "
         f"{duration(progress.seconds_left)} left",
-        f"Loss: {bits(progress.loss)} bits per character in training{held_out}",
     ]
+    if epoch and epoch.voice is not None:
+        lines.append(sounds_like(job.row.source.name, epoch.voice))
     if epoch:
         lines += ["", *(f"> {line}" for line in _lines(epoch.sample))]
     return "\n".join(lines)
+
+
+def _losses(progress: Progress, epoch: EpochEnd | None) -> str:
+    held_out = f", {bits(epoch.validation_loss)} on held-out text" if epoch else ""
+    return f"Loss: {bits(progress.loss)} bits per character in training{held_out}"
 
 
 def _lines(text: str) -> list[str]:
@@ -121,24 +130,34 @@ def _bar(done: float) -> str:
 def _candidate(row: TrainingJob, model: StoredModel, note: str) -> Screen:
     scores, base = model.scores, escape(model.base)
     better = scores.nats_after < scores.nats_before
-    if better:
-        text = f"It predicts what is written here better than its base, {base}."
-    else:
-        text = f"**Not recommended:** it predicts what is written here no better than {base}."
-    embed = _embed(f"{model.name} is ready", f"{origin(row)}\n{text}", GOOD if better else BAD)
-    embed.add_field(name="Loss on held-out text", value=losses(scores), inline=False)
-    copied = f"{counted(scores.longest_copied, 'character')} of {scores.characters:,}"
-    embed.add_field(name="Longest passage copied", value=copied, inline=False)
+    lines = []
+    if scores.voice is not None:
+        lines += [
+            f"**{sounds_like(row.source.name, scores.voice)}**",
+            f"0 % is like its base, {base}; 100 % is like the people themselves.",
+        ]
+        if scores.voice > CARICATURE:
+            lines.append("This one is a caricature: their pet phrases again and again.")
+    elif better:
+        lines.append(f"It predicts what is written here better than its base, {base}.")
+    if not better:
+        lines.append(
+            f"**Not recommended:** it predicts what is written here no better than {base}."
+        )
+    lines.append(origin(row))
+    embed = _embed(f"{model.name} is ready", "\n".join(lines), GOOD if better else BAD)
     if model.samples:
         before = ((sample.seed, sample.before) for sample in model.samples)
         after = ((sample.seed, sample.after) for sample in model.samples)
         embed.add_field(name=base, value=_column(before))
         embed.add_field(name=escape(model.name), value=_column(after))
+    copied = f"{counted(scores.longest_copied, 'character')} of {scores.characters:,}"
+    embed.add_field(name="Longest passage copied", value=copied, inline=False)
     embed.set_image(url=f"attachment://{PICTURE}")
-    if note:
-        embed.set_footer(text=note)
-    elif model.in_use:
-        embed.set_footer(text=IN_USE)
+    footer = f"Loss on held-out text: {losses(scores)}. Lower is better."
+    if now := note or (IN_USE if model.in_use else ""):
+        footer = f"{now}\n{footer}"
+    embed.set_footer(text=footer)
     return Screen(embed, (Action.ROLL_BACK,) if model.in_use else (Action.USE, Action.DISCARD))
 
 

@@ -1,5 +1,6 @@
 """/models: what admins see of their server's models, and what they can do with them."""
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -11,6 +12,9 @@ import simcord
 import charrnn
 from bot.errors import not_found
 from bot.interactions.answering import Answered
+from bot.interactions.markup import EMBED_LIMIT
+from bot.models.embeds import model_list
+from bot.storage.records import Source
 from charrnn import store
 from charrnn.store import Model
 from tests.bot.conftest import bot_with
@@ -42,7 +46,8 @@ async def test_the_list_describes_each_model_and_says_which_is_in_use(globe: Ser
     old, new = await globe.make("old"), await globe.make("new_one")
     listed = await shown_list(globe)
     assert listed.startswith(rf"**new\_one** · <t:{new.created_at}:d>")
-    assert listed.count("2.52 → 2.16 bits per character · 50,000 characters · from chat") == 2
+    described = "Sounds like #general: 71 % · 2.52 → 2.16 bits per character · 50,000 characters"
+    assert listed.count(f"\n-# {described} · from chat") == 2
     assert listed.count("14.0 MB") == 2
     assert "None of them is in use: /write writes with chat." in listed
     await globe.registry.use(globe.guild.id, old.id)
@@ -52,10 +57,11 @@ async def test_the_list_describes_each_model_and_says_which_is_in_use(globe: Ser
 
 
 async def test_a_long_list_fits_and_says_how_many_it_leaves_out(globe: Server):
-    for number in range(20):
-        await globe.make("_" * 30 + f"{number:02}")
+    *_, model = [await globe.make("_" * 30 + f"{number:02}") for number in range(20)]
     embed = (await globe.admin.slash(globe.channel, "models")).response.embeds[0]
-    assert len(embed.description) <= 4096
+    longest = replace(model, source=Source("_" * 250 + ".txt"), base=model.name)
+    for longer in (embed, model_list([longest] * 20, "chat")):
+        assert len(longer.description) <= EMBED_LIMIT
     assert embed.footer.text.startswith("And 8 older.")
 
 

@@ -1,5 +1,6 @@
 """/retrain as an admin meets it, in a simulated Discord, with trainings that take no time."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,23 +47,61 @@ async def test_progress_shows_in_the_same_message(stage: Stage):
     training.told = [PROGRESS, EPOCH]
     await stage.wait(EDIT_INTERVAL_S)
     assert "Epoch 1 of 5 · 9,000 characters a second · 2 minutes left" in stage.text
+    assert "left\nSounds like #general: 40 %\n" in stage.text
     assert "2.16 bits per character in training, 2.02 on held-out text" in stage.text
     assert "> So be it." in stage.text
 
 
-async def test_the_new_model_is_shown_with_its_scores_and_samples(stage: Stage):
+async def test_a_training_whose_voice_is_unknown_shows_none(stage: Stage):
+    training = await stage.train()
+    training.told = [PROGRESS, replace(EPOCH, voice=None)]
+    await stage.wait(EDIT_INTERVAL_S)
+    assert "> So be it." in stage.text
+    assert "Sounds like" not in stage.text
+    training.finish(voice=None)
+    await stage.wait(EDIT_INTERVAL_S)
+    assert stage.text.startswith("It predicts what is written here better than its base, chat.")
+    assert "Sounds like" not in stage.text
+
+
+async def test_a_candidate_leads_with_its_voice_and_ends_with_its_losses(stage: Stage):
     await stage.finish()
     assert stage.title == "mine is ready"
-    assert "better than its base, chat" in stage.text
-    assert "Loss on held-out text: 2.52 → 2.16 bits per character" in stage.text
-    assert "Longest passage copied: 37 characters of 50,000" in stage.text
-    assert "chat: **hi all**tiny says so\n\n**I think that**tiny says so" in stage.text
+    parts = [
+        "**Sounds like #general: 71 %**\n0 % is like its base, chat; 100 % is like the people",
+        "chat: **hi all**tiny says so\n\n**I think that**tiny says so",
+        "mine: **hi all**mine says so",
+        "Longest passage copied: 37 characters of 50,000",
+        "Loss on held-out text: 2.52 → 2.16 bits per character",
+    ]
+    places = [stage.text.index(part) for part in parts]
+    assert places[0] == 0
+    assert places == sorted(places)
     assert stage.buttons == ["Use it", "Discard"]
+
+
+async def test_a_caricature_is_called_one(stage: Stage):
+    await stage.finish(voice=1.3)
+    assert "Sounds like #general: 130 %" in stage.text
+    assert "caricature" not in stage.text
+    await stage.click("Discard")
+    await stage.finish(voice=1.7)
+    assert "Sounds like #general: 170 %" in stage.text
+    assert "This one is a caricature" in stage.text
+
+
+async def test_a_model_made_from_a_file_sounds_like_that_file(stage: Stage):
+    await stage.retrain(file=("our_log.txt", b"so be it\n" * 1000))
+    await stage.click("Train")
+    await stage.wait()
+    stage.trainings.started[-1].finish(voice=-0.04)
+    await stage.wait(EDIT_INTERVAL_S)
+    assert stage.text.startswith(r"**Sounds like our\_log.txt: 0 %**")
 
 
 async def test_a_model_that_is_no_better_is_not_recommended(stage: Stage):
     await stage.finish(losses=(1.5, 1.6))
-    assert "Not recommended" in stage.text
+    assert "**Not recommended:** it predicts what is written here no better than chat" in stage.text
 
 
 async def test_the_curve_is_shown_as_long_as_the_model_exists(stage: Stage):
