@@ -230,7 +230,9 @@ class _Run:
         self._note(measured, loss=loss)
         self.checkpoint()
         if self.job.plot:
-            plot.learning_curve(self.progressed.history).savefig(self.job.plot)
+            progressed = self.progressed
+            curve = plot.learning_curve(progressed.history, progressed.best_epoch)
+            curve.savefig(self.job.plot)
         self.report(
             EpochEnd(
                 epoch=epoch,
