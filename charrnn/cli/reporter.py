@@ -85,9 +85,10 @@ class Reporter:
         )
 
     def _show_epoch(self, event: EpochEnd) -> None:
+        voice = "" if event.voice is None else f"voice {event.voice:.2f}  "
         line = (
             f"epoch {event.epoch}/{event.epochs}  loss {event.loss:.4f}  "
-            f"validation loss {event.validation_loss:.4f}{' (best)' if event.best else ''}  "
+            f"validation loss {event.validation_loss:.4f}{' (best)' if event.best else ''}  {voice}"
             f"{event.characters_per_second:,.0f} characters/s  "
             f"{timedelta(seconds=round(event.seconds_left))} left"
         )
@@ -101,4 +102,6 @@ class Reporter:
         sentence = f"Wrote {event.output}: {nats:.4f} nats per character on held-out text"
         if event.base_nats is not None:
             sentence += f" (its base: {event.base_nats:.4f})"
+        if event.voice is not None:
+            sentence += f", voice {event.voice:.2f} (0 its base, 1 the people in the text)"
         self._console.print(Text(f"{sentence}."), style="dim", soft_wrap=True)

@@ -129,8 +129,9 @@ def train(
         )
         with stop_requests(notes, stop_with_stdin) as stopping:
             model = run.train(job, report, resume, stopping)
-        base_nats = model.card.training["history"][0]["validation_loss"] if base else None
-        report(Finished(str(output), model.card.scores, base_nats))
+        trained = model.card.training
+        base_nats = trained["history"][0]["validation_loss"] if base else None
+        report(Finished(str(output), model.card.scores, base_nats, trained.get("voice")))
 
 
 def _check_picture(path: Path) -> None:

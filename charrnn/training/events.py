@@ -51,6 +51,7 @@ class Finished:
     output: str  # its folder
     scores: dict[str, dict[str, float]]  # as in its card
     base_nats: float | None  # the base's validation loss; None if trained from scratch
+    voice: float | None  # of the epoch that was kept, as in `EpochEnd`
 
 
 @dataclass(frozen=True)

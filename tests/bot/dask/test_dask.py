@@ -264,7 +264,7 @@ report(PROGRESS)
 option("--plot").write_bytes(b"a picture")
 report(EPOCH)
 shutil.copytree(base, output)
-report(Finished("", {}, None))
+report(Finished("", {}, None, None))
 """
     training = train(cluster, command, program)
     assert await ended(training) == FINISHED
@@ -295,7 +295,7 @@ report(Halted(""))
 assert "--resume" in sys.argv and checkpoints.joinpath("state.json").read_text() == "epoch 3"
 shutil.rmtree(checkpoints)
 shutil.copytree(base, output)
-report(Finished("", {}, None))
+report(Finished("", {}, None, None))
 """
     assert await ended(train(cluster, command, program)) == FINISHED
     assert not command.checkpoints.exists()

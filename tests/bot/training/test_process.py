@@ -28,7 +28,7 @@ DEADLINE_S = 60  # on a busy machine
 PRELUDE = f"""
 import os, signal, sys, time
 from pathlib import Path
-finished, stopped = {json_line(Finished("", {}, None))!r}, {json_line(Halted("Stopped."))!r}
+finished, stopped = {json_line(Finished("", {}, None, None))!r}, {json_line(Halted("Stopped."))!r}
 progress, epoch = {json_line(PROGRESS)!r}, {json_line(EPOCH)!r}
 def report(text, end="\\n"):
     print(text, end=end, flush=True)

@@ -112,7 +112,7 @@ def test_train_reports_json_lines_and_writes_a_model_that_generates(
     assert len(epoch.sample) == 300
     assert epoch.validation_loss > 0
     card = store.load(output).card
-    assert finished == Finished(str(output), card.scores, base_nats=None)
+    assert finished == Finished(str(output), card.scores, base_nats=None, voice=None)
     assert card.training["command"].startswith(f"charrnn train {text} --output {output}")
     assert len(charrnn("generate", "--model", output, "--length", "9")) == 10
 

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -12,15 +13,15 @@ UNDER_WAY = Progress(2, 5, 0.25, 1.5, 10_000.0, 61.0)
 ENDED = EpochEnd(2, 5, 1.45, 1.4321, 0.4, True, 10_000.0, 60.0, "[b]HERO:\nSo be it.")
 
 
-def report(style: ProgressFormat) -> str:
+def report(style: ProgressFormat, voice: float | None = 0.4) -> str:
     """What a terminal is shown of a run."""
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
     with Reporter(style, console) as reporter:
         reporter(Warned("Not many."))
-        reporter(ENDED)
+        reporter(replace(ENDED, voice=voice))
         reporter(UNDER_WAY)
-        reporter(Finished("model", {"held out": {"nats": 1.4321}}, base_nats=1.5))
+        reporter(Finished("model", {"held out": {"nats": 1.4321}}, base_nats=1.5, voice=voice))
     return screen.getvalue()
 
 
@@ -28,9 +29,18 @@ def test_people_see_epoch_losses_speed_time_left_and_a_sample():
     shown = report(ProgressFormat.RICH)
     for part in ("Not many.", "2/5", "25%", "loss 1.5000, 10,000 characters/s, 0:01:01 left"):
         assert part in shown
-    assert "loss 1.4500  validation loss 1.4321 (best)  10,000 characters/s  0:01:00 left" in shown
+    assert "loss 1.4500  validation loss 1.4321 (best)  voice 0.40  10,000 characters/s" in shown
     assert "[b]HERO:\nSo be it." in shown
-    assert "model: 1.4321 nats per character on held-out text (its base: 1.5000)" in shown
+    assert (
+        "model: 1.4321 nats per character on held-out text (its base: 1.5000), voice 0.40 (0"
+        in shown
+    )
+
+
+def test_a_voice_that_could_not_be_measured_is_not_mentioned():
+    shown = report(ProgressFormat.RICH, voice=None)
+    assert "validation loss 1.4321 (best)  10,000 characters/s  0:01:00 left" in shown
+    assert "(its base: 1.5000)." in shown
 
 
 def test_machines_get_the_same_as_json_lines(capsys: pytest.CaptureFixture[str]):
@@ -41,7 +51,7 @@ def test_machines_get_the_same_as_json_lines(capsys: pytest.CaptureFixture[str])
     assert lines[1]["sample"] == ENDED.sample
     assert lines[2]["done"] == 0.25
     assert lines[3]["scores"] == {"held out": {"nats": 1.4321}}
-    assert lines[3]["base_nats"] == 1.5
+    assert (lines[3]["base_nats"], lines[3]["voice"]) == (1.5, 0.4)
 
 
 def test_machines_are_told_of_a_failure(capsys: pytest.CaptureFixture[str]):

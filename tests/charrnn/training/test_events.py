@@ -21,7 +21,7 @@ from charrnn.training.events import (
         Progress(2, 5, 0.25, 1.5, 10_000.0, 61.0),
         EpochEnd(2, 5, 1.45, 1.4321, 0.4, True, 10_000.0, 60.0, "HERO:\nSo be \u2603."),
         Warned("Not many."),
-        Finished("model", {"held out": {"nats": 1.4321}}, base_nats=None),
+        Finished("model", {"held out": {"nats": 1.4321}}, base_nats=None, voice=0.4),
         Halted("Stopped in epoch 2."),
         Failed("The loss became nan."),
     ],
