@@ -181,16 +181,12 @@ class SegmentLSTM(keras.layers.LSTM):
             tf.cast(recurrent, self._product_dtype),
             tf.convert_to_tensor(self.cell.bias),
         )
-        inputs = tf.cast(tf.transpose(sequences, (1, 0, 2)), self._product_dtype)
-        shares = zip(
-            tf.split(inputs, self._shares, axis=1),
-            *(tf.split(state, self._shares) for state in initial_state),
-            strict=True,
-        )
-        hidden, cells = zip(*(segment_lstm(x, *weights, h, c) for x, h, c in shares), strict=True)
-        hidden, cell = tf.concat(hidden, axis=1), tf.concat(cells, axis=0)
-        last = hidden[-1]
-        return last, tf.transpose(hidden, (1, 0, 2)), [last, cell]
+        inputs = tf.cast(sequences, self._product_dtype)
+        shares = zip(*(tf.split(x, self._shares) for x in (inputs, *initial_state)), strict=True)
+        results = [segment_lstm(x, *weights, *state) for x, *state in shares]
+        hidden, cell = (tf.concat(parts, axis=0) for parts in zip(*results, strict=True))
+        last = hidden[:, -1]
+        return last, hidden, [last, cell]
 
     def save_own_variables(self, store: Any) -> None:
         """Save the carried state. The weights belong to the cell, which Keras saves."""
@@ -208,9 +204,9 @@ def segment_lstm(
 ) -> Any:
     """An LSTM layer over a segment, with hand-written back-propagation through time.
 
-    Takes inputs `(T, B, E)`, kernel `(E, 4H)` and recurrent kernel `(H, 4H)` in the dtype of the
+    Takes inputs `(B, T, E)`, kernel `(E, 4H)` and recurrent kernel `(H, 4H)` in the dtype of the
     products (float32 or bfloat16); bias `(4H,)`, hidden and cell state `(B, H)` in float32; gates
-    in Keras's order i, f, c, o. Returns the hidden states `(T, B, H)` and the last cell state
+    in Keras's order i, f, c, o. Returns the hidden states `(B, T, H)` and the last cell state
     `(B, H)`, float32.
 
     The input products of all steps are one product, and the gradient of each weight matrix is one
@@ -218,38 +214,38 @@ def segment_lstm(
     `(H, B)` and `(4H, B)`: with few lanes, matrix libraries are up to twice as fast that way
     around, and gates are split without copies."""
     product, size = inputs.dtype, hidden.shape[-1]
-    steps, lanes = tf.shape(inputs)[0], tf.shape(inputs)[1]
+    steps, lanes = tf.shape(inputs)[1], tf.shape(inputs)[0]
     flat = tf.reshape(inputs, (-1, inputs.shape[-1]))
     projected = tf.cast(tf.matmul(flat, kernel), tf.float32) + bias
-    projected = _swapped(tf.reshape(projected, (steps, lanes, 4 * size)))
-    turned = tf.transpose(recurrent)
-
-    def forward(t: Any, h: Any, c: Any, hs: Any, cs: Any, gates: Any) -> tuple[Any, ...]:
-        z = projected[t] + tf.cast(tf.matmul(turned, h), tf.float32)
-        i, f, g, o = tf.split(z, 4)
-        i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
-        c = f * c + i * g
-        h = tf.cast(o * tf.tanh(c), product)
-        gate = tf.concat([i, f, g, o], axis=0)
-        return t + 1, h, c, hs.write(t, h), cs.write(t, c), gates.write(t, gate)
-
+    projected = tf.transpose(tf.reshape(projected, (lanes, steps, 4 * size)), (1, 2, 0))
+    transposed = tf.transpose(recurrent)
     first, first_cell = tf.transpose(tf.cast(hidden, product)), tf.transpose(cell)
-    arrays = [tf.TensorArray(dtype, steps) for dtype in (product, tf.float32, tf.float32)]
-    *_, last_cell, hs, cs, gates = tf.while_loop(
+
+    def forward(t: Any, h: Any, c: Any, hs: Any, *arrays: Any) -> tuple[Any, ...]:
+        i, f, g, o = tf.split(projected[t] + tf.cast(tf.matmul(transposed, h), tf.float32), 4)
+        i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
+        before, c = c, f * c + i * g
+        squashed = tf.tanh(c)
+        h = tf.cast(o * squashed, product)
+        values = (tf.concat([i, f, g, o], axis=0), before, squashed)
+        written = [array.write(t, value) for array, value in zip(arrays, values, strict=True)]
+        return t + 1, h, c, hs.write(t, h), *written
+
+    arrays = [tf.TensorArray(dtype, steps) for dtype in (product, *3 * [tf.float32])]
+    _, _, last_cell, hs, *arrays = tf.while_loop(
         lambda t, *_: t < steps, forward, (0, first, first_cell, *arrays), parallel_iterations=1
     )
-    hs, cs, gates = _swapped(hs.stack()), cs.stack(), gates.stack()
+    hs = tf.transpose(hs.stack(), (2, 0, 1))
 
     def gradient(d_hs: Any, d_cell: Any) -> tuple[Any, ...]:
-        d_hs = _swapped(d_hs)
-        cells_before = tf.concat([first_cell[tf.newaxis], cs[:-1]], axis=0)
+        d_hs = tf.transpose(d_hs, (1, 2, 0))
 
         def backward(t: Any, dh: Any, dc: Any, dzs: Any) -> tuple[Any, ...]:
-            i, f, g, o = tf.split(gates[t], 4)
-            squashed = tf.tanh(cs[t])
+            gates, before, squashed = (array.read(t) for array in arrays)
+            i, f, g, o = tf.split(gates, 4)
             dh = d_hs[t] + tf.cast(dh, tf.float32)
-            dc = dc + dh * o * (1 - squashed * squashed)
-            di, df = dc * g * i * (1 - i), dc * cells_before[t] * f * (1 - f)
+            dc += dh * o * (1 - squashed * squashed)
+            di, df = dc * g * i * (1 - i), dc * before * f * (1 - f)
             dg, do = dc * i * (1 - g * g), dh * squashed * o * (1 - o)
             dz = tf.cast(tf.concat([di, df, dg, do], axis=0), product)
             return t - 1, tf.matmul(recurrent, dz), dc * f, dzs.write(t, dz)
@@ -261,8 +257,8 @@ def segment_lstm(
             tf.TensorArray(product, steps),
         )
         _, dh, dc, dzs = tf.while_loop(lambda t, *_: t >= 0, backward, start, parallel_iterations=1)
-        dz = tf.reshape(_swapped(dzs.stack()), (-1, 4 * size))
-        before = tf.concat([tf.transpose(first)[tf.newaxis], hs[:-1]], axis=0)
+        dz = tf.reshape(tf.transpose(dzs.stack(), (2, 0, 1)), (-1, 4 * size))
+        before = tf.concat([tf.transpose(first)[:, tf.newaxis], hs[:, :-1]], axis=1)
         ones = tf.ones((1, tf.shape(dz)[0]), product)
         return (
             tf.reshape(tf.matmul(dz, kernel, transpose_b=True), tf.shape(inputs)),
@@ -274,8 +270,3 @@ def segment_lstm(
         )
 
     return (tf.cast(hs, tf.float32), tf.transpose(last_cell)), gradient
-
-
-def _swapped(x: Any) -> Any:
-    """`(T, B, H)` as `(T, H, B)`, and the other way round."""
-    return tf.transpose(x, (0, 2, 1))

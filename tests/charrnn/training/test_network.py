@@ -67,7 +67,7 @@ def test_gradients_are_those_of_keras(rng: np.random.Generator):
 
 def arguments(rng: np.random.Generator, dtype: Any) -> list[Any]:
     """What `segment_lstm` takes, the products in `dtype`."""
-    shapes = [(T, B, E), (E, 4 * H), (H, 4 * H), (4 * H,), (B, H), (B, H)]
+    shapes = [(B, T, E), (E, 4 * H), (H, 4 * H), (4 * H,), (B, H), (B, H)]
     dtypes = [dtype] * 3 + [tf.float32] * 3
     return [tf.cast(rng.normal(size=s) / 2, d) for s, d in zip(shapes, dtypes, strict=True)]
 
