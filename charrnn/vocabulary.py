@@ -1,8 +1,10 @@
 """Characters <-> ids, and the nearest known spelling of unknown characters."""
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from string import ascii_letters, digits
 
 import numpy as np
 
@@ -21,8 +23,15 @@ PLAIN = str.maketrans(
         **dict.fromkeys("\v\f\u0085\u2028", "\n"),
         "\u2029": "\n\n",
         "\ufeff": "",
+        # Full-width digits and letters, in which numbers and addresses would escape the filters.
+        **{chr(0xFEE0 + ord(c)): c for c in f"{digits}{ascii_letters}+-.@"},
     }
 )
+
+JOINER = "\u200d"  # makes one emoji of two, as in 👩‍🚀
+_PICTURES = "\u2190-\u2bff\U0001f000-\U0001faff"  # emoji, arrows and the like
+_KEPT = re.compile(f"[\n\t{JOINER}{_PICTURES}]")  # Python's Unicode may be older than an emoji
+_LONELY_JOINER = re.compile(f"(?<![{_PICTURES}\ufe0f]){JOINER}|{JOINER}(?![{_PICTURES}])")
 
 
 def normalise(text: str) -> str:
@@ -31,8 +40,11 @@ def normalise(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """`normalise(text)` with plain quotes, dashes and spaces, and without control characters."""
-    return "".join(c for c in normalise(text).translate(PLAIN) if c.isprintable() or c in "\n\t")
+    """`normalise(text)` with plain quotes, dashes and spaces, and without control characters and
+    invisible ones, except within emoji."""
+    text = normalise(text).translate(PLAIN)
+    kept = {c for c in set(text) if c.isprintable() or _KEPT.match(c)}
+    return _LONELY_JOINER.sub("", "".join(c for c in text if c in kept))
 
 
 def describe_characters(characters: str) -> str:

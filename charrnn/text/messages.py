@@ -61,7 +61,9 @@ _PRIVATE = (
         re.VERBOSE | re.DOTALL | re.ASCII,
     ),
     # IPv4 addresses, and versions of four such numbers, which look the same.
-    re.compile(rf"(?<![\w.]){_OCTET}(?:\.{_OCTET}){{3}}(?!\w|\.\d)(?::\d{{1,5}}|/\d\d?)?"),
+    re.compile(
+        rf"(?<![\w.]){_OCTET}(?:\.{_OCTET}){{3}}(?!\w|\.\d)(?::\d{{1,5}}|/\d\d?)?", re.ASCII
+    ),
     # IPv6 and MAC addresses: five colons or a double colon, which no time of day has.
     re.compile(
         r"(?<![\w:.])(?=[0-9a-f:]*?(?:::|(?::[0-9a-f]++){5}))(?=[a-f:]*+\d)[0-9a-f:]++(?!\w)",
@@ -74,6 +76,7 @@ _PRIVATE = (
           (?: # 030/1234567, 06 12 34 56 78, but not a date
             (?!\d\d?([./-])\d\d?(?:\1(?:\d{4}|\d\d))?(?!\1?\d))\(?0\d(?:[ /().-]{0,2}\d){7,12}
           | (?:1[ .-])?(?:\(\d{2,5}\)\ ?\d{3,5}[ .-]?\d{4}|\d{3}(?:[ .-]\d{3,4}){2})
+          | (?:8[ -]?)?\(?\d{3}\)?[ -]?\d{3}[ -]\d\d[ -]\d\d  # 8 (912) 345-67-89
           | \d{5}[ -]\d{5}
           | \d{4}(?:[ -]\d{4}){3}(?:[ -]\d{1,3})?
           | \d{4}[ -]\d{6}[ -]\d{5}

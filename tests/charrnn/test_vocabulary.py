@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from charrnn import vocabulary
 from charrnn.errors import ModelError
-from charrnn.vocabulary import Vocabulary, describe_characters
+from charrnn.vocabulary import Vocabulary, clean, describe_characters
 
 PLAIN = Vocabulary("\n \"'-.abcdefghijklmnopqrstuvwxyz")
 
@@ -71,6 +71,10 @@ def test_a_decomposed_accent_is_composed():
 )
 def test_each_character_without_a_spelling_is_reported_once(text: str, dropped: str):
     assert PLAIN.encode(text).dropped == dropped
+
+
+def test_only_emoji_are_joined():
+    assert clean("a\u200db\u200d👩\u200d🚀\u200d\u200d🚀") == "ab👩\u200d🚀🚀"
 
 
 def test_characters_that_cannot_be_printed_are_described():
