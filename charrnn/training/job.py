@@ -60,8 +60,10 @@ class Material:
         if job.longest_copy is not None:
             everything = np.concatenate([self.ids, self.validation_ids])
             self.guard = VerbatimGuard.of(everything, job.longest_copy, len(self.vocabulary))
-            if isinstance(job.start, store.Model):
-                self.opening = job.start.opening  # an opening from the text would be a copy
+            # An opening from the text would be a copy, and the base's may be in another language.
+            # Newlines end a message in every language.
+            known = self.vocabulary.characters
+            self.opening = ("\n" if "\n" in known else known[0]) * self.spec.window
 
     @property
     def batch_count(self) -> int:

@@ -221,7 +221,7 @@ def test_a_model_that_must_not_copy_its_text_does_not_and_does_not_keep_a_passag
     fine_tuning = replace(job(tmp_path / "m", uninterrupted), text=text, longest_copy=3)
     trained = train(fine_tuning, events.append, build=build)
     assert trained.guard.longest == 3
-    assert trained.opening == uninterrupted.opening
+    assert set(trained.opening) == {"\n"}
     samples = [event.sample for event in epoch_ends(events)]
     samples += evaluation.write_samples(trained, 5, Sampling())
     ids = [trained.vocabulary.encode(sample).ids for sample in samples]
