@@ -89,7 +89,9 @@ class TextCounts:
     characters: int
     messages: int = 0  # 0: a file of plain text
     people: int = 0
-    left_out: tuple[tuple[str, int], ...] = ()  # reason and number of messages, most first
+    # Reason and number of messages, most first; then characters.
+    left_out: tuple[tuple[str, int], ...] = ()
+    known: float = 1.0  # the share of the characters that the base knows
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -13,7 +13,7 @@ from bot.training.job import Job
 from charrnn.text.corpus import HELD_OUT_SHARE
 from charrnn.text.messages import Counts
 from charrnn.training.events import EpochEnd, Progress
-from charrnn.training.recipes import FROM_A_BASE
+from charrnn.training.recipes import alphabet_warning, least_text
 
 PICTURE = "curve.png"
 SAMPLE_LIMIT = 300  # characters of the sample that is shown during training
@@ -88,11 +88,16 @@ def _ready(row: TrainingJob) -> Screen:
             embed.add_field(name="People", value=f"{counts.people:,}")
         if counts.left_out:
             lines = (f"{number:,} {why}" for why, number in counts.left_out)
-            embed.add_field(name="Left out", value="\n".join(lines), inline=False)
+            embed.add_field(name="Left out", value=escape("\n".join(lines)), inline=False)
     takes = f"About {duration(row.estimate_s or 0)} once it starts. I keep answering meanwhile."
     embed.add_field(name="Takes", value=takes, inline=False)
-    if counts and (warning := FROM_A_BASE.check(counts.characters, HELD_OUT_SHARE)):
-        embed.add_field(name="Note", value=warning, inline=False)
+    if counts:
+        warnings = (
+            alphabet_warning(escape(row.base), counts.known),
+            least_text(counts.known).check(counts.characters, HELD_OUT_SHARE),
+        )
+        if any(warnings):
+            embed.add_field(name="Note", value="\n".join(filter(None, warnings)), inline=False)
     return Screen(embed, (Action.TRAIN, Action.CANCEL))
 
 

@@ -8,9 +8,11 @@ restart.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from bot.corpus.source import Read
 from bot.errors import BotError, RegistryError, stopping
@@ -34,7 +36,8 @@ from charrnn.errors import CharRNNError, CorpusError
 from charrnn.text.corpus import HELD_OUT_SHARE, trained_on
 from charrnn.text.messages import Counts
 from charrnn.training.events import EpochEnd, Progress
-from charrnn.training.recipes import FROM_A_BASE, fine_tuning
+from charrnn.training.job import learnt_vocabulary, left_out
+from charrnn.training.recipes import fine_tuning, least_text
 
 log = logging.getLogger(__name__)
 
@@ -167,21 +170,24 @@ class TrainingService:
         self._count(row.id, counts)
         authors = author_ids(counts)
         await self._privacy.check_authors(authors)  # somebody may have opted out meanwhile
+        base = await self._models.base(row)
+        card, _ = await asyncio.to_thread(store.read_card, base.folder)
+        characters = await asyncio.to_thread(_characters_of, self._files.text(row))
+        known = card.vocabulary.known_share(characters)
         try:
-            FROM_A_BASE.check(counts.characters, HELD_OUT_SHARE)
+            least_text(known).check(counts.characters, HELD_OUT_SHARE)
         except CorpusError as error:
             advice = "Choose more messages, another channel or a longer file."
             raise BotError(f"{error} {advice} I have read {counts}.", "corpus") from error
         learnt = trained_on(counts.characters, HELD_OUT_SHARE)
-        base = await self._models.base(row)
-        card, _ = await asyncio.to_thread(store.read_card, base.folder)
-        seconds = fine_tuning(card.spec, learnt).epochs * learnt / self._speed
+        recipe = fine_tuning(card.spec, learnt, known)
+        not_kept = [(str(why), number) for why, number in counts.left_out.most_common() if number]
+        if rare := learnt_vocabulary(characters, recipe, card).unknown(characters):
+            not_kept.append((left_out(rare), rare.total()))
         kept = TextCounts(
-            counts.characters,
-            counts.messages,
-            len(counts.authors),
-            tuple((str(why), number) for why, number in counts.left_out.most_common() if number),
+            counts.characters, counts.messages, len(counts.authors), tuple(not_kept), known
         )
+        seconds = recipe.epochs * learnt / self._speed
         await self._registry.ready(row.guild_id, row.id, kept, authors, round(seconds))
 
     async def enqueue(self, guild_id: int, job_id: int) -> None:
@@ -386,6 +392,15 @@ class TrainingService:
                 writing.cancel()
             processes = [running.process for running in self._running.values()]
         await stop_all(processes, grace_s)
+
+
+def _characters_of(text: Path) -> Counter[str]:
+    """How often each character occurs in a file."""
+    counts = Counter[str]()
+    with text.open(encoding="utf-8") as lines:
+        for line in lines:  # a Counter holds the GIL until it has seen all of its argument
+            counts.update(line)
+    return counts
 
 
 def _for_people(error: Exception) -> str:

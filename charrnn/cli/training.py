@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections import Counter
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -17,12 +18,14 @@ from charrnn.cli.stopping import stop_requests
 from charrnn.errors import OptionError
 from charrnn.text import corpus
 from charrnn.training.events import Finished, Warned
+from charrnn.training.job import Job, learnt_vocabulary, left_out
 from charrnn.training.recipes import (
-    FROM_A_BASE,
     FROM_SCRATCH,
     PRESETS,
+    alphabet_warning,
     fine_tuning,
     from_scratch,
+    least_text,
 )
 from charrnn.verbatim import MAX_LONGEST
 
@@ -103,20 +106,29 @@ def train(
         text, held_out_text = split(documents, held_out, held_out_share)
         share = 0.0 if held_out else held_out_share
         characters = len(text) if held_out else len(text) + len(held_out_text)
-        if warning := (FROM_A_BASE if base else FROM_SCRATCH).check(characters, share):
-            report(Warned(f"{characters:,} characters are not many. {warning}"))
+        counts = Counter(text)
         if base:
             start = store.load(base, for_training=True)
-            recipe, stateful = fine_tuning(start.card.spec, len(text)), start.card.spec.stateful
+            card, known = start.card, start.vocabulary.known_share(counts)
+            recipe, stateful = fine_tuning(card.spec, len(text), known), card.spec.stateful
+            least, unknown = least_text(known), alphabet_warning(start.name, known)
         else:
             start = PRESETS[preset or PresetName.SHAKESPEARE]
             recipe, stateful = from_scratch(start, len(text)), start.stateful
+            card, least, unknown = None, FROM_SCRATCH, ""
+        if warning := least.check(characters, share):
+            report(Warned(f"{characters:,} characters are not many. {warning}"))
+        if unknown:
+            report(Warned(unknown))
+        if rare := learnt_vocabulary(counts, recipe, card).unknown(counts):
+            share_of_text = rare.total() / len(text)
+            report(Warned(f"Left out: {rare.total():,} {left_out(rare)} ({share_of_text:.2%})."))
         changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         recipe = replace(recipe, **{k: v for k, v in changes.items() if v is not None})
         if progress is ProgressFormat.RICH:
             note(f"{len(text):,} characters to learn from, {len(held_out_text):,} held out")
         run = with_keras("run", threads, in_shares=stateful)
-        job = run.Job(
+        job = Job(
             text=text,
             validation_text=held_out_text,
             output=output,

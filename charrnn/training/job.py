@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from charrnn.spec import ModelSpec
 from charrnn.text import corpus
 from charrnn.training.recipes import Preset, Recipe
 from charrnn.verbatim import VerbatimGuard
-from charrnn.vocabulary import Vocabulary
+from charrnn.vocabulary import Vocabulary, describe_characters
+
+EXAMPLES = 5  # of characters that are left out
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Material:
             text, validation = text.lower(), validation.lower()
         if not text:
             raise CorpusError("All of the text is held out; there is none left to train on.")
-        self.vocabulary = _vocabulary(text, job)
+        base = job.start.card if isinstance(job.start, store.Model) else None
+        self.vocabulary = learnt_vocabulary(Counter(text), job.recipe, base)
         self.spec = _spec(job.start, len(self.vocabulary))
         self.ids = self.vocabulary.encode(text).ids  # int32 (N,)
         self.validation_ids = self.vocabulary.encode(validation).ids
@@ -103,16 +106,24 @@ class Material:
         return digest.hexdigest()
 
 
-def _vocabulary(text: str, job: Job) -> Vocabulary:
-    """The text's characters, sorted; for fine-tuning, the base's characters, then the new ones.
-    Characters too rare to be learnt are left out."""
-    often = {c for c, n in Counter(text).items() if n >= job.recipe.least_occurrences}
-    if isinstance(job.start, Preset):
-        return Vocabulary("".join(sorted(often)))
-    known = job.start.vocabulary
-    if job.start.card.spec.embedding is None:
-        return known  # inputs are id / V: another V would change what every id means
-    return Vocabulary(known.characters + "".join(sorted(often - set(known.characters))))
+def learnt_vocabulary(
+    counts: Mapping[str, int], recipe: Recipe, base: store.Card | None
+) -> Vocabulary:
+    """The characters that a model learns from a text in which each character occurs so often,
+    after those of its base, if any."""
+    if base is None:
+        return Vocabulary.learnt(counts, recipe.least_occurrences)
+    if base.spec.embedding is None:
+        return base.vocabulary  # inputs are id / V: another V would change what every id means
+    return Vocabulary.learnt(counts, recipe.least_occurrences, base.vocabulary.characters)
+
+
+def left_out(characters: Counter[str]) -> str:
+    """What to say, after their number, of characters that a model does not learn."""
+    noun = "character" if characters.total() == 1 else "characters"
+    examples = describe_characters("".join(c for c, _ in characters.most_common(EXAMPLES)))
+    more = " …" if len(characters) > EXAMPLES else ""
+    return f"{noun} too rare to learn: {examples}{more}"
 
 
 def _spec(start: Preset | store.Model, characters: int) -> ModelSpec:

@@ -135,6 +135,10 @@ NEW_BASE = 5_000_000  # characters; so many make a base forget its own text, and
 
 MUCH_TEXT = 30_000  # characters; fewer are overfitted sooner and get more dropout
 
+# A base that knows a smaller share of a text's characters has to learn an alphabet, which takes as
+# many epochs as learning from scratch.
+ALPHABET_KNOWN = 0.75
+
 LITTLE_TEXT = 500_000  # characters; fewer need smaller batches and a faster average than presets
 
 
@@ -180,13 +184,38 @@ FROM_A_BASE = LeastText(
     "better.",
 )
 
+NEW_ALPHABET = LeastText(
+    10_000,
+    200_000,
+    "So little text teaches a new alphabet, and little more than spelling.",
+)
 
-def fine_tuning(spec: ModelSpec, characters: int) -> Recipe:
-    """The recipe for fine-tuning a model of `spec` on so many characters."""
+
+def least_text(known: float) -> LeastText:
+    """How much text a base needs that knows the share `known` of its characters."""
+    return FROM_A_BASE if known >= ALPHABET_KNOWN else NEW_ALPHABET
+
+
+def alphabet_warning(base: str, known: float) -> str:
+    """What to say before a base is trained that knows the share `known` of a text's characters."""
+    if known >= ALPHABET_KNOWN:
+        return ""
+    return (
+        f"{base} does not know {1 - known:.0%} of this text's characters. It learns them, but it "
+        "needs more text and more time than for its own language: 200,000 characters or more."
+    )
+
+
+def fine_tuning(spec: ModelSpec, characters: int, known: float = 1.0) -> Recipe:
+    """The recipe for fine-tuning a model of `spec` on so many characters, of which it knows the
+    share `known`."""
     if not spec.stateful:
         return Recipe()
     if characters >= NEW_BASE:
         return _GOING_ON
+    if known < ALPHABET_KNOWN:
+        recipe = from_scratch(PRESETS["shakespeare"], characters)
+        return replace(recipe, least_occurrences=_FINE_TUNING.least_occurrences)
     return replace(
         _FINE_TUNING,
         # At most about three minutes on two cores; patience usually ends the run sooner.

@@ -41,6 +41,15 @@ async def test_it_counts_first_and_asks(stage: Stage):
     assert stage.buttons == ["Train", "Cancel"]
 
 
+async def test_it_says_what_it_cannot_learn_and_what_its_base_does_not_know(stage: Stage):
+    text = "утром ёжик играет\n" * 1000 + "☃☃\n"
+    await stage.retrain(file=("лог.txt", text.encode()))
+    assert "Left out: 2 characters too rare to learn: ☃\n" in stage.text
+    assert "Note: chat does not know 83% of this text's characters." in stage.text
+    assert "teaches a new alphabet, and little more than spelling" in stage.text
+    assert stage.buttons == ["Train", "Cancel"]
+
+
 async def test_progress_shows_in_the_same_message(stage: Stage):
     training = await stage.train()
     assert stage.buttons == ["Cancel"]
