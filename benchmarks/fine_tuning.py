@@ -14,12 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from charrnn import evaluation, store
+from charrnn.cli.backend import with_keras
 from charrnn.evaluation import VoiceJudge, write_samples
 from charrnn.sampling import Sampling
 from charrnn.text import corpus
 from charrnn.training.job import Job
 from charrnn.training.recipes import Preset, fine_tuning
-from charrnn.training.run import BASE_SAMPLES, train
+
+run = with_keras("run")  # with the threads of `charrnn train`
 
 HELD_OUT = 50_000  # characters at most
 LONGEST_COPY = 60  # as /retrain allows
@@ -40,11 +42,11 @@ def row(*cells: object) -> None:
 def fine_tuned(text: str, held_out: str, base: store.Model, words: str) -> list[object]:
     """The cells of one training."""
     recipe = fine_tuning(base.card.spec, len(text))
-    judge = VoiceJudge(held_out, write_samples(base, BASE_SAMPLES, Sampling()))
+    judge = VoiceJudge(held_out, write_samples(base, run.BASE_SAMPLES, Sampling()))
     with tempfile.TemporaryDirectory() as folder:
         job = Job(text, held_out, Path(folder) / "m", base, recipe, longest_copy=LONGEST_COPY)
         started = time.monotonic()
-        model = train(job, lambda _: None)
+        model = run.train(job, lambda _: None)
         seconds = time.monotonic() - started
     samples = write_samples(model, SAMPLES, Sampling(), first_seed=5_000_000)
     quality = evaluation.quality(samples, text, model.vocabulary)
@@ -72,10 +74,10 @@ def from_scratch(text: str, held_out: str, base: store.Model) -> float:
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
         network = Preset(spec.units, spec.embedding, spec.stateful, recipe)
-        train(Job(text, held_out, Path(folder) / "one", network, recipe), lambda _: None)
+        run.train(Job(text, held_out, Path(folder) / "one", network, recipe), lambda _: None)
         epochs = max(1, round(FROM_SCRATCH_S / (time.monotonic() - started)))
         recipe = replace(recipe, epochs=epochs)
-        model = train(Job(text, held_out, Path(folder) / "m", network, recipe), lambda _: None)
+        model = run.train(Job(text, held_out, Path(folder) / "m", network, recipe), lambda _: None)
     return model.card.scores["held out"]["nats"]
 
 
