@@ -219,7 +219,7 @@ def fine_tuning(spec: ModelSpec, characters: int, known: float = 1.0) -> Recipe:
     return replace(
         _FINE_TUNING,
         # At most about three minutes on two cores; patience usually ends the run sooner.
-        epochs=min(25, max(5, 550_000 // max(1, characters))),
+        epochs=min(25, max(5, 400_000 // max(1, characters))),
         dropout=0.2 if characters >= MUCH_TEXT else 0.3,
     )
 
