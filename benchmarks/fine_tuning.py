@@ -15,7 +15,7 @@ from pathlib import Path
 
 from charrnn import evaluation, store
 from charrnn.cli.backend import with_keras
-from charrnn.evaluation import VoiceJudge, write_samples
+from charrnn.evaluation import VoiceJudge, write_messages
 from charrnn.sampling import Sampling
 from charrnn.text import corpus
 from charrnn.training.job import Job
@@ -42,13 +42,13 @@ def row(*cells: object) -> None:
 def fine_tuned(text: str, held_out: str, base: store.Model, words: str) -> list[object]:
     """The cells of one training."""
     recipe = fine_tuning(base.card.spec, len(text))
-    judge = VoiceJudge(held_out, write_samples(base, run.BASE_SAMPLES, Sampling()))
+    judge = VoiceJudge(held_out, write_messages(base, run.BASE_SAMPLES, Sampling()))
     with tempfile.TemporaryDirectory() as folder:
         job = Job(text, held_out, Path(folder) / "m", base, recipe, longest_copy=LONGEST_COPY)
         started = time.monotonic()
         model = run.train(job, lambda _: None)
         seconds = time.monotonic() - started
-    samples = write_samples(model, SAMPLES, Sampling(), first_seed=5_000_000)
+    samples = write_messages(model, SAMPLES, Sampling(), first_seed=5_000_000)
     quality = evaluation.quality(samples, text, model.vocabulary)
     training = model.card.training
     return [

@@ -4,7 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 
 import numpy as np
@@ -170,6 +170,15 @@ def write_samples(
     prompts = [Prompt("", length, sampling, rng_seed) for rng_seed in seeds]
     batches = [prompts[n : n + LANES] for n in range(0, count, LANES)]
     return [generated.text for batch in batches for generated in generate(model, batch)]
+
+
+def write_messages(model: Model, count: int, sampling: Sampling, first_seed: int = 0) -> list[str]:
+    """As `write_samples`, but at the start of a line instead of after the opening, so that models
+    with different openings can be compared. Raises CorpusError for a model without newlines."""
+    if "\n" not in model.vocabulary.characters:
+        raise CorpusError(f"{model.name} knows no newline, and so writes no messages.")
+    card = replace(model.card, opening="\n" * model.card.spec.window)
+    return write_samples(replace(model, card=card), count, sampling, first_seed=first_seed)
 
 
 def quality(samples: Sequence[str], training_text: str, vocabulary: Vocabulary) -> Quality:

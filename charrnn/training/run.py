@@ -12,7 +12,7 @@ import keras
 from charrnn import evaluation, store
 from charrnn.engine import Engine
 from charrnn.errors import CorpusError, Stopped, TrainingError
-from charrnn.evaluation import VoiceJudge, write_samples
+from charrnn.evaluation import VoiceJudge, write_messages, write_samples
 from charrnn.sampling import Sampling
 from charrnn.spec import ModelSpec
 from charrnn.training import export, network, plot
@@ -218,7 +218,7 @@ class _Run:
 
     def _judge(self, base: store.Model) -> VoiceJudge | None:
         try:
-            return VoiceJudge(self.job.text, write_samples(base, BASE_SAMPLES, Sampling()))
+            return VoiceJudge(self.job.text, write_messages(base, BASE_SAMPLES, Sampling()))
         except CorpusError:
             return None  # then the loss alone chooses the epoch
 
@@ -257,8 +257,7 @@ class _Run:
                 self._give_up(nats)
             # The engine's logits are not scaled; a temperature does the same.
             sampling = Sampling(Sampling.temperature / factor)
-            count = VOICE_SAMPLES if self.judge else 1
-            samples = write_samples(self._writer(engine), count, sampling)
+            samples = self._samples(engine, VOICE_SAMPLES if self.judge else 1, sampling)
             voice = self.judge.voice(samples) if self.judge else None
             best = self._better(nats, voice)
             if best:
@@ -303,11 +302,15 @@ class _Run:
                 best_voice=measured.voice,
             )
 
-    def _writer(self, engine: Engine) -> store.Model:
-        """A model that is not on disk yet, to generate text with."""
+    def _samples(
+        self, engine: Engine, count: int, sampling: Sampling, first_seed: int = 0
+    ) -> list[str]:
+        """What the network writes that `engine` runs."""
         material = self.material
         card = store.Card(material.spec, material.vocabulary, material.opening, {}, {})
-        return store.Model("training", card, engine, self.checkpoints.folder, material.guard)
+        model = store.Model("training", card, engine, self.checkpoints.folder, material.guard)
+        write = write_messages if self.judge else write_samples
+        return write(model, count, sampling, first_seed=first_seed)
 
     def _write(self) -> store.Model:
         material = self.material
@@ -331,9 +334,7 @@ class _Run:
             "history": self.progressed.history,
             "keras": keras.__version__,
         }
-        samples = write_samples(
-            self._writer(engine), PUBLISHED_SAMPLES, Sampling(), first_seed=PUBLISHED_SEED
-        )
+        samples = self._samples(engine, PUBLISHED_SAMPLES, Sampling(), PUBLISHED_SEED)
         if self.judge:
             training["voice"] = round(self.judge.voice(samples), 2)
         if material.guard is not None:
