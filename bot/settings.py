@@ -98,7 +98,7 @@ class Settings:
     state: Path = _setting(Path("state"), Path)  # noqa: RUF009 - immutable
     train_on_channels: bool = _setting(False, _yes_or_no)
     max_trainings: int = _setting(1, _number(1, 64, int))
-    training_threads: int = _setting(1, _number(1, 64, int))
+    training_threads: int = _setting(2, _number(1, 64, int))
     keep_texts: bool = _setting(False, _yes_or_no)
     forget_after_days: float = _setting(30.0, _number(0, 3650))
     shutdown_grace_s: float = _setting(20.0, _number(0, 600))
