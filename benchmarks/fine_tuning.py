@@ -24,7 +24,7 @@ from charrnn.training.recipes import Preset, fine_tuning
 run = with_keras("run")  # with the threads of `charrnn train`
 
 HELD_OUT = 50_000  # characters at most
-LONGEST_COPY = 60  # as /retrain allows
+LONGEST_COPY = 40  # as /retrain allows
 SAMPLES = 100
 FROM_SCRATCH_S = 180
 FROM_SCRATCH_RATE = 0.002  # learning rate; higher than for fine-tuning
@@ -37,6 +37,10 @@ COLUMNS = (
 
 def row(*cells: object) -> None:
     print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
+
+
+def figure(voice: float | None) -> str:
+    return "-" if voice is None else f"{voice:.2f}"
 
 
 def fine_tuned(text: str, held_out: str, base: store.Model, words: str) -> list[object]:
@@ -54,8 +58,8 @@ def fine_tuned(text: str, held_out: str, base: store.Model, words: str) -> list[
     return [
         f"{training['history'][0]['validation_loss']:.3f}",
         f"{model.card.scores['held out']['nats']:.3f}",
-        f"{training['voice']:.2f}",
-        f"{judge.voice(samples):.2f}",
+        figure(training.get("voice")),
+        figure(judge.voice(samples)),
         f"{evaluation.known_words(samples, words + text + held_out):.1%}",
         f"{quality.loops:.0%}",
         f"{quality.messages:.0%}",

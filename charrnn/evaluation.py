@@ -22,12 +22,17 @@ LOOP_LENGTH = 100  # characters; a text whose last so many occur earlier in it e
 CALIBRATION_LIMIT = 25_000_000  # logits kept in memory at once, 100 MB
 NEWTON_STEPS = 8
 MIN_FACTOR, MAX_FACTOR = 0.25, 4.0  # no model is trusted, or distrusted, further than this
-MESSAGE_LENGTH = 20  # characters; shorter lines say little about who wrote them
-VOICE_CLARITY = 3.0  # standard errors between base and people, or a voice cannot be judged
+MIN_MESSAGE_LENGTH = 20  # characters; shorter lines say little about who wrote them
+MIN_MESSAGES = 10  # fewer cannot be judged
+MIN_STANDARD_ERRORS = 3.0  # between the base and the people, or a voice cannot be judged
 MAX_MESSAGES = 10_000  # more do not make a judge better, only slower
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
-_FEATURE = re.compile(r"[\w'#+.-]*[\w'#+-]|[^\w\s!-~]")  # words, and emoji one by one
+# Words; and one by one, emoji and the characters of languages that have no spaces.
+_SPACELESS = r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]"
+_FEATURE = re.compile(
+    rf"{_SPACELESS}|(?:(?!{_SPACELESS})[\w'#+.-])*(?!{_SPACELESS})[\w'#+-]|[^\w\s!-~]"
+)
 _SPEAKER = re.compile(r"(?:\A|\n\n)([^\n:]+):\n")
 
 
@@ -234,30 +239,33 @@ class VoiceJudge:
     def __init__(self, text: str, base_samples: Sequence[str]):
         """`text`: the people's messages, one a line. Raises CorpusError when there are too few of
         them, or when the judge cannot tell them from the base's."""
-        people = [line for line in text.split("\n") if len(line) >= MESSAGE_LENGTH]
+        people = [line for line in text.split("\n") if len(line) >= MIN_MESSAGE_LENGTH]
         people, base = people[-MAX_MESSAGES:], [messages_in([sample]) for sample in base_samples]
         cut, learnt = len(people) * 2 // 3, [m for sample in base[::2] for m in sample]
         self._people, self._base = _Frequencies(people[:cut]), _Frequencies(learnt)
         kept = [m for sample in base[1::2] for m in sample]
-        if min(len(people) - cut, len(kept)) < 2:
+        if min(len(people) - cut, len(kept)) < MIN_MESSAGES:
             raise CorpusError("There are too few messages to judge a voice.")
         ends = [np.array([self._log_odds(m) for m in end]) for end in (kept, people[cut:])]
-        self._floor, self._height = float(ends[0].mean()), float(ends[1].mean() - ends[0].mean())
+        self._floor, self._range = float(ends[0].mean()), float(ends[1].mean() - ends[0].mean())
         noise = math.sqrt(sum(end.var(ddof=1) / len(end) for end in ends))
-        if self._height < VOICE_CLARITY * noise:
+        if self._range <= MIN_STANDARD_ERRORS * noise:
             raise CorpusError("The messages cannot be told from what the base writes.")
 
-    def voice(self, samples: Sequence[str]) -> float:
+    def voice(self, samples: Sequence[str]) -> float | None:
         """The mean over the messages in `samples`: 0 is like the base, 1 like the people, and more
-        a caricature of them, whose pet phrases come over and over."""
+        a caricature of them, whose pet phrases come over and over. None with too few messages."""
         odds = [self._log_odds(message) for message in messages_in(samples)]
-        return (sum(odds) / len(odds) - self._floor) / self._height if odds else 0.0
+        if len(odds) < MIN_MESSAGES:
+            return None
+        return (sum(odds) / len(odds) - self._floor) / self._range
 
     def _log_odds(self, message: str) -> float:
         """The logarithm of how much likelier the people write this than the base. Divided by the
-        root of the number of features, so that long messages do not outweigh the others."""
-        features = _features(message)
-        odds = sum(self._people.log(f) - self._base.log(f) for f in features)
+        root of the number of features, so that long messages do not outweigh the others. What
+        neither of them writes says nothing."""
+        features = {f for f in _features(message) if f in self._people or f in self._base}
+        odds = sum(self._people.log_share(f) - self._base.log_share(f) for f in features)
         return odds / math.sqrt(max(1, len(features)))
 
 
@@ -268,7 +276,10 @@ class _Frequencies:
         self._counts = Counter(feature for message in messages for feature in _features(message))
         self._messages = len(messages)
 
-    def log(self, feature: str) -> float:
+    def __contains__(self, feature: str) -> bool:
+        return feature in self._counts
+
+    def log_share(self, feature: str) -> float:
         return math.log((self._counts[feature] + 0.5) / (self._messages + 1))
 
 
@@ -279,7 +290,7 @@ def _features(message: str) -> set[str]:
 
 def messages_in(samples: Iterable[str]) -> list[str]:
     """The lines of 20 characters or more in samples."""
-    return [line for line in _whole_lines(samples) if len(line) >= MESSAGE_LENGTH]
+    return [line for line in _whole_lines(samples) if len(line) >= MIN_MESSAGE_LENGTH]
 
 
 def _whole_lines(samples: Iterable[str]) -> list[str]:

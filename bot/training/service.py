@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 READY_LIMIT_S = 86_400  # how long a text waits for Train
 INTERRUPTED_LIMIT_S = 7 * 86_400  # how long an interrupted job waits for Resume
-FIRST_GUESS = 3000.0  # characters a second, before a training has been seen
+FIRST_GUESS = 1500.0  # characters a second, before a training has been seen
 
 READING_BROKE = "Something went wrong on my side while I was reading. Try again."
 RESTARTED = "I was restarted while I was reading. Use /retrain again."

@@ -26,7 +26,7 @@ class Progressed:
     best_epoch: int = 0  # the one that is kept
     best_validation_loss: float = math.inf  # nats per character
     best_voice: float | None = None
-    seconds: float = 0.0  # spent on training
+    seconds: float = 0.0  # spent on training, and on measuring after each epoch
     # `loss`, `validation_loss` and, if fine-tuned, `voice` of each epoch; first, without a `loss`,
     # those of the base untouched.
     history: list[dict[str, float]] = field(default_factory=list)

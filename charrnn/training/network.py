@@ -16,6 +16,8 @@ from charrnn.spec import ModelSpec
 from charrnn.training import export
 from charrnn.training.recipes import Recipe
 
+LEAST_LANES = 8  # that a thread reads
+
 
 def build(spec: ModelSpec, recipe: Recipe, lanes: int | None = None) -> keras.Model:
     """The network of `spec`, with random weights.
@@ -84,9 +86,10 @@ def _dropout(x: Any, rate: float, spec: ModelSpec) -> Any:
 
 
 def shares_of(lanes: int) -> list[int]:
-    """How many of the lanes each thread reads."""
+    """How many of the lanes each thread reads. With very few, products are slow."""
     threads = tf.config.threading.get_inter_op_parallelism_threads() or 1
-    return [len(share) for share in np.array_split(np.arange(lanes), min(threads, lanes))]
+    shares = max(1, min(threads, lanes // LEAST_LANES))
+    return [len(share) for share in np.array_split(np.arange(lanes), shares)]
 
 
 def processor_has_bfloat16() -> bool:

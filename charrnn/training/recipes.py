@@ -28,7 +28,7 @@ class Recipe:
     weight_dropout: float = 0.0  # on the recurrent weights; only if stateful
     # Momentum of a moving average of the weights, which is what is measured and kept.
     averaging: float = 0.0
-    patience: int | None = None  # stop after so many epochs without a lower validation loss
+    patience: int | None = None  # stop after so many epochs without a better one
     least_occurrences: int = 1  # leave out characters that are rarer in the text
     calibrate: bool = False  # fit one factor for the logits on held-out text
     lowercase: bool = False
@@ -129,7 +129,7 @@ _FINE_TUNING = replace(
 )
 
 # For a new base out of an old one, as `weights/chat` was made.
-_GOING_ON = replace(PRESETS["chat"].recipe, epochs=1, batch_size=32, learning_rate=0.002)
+_CONTINUED_TRAINING = replace(PRESETS["chat"].recipe, epochs=1, batch_size=32, learning_rate=0.002)
 
 NEW_BASE = 5_000_000  # characters; so many make a base forget its own text, and need one pass
 
@@ -211,14 +211,14 @@ def fine_tuning(spec: ModelSpec, characters: int, known: float = 1.0) -> Recipe:
     share `known`."""
     if not spec.stateful:
         return Recipe()
-    if characters >= NEW_BASE:
-        return _GOING_ON
     if known < ALPHABET_KNOWN:
         recipe = from_scratch(PRESETS["shakespeare"], characters)
         return replace(recipe, least_occurrences=_FINE_TUNING.least_occurrences)
+    if characters >= NEW_BASE:
+        return _CONTINUED_TRAINING
     return replace(
         _FINE_TUNING,
-        # At most about three minutes on two cores; patience usually ends the run sooner.
+        # Of 50,000 characters, about three minutes on two cores. Patience may end the run sooner.
         epochs=min(25, max(5, 400_000 // max(1, characters))),
         dropout=0.2 if characters >= MUCH_TEXT else 0.3,
     )

@@ -34,7 +34,7 @@ SAMPLE_LENGTH = 300  # characters
 VOICE_MARGIN = 0.03
 BASE_SAMPLES, VOICE_SAMPLES = 80, 32
 # Other random seeds than those that chose the epoch, for the figures that are published.
-PUBLISHED_SEED, PUBLISHED_SAMPLES = 1_000_000, 40
+FINAL_SEED, FINAL_SAMPLES = 1_000_000, 40
 
 Build = Callable[[ModelSpec, Recipe, int], keras.Model]
 
@@ -223,10 +223,14 @@ class _Run:
             return None  # then the loss alone chooses the epoch
 
     def _end_epoch(self) -> None:
+        before = self.clock()
         measured = self._measure()
         loss = self.progressed.nats / self.progressed.characters
         epoch = self.progressed.epoch + 1
-        self.progressed = replace(self.progressed, epoch=epoch, batches=0, nats=0.0, characters=0)
+        seconds = self.progressed.seconds + self.clock() - before
+        self.progressed = replace(
+            self.progressed, epoch=epoch, batches=0, nats=0.0, characters=0, seconds=seconds
+        )
         self._note(measured, loss=loss)
         self.checkpoint()
         if self.job.plot:
@@ -273,10 +277,11 @@ class _Run:
         kept = self.progressed
         if voice is None or kept.best_voice is None:
             return nats < kept.best_validation_loss
-        lowest = min(nats, *(epoch["validation_loss"] for epoch in kept.history))
-        if kept.best_validation_loss > lowest + VOICE_MARGIN:
-            return True  # only the lowest loss so far can do that
-        return nats <= lowest + VOICE_MARGIN and abs(voice - 1) < abs(kept.best_voice - 1)
+        losses = [epoch["validation_loss"] for epoch in kept.history]
+        # Never worse than the base untouched, the first in the history.
+        limit = min(min(nats, *losses) + VOICE_MARGIN, losses[0])
+        closer = abs(voice - 1) < abs(kept.best_voice - 1)
+        return nats <= limit and (closer or kept.best_validation_loss > limit)
 
     def _calibrated(self, engine: Engine, lanes: int) -> tuple[float, float]:
         """The factor that calibrates the logits, and the validation loss with it."""
@@ -291,9 +296,8 @@ class _Run:
         losses["validation_loss"] = measured.nats
         if measured.voice is not None:
             losses["voice"] = measured.voice
-        rounded = {name: round(value, 4) for name, value in losses.items()}
         progressed = self.progressed
-        self.progressed = replace(progressed, history=[*progressed.history, rounded])
+        self.progressed = replace(progressed, history=[*progressed.history, losses])
         if measured.best:
             self.progressed = replace(
                 self.progressed,
@@ -331,12 +335,16 @@ class _Run:
             "best_epoch": self.progressed.best_epoch,
             "minutes": round(self.progressed.seconds / 60, 1),
             "recipe": asdict(self.recipe),
-            "history": self.progressed.history,
+            "history": [
+                {name: round(value, 4) for name, value in epoch.items()}
+                for epoch in self.progressed.history
+            ],
             "keras": keras.__version__,
         }
-        samples = self._samples(engine, PUBLISHED_SAMPLES, Sampling(), PUBLISHED_SEED)
-        if self.judge:
-            training["voice"] = round(self.judge.voice(samples), 2)
+        samples = self._samples(engine, FINAL_SAMPLES, Sampling(), FINAL_SEED)
+        voice = self.judge.voice(samples) if self.judge else None
+        if voice is not None:
+            training["voice"] = round(voice, 2)
         if material.guard is not None:
             texts = [material.vocabulary.encode(sample).ids for sample in samples]
             found = longest_copy(texts, material.ids)[0]

@@ -165,7 +165,22 @@ def test_a_voice_is_1_for_the_people_0_for_the_base_and_between_for_a_mixture():
     assert judge.voice([people]) == pytest.approx(1, abs=0.1)
     assert judge.voice([base]) == pytest.approx(0, abs=0.1)
     assert judge.voice([people, base]) == pytest.approx(0.5, abs=0.1)
-    assert judge.voice(["one line\nand the end"]) == 0  # nothing to judge
+
+
+def test_a_few_messages_are_not_judged():
+    rng = np.random.default_rng(6)
+    judge = VoiceJudge(chat(rng, PEOPLE, 120), [chat(rng, BASE) for _ in range(4)])
+    assert judge.voice(["one line\nand the end"]) is None
+    assert judge.voice([chat(rng, PEOPLE, 10)]) is None  # the first and the last may be cut off
+    assert judge.voice([chat(rng, PEOPLE, 11)]) is not None
+
+
+def test_invented_words_say_nothing():
+    rng = np.random.default_rng(7)
+    judge = VoiceJudge(chat(rng, PEOPLE, 900), [chat(rng, BASE) for _ in range(4)])
+    invented = [f"{line} qwx zvb" for line in chat(rng, PEOPLE).split("\n")]
+    plain = ["\n".join(line.removesuffix(" qwx zvb") for line in invented)]
+    assert judge.voice(["\n".join(invented)]) == pytest.approx(judge.voice(plain))
 
 
 def test_a_caricature_has_a_voice_above_1():
@@ -174,11 +189,23 @@ def test_a_caricature_has_a_voice_above_1():
     assert judge.voice([chat(rng, "quokka burrow nibble snack")]) > 1.2
 
 
-@pytest.mark.parametrize("alphabet", ["кенгуру нора зёрна листья в и на", "🦘 🍃 🍂 🌿 🥜 😀 😴"])
-def test_other_alphabets_and_emoji_have_a_voice_too(alphabet: str):
+@pytest.mark.parametrize(
+    ("people", "base"),
+    [
+        ("кенгуру нора зёрна листья в и на", "ядро раздел установить в и на"),
+        ("🦘 🍃 🍂 🌿 🥜", "💻 🔧 🐧 💾 🔌"),
+        ("カンガルー 巣穴で 種を 葉っぱ", "カーネル 分割で 導入を 起動"),
+    ],
+)
+def test_other_alphabets_and_emoji_have_a_voice_too(people: str, base: str):
+    def messages(words: str, count: int = 40) -> str:
+        text = chat(rng, words, count).replace("\n", " 20charactersormore\n")
+        return text.replace(" ", "") if "種" in text or "分" in text else text  # as Japanese is
+
     rng = np.random.default_rng(3)
-    judge = VoiceJudge(chat(rng, alphabet + " 20charactersormore"), [chat(rng, BASE)] * 2)
-    assert judge.voice([chat(rng, alphabet + " 20charactersormore")]) == pytest.approx(1, abs=0.2)
+    judge = VoiceJudge(messages(people, 120), [messages(base) for _ in range(4)])
+    assert judge.voice([messages(people)]) == pytest.approx(1, abs=0.3)
+    assert judge.voice([messages(base)]) == pytest.approx(0, abs=0.3)
 
 
 def test_a_voice_that_cannot_be_told_from_the_base_is_not_judged():
