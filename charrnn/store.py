@@ -101,8 +101,8 @@ def load(model: str | Path, threads: int = 1, *, for_training: bool = False) -> 
         del checksums[KERAS]
     elif not (folder / KERAS).is_file():
         raise ModelError(
-            f"{folder / KERAS} is missing. Training and conversion need it. An installed charrnn "
-            "lacks those of large models; a clone of its repository has them all, in weights."
+            f"{folder / KERAS} is missing; training and conversion to Keras need it. An installed "
+            "charrnn lacks it for tinyshakespeare: use a clone of the repository."
         )
     _check(folder, checksums)
     try:

@@ -103,5 +103,5 @@ class Reporter:
         if event.base_nats is not None:
             sentence += f" (its base: {event.base_nats:.4f})"
         if event.voice is not None:
-            sentence += f", voice {event.voice:.2f} (0 its base, 1 the people in the text)"
+            sentence += f", voice {event.voice:.2f} (0 = like its base, 1 = like its text)"
         self._console.print(Text(f"{sentence}."), style="dim", soft_wrap=True)
