@@ -31,8 +31,8 @@ def test_the_page_gives_the_figures_of_the_cards(name: str):
 
 def test_the_scores_reach_their_goals():
     scores = {name: store.read_card(folder)[0].scores for name, folder in FOLDERS.items()}
-    assert scores["tinyshakespeare"]["held out"]["nats"] <= 1.42
-    assert scores["chat"]["held out"]["nats"] <= 1.50
+    assert scores["tinyshakespeare"]["held out"]["nats"] <= 1.38
+    assert scores["chat"]["held out"]["nats"] <= 1.17
     same_text = scores["shakespeare"]["tinyshakespeare on the same text"]
     assert scores["shakespeare"]["held out"]["nats"] <= same_text["nats"] - 0.05
 
