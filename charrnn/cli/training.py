@@ -121,8 +121,8 @@ def train(
         if unknown:
             report(Warned(unknown))
         if rare := learnt_vocabulary(counts, recipe, card).unknown(counts):
-            share_of_text = rare.total() / len(text)
-            report(Warned(f"Left out: {rare.total():,} {left_out(rare)} ({100 * share_of_text:.2g} %)."))
+            percent = 100 * rare.total() / len(text)
+            report(Warned(f"Left out: {rare.total():,} {left_out(rare)} ({percent:.2g} %)."))
         changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         recipe = replace(recipe, **{k: v for k, v in changes.items() if v is not None})
         if progress is ProgressFormat.RICH:

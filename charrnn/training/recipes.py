@@ -201,8 +201,9 @@ def alphabet_warning(base: str, known: float) -> str:
     if known >= ALPHABET_KNOWN:
         return ""
     return (
-        f"{base} does not know {100 * (1 - known):.0f} % of this text's characters. It learns them, but it "
-        "needs more text and more time than for its own language: 200,000 characters or more."
+        f"{base} does not know {100 * (1 - known):.0f} % of this text's characters. It learns "
+        "them, but it needs more text and more time than for its own language: 200,000 characters "
+        "or more."
     )
 
 

@@ -45,7 +45,7 @@ async def test_it_says_what_it_cannot_learn_and_what_its_base_does_not_know(stag
     text = "утром ёжик играет\n" * 1000 + "☃☃\n"
     await stage.retrain(file=("лог.txt", text.encode()))
     assert "Left out: 2 characters too rare to learn: ☃\n" in stage.text
-    assert "Note: chat does not know 83% of this text's characters." in stage.text
+    assert "Note: chat does not know 83 % of this text's characters." in stage.text
     assert "teaches a new alphabet, and little more than spelling" in stage.text
     assert stage.buttons == ["Train", "Cancel"]
 

@@ -82,5 +82,5 @@ def test_train_says_what_the_base_does_not_know_and_what_is_left_out(
     options = ("--epochs", "1", "--base", stateful.folder, "--progress", "json")
     printed = charrnn("train", text, *output, *options)
     warnings = [e.message for e in map(parse_event, printed.splitlines()) if isinstance(e, Warned)]
-    assert any(re.search("does not know 8.% of this text's characters", w) for w in warnings)
+    assert any(re.search("does not know 8. % of this text's characters", w) for w in warnings)
     assert any("Left out: 2 characters too rare to learn: ☃" in w for w in warnings)
