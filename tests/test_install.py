@@ -110,5 +110,5 @@ def test_the_installed_command_works_from_any_folder(tmp_path: Path):
     for model in ("chat", "shakespeare"):
         assert not charrnn("convert", model, f"{model}.keras").returncode
     refused = charrnn("convert", "tinyshakespeare", "t.keras").stderr.replace("\n", " ")
-    assert str(weights / "tinyshakespeare" / "model.keras is missing.") in refused
-    assert "a clone of its repository has" in refused
+    assert str(weights / "tinyshakespeare" / "model.keras is missing;") in refused
+    assert "use a clone of the repository" in refused
