@@ -173,7 +173,7 @@ FROM_SCRATCH = LeastText(
     10_000,
     200_000,
     "From scratch, so little text teaches little more than spelling: with 50,000 characters of a "
-    "channel the loss is 2.09 nats per character, and 1.44 from the base model `chat`. Consider "
+    "channel the loss is 2.09 nats per character, and 1.43 from the base model `chat`. Consider "
     "--base chat.",
 )
 
