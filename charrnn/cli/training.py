@@ -116,10 +116,10 @@ def train(
             start = PRESETS[preset or PresetName.SHAKESPEARE]
             recipe, stateful = from_scratch(start, len(text)), start.stateful
             card, least, unknown = None, FROM_SCRATCH, ""
+        if unknown:  # also the reason for a refusal that may follow
+            report(Warned(unknown))
         if warning := least.check(characters, share):
             report(Warned(f"{characters:,} characters are not many. {warning}"))
-        if unknown:
-            report(Warned(unknown))
         if rare := learnt_vocabulary(counts, recipe, card).unknown(counts):
             percent = 100 * rare.total() / len(text)
             report(Warned(f"Left out: {rare.total():,} {left_out(rare)} ({percent:.2g} %)."))

@@ -180,7 +180,7 @@ FROM_SCRATCH = LeastText(
 FROM_A_BASE = LeastText(
     2_000,
     10_000,
-    "So little text changes how the model writes, but not what it writes about. 10,000 or more are "
+    "So little text changes how the model writes, but not what it writes about. 12,000 or more are "
     "better.",
 )
 
