@@ -58,7 +58,7 @@ def test_a_truncated_file_is_named(model_folder: Path, name: str):
 def test_only_training_needs_the_keras_file(model_folder: Path):
     (model_folder / store.KERAS).unlink()
     assert store.load(model_folder).name == "model"
-    with pytest.raises(ModelError, match=r"model\.keras is missing;.* use a clone of the repository"):
+    with pytest.raises(ModelError, match=r"model\.keras is missing;.* use a clone"):
         store.load(model_folder, for_training=True)
 
 
