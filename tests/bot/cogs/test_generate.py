@@ -53,7 +53,7 @@ async def test_a_reply_is_the_seed_in_bold_and_500_characters_and_the_options_us
     reply = shown(result)
     assert reply.seed == "So be it"
     assert reply.text == written(stateful, reply)
-    assert (reply.model, reply.temperature) == ("tiny", 0.6)
+    assert (reply.model, reply.temperature) == ("tiny", 0.7)
 
 
 async def test_the_same_random_seed_gives_the_same_reply(world: World):
@@ -107,7 +107,7 @@ async def test_continue_under_a_private_reply_is_private(world: World):
 async def test_hotter_and_colder_change_the_temperature_and_keep_the_random_seed(world: World):
     result = await ask(world)
     before = shown(result)
-    for label, temperature in (("Hotter", 0.8), ("Colder", 0.6), ("Colder", 0.4)):
+    for label, temperature in (("Hotter", 0.9), ("Colder", 0.7), ("Colder", 0.5)):
         await world.alice.click(result.response, label=label)
         assert shown(result).temperature == temperature
         assert shown(result).rng_seed == before.rng_seed
@@ -130,7 +130,7 @@ async def test_buttons_work_after_a_restart(world: World, stateful: Model, tmp_p
     for label in ("Reroll", "Hotter"):
         await world.alice.click(result.response, label=label)
     assert shown(result).text != before.text
-    assert shown(result).temperature == 0.8
+    assert shown(result).temperature == 0.9
 
 
 @pytest.mark.parametrize("label", ["Reroll", "Continue", "Hotter", "Colder"])

@@ -83,7 +83,7 @@ def test_shakespeare_answers_in_the_browser_and_rerolls(page: Page):
     wait_until_idle(page)
     answer = content.inner_text()
     assert content.locator("strong").inner_text().strip("\u200b") == "To be, or not to be."
-    assert "shakespeare · temperature 0.6 · random seed" in content.locator("small").inner_text()
+    assert "shakespeare · temperature 0.7 · random seed" in content.locator("small").inner_text()
     written = answer.removeprefix("To be, or not to be.\u200b").rpartition("\n")[0]
     assert 480 <= len(written) <= 500 < MESSAGE_LIMIT
     page.get_by_role("button", name="Reroll").click()
