@@ -21,7 +21,7 @@ class Sampling:
 
     Raises OptionError when an option is out of range."""
 
-    temperature: float = 0.6
+    temperature: float = 0.7
     top_p: float = 0.95
     top_k: int | None = None
 
