@@ -341,7 +341,8 @@ class _Run:
             ],
             "keras": keras.__version__,
         }
-        samples = self._samples(engine, FINAL_SAMPLES, Sampling(), FINAL_SEED)
+        judged = self.judge is not None or material.guard is not None
+        samples = self._samples(engine, FINAL_SAMPLES, Sampling(), FINAL_SEED) if judged else []
         voice = self.judge.voice(samples) if self.judge else None
         if voice is not None:
             training["voice"] = round(voice, 2)
