@@ -63,16 +63,19 @@ async def read_channel(
     Raises BotError when the bot may not read the channel, Discord hides the content of messages,
     there is nothing to learn from, or the disk is full. Then it leaves no file."""
     check_readable(channel)
-    cleaner = Cleaner(opted_out)
+    cleaner = Cleaner(opted_out, newest_first=True)
     counts = cleaner.counts
     content = _ContentCheck(channel)
-    newest_first: list[str] = []
+    newest_first: dict[str, str] = {}  # lines, by what they have in common with their repeats
     async with aclosing(_messages(channel, limit, after)) as messages:
         async for message in messages:
             content.add(message)
             line = cleaner.clean(_plain(message))
             if line is not None:
-                newest_first.append(f"{line}\n")
+                # What was said several times is kept where it was said first.
+                repeated = newest_first.pop(line.casefold(), line)
+                newest_first[line.casefold()] = line
+                counts.characters += len(line) - len(repeated)
             if counts.characters >= max_characters:
                 break
             if progress and counts.total() % PAGE_MESSAGES == 0:
@@ -81,7 +84,8 @@ async def read_channel(
     check_readable(channel)  # a permission may have been taken away meanwhile
     if not counts.messages:
         raise BotError(_nothing(channel, counts, after), "corpus")
-    await asyncio.to_thread(write_text, destination, reversed(newest_first))
+    oldest_first = (f"{line}\n" for line in reversed(newest_first.values()))
+    await asyncio.to_thread(write_text, destination, oldest_first)
     return counts
 
 

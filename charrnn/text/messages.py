@@ -148,21 +148,25 @@ class Cleaner:
     Counter({<LeftOut.OPTED_OUT: 'by members who opted out'>: 1})
     """
 
-    def __init__(self, opted_out: Container[str] = ()):
+    def __init__(self, opted_out: Container[str] = (), *, newest_first: bool = False):
         self.counts = Counts()
         self._opted_out = opted_out
+        self._newest_first = newest_first  # then a repeat is the earlier message
         self._seen: set[int] = set()  # hashes, which take less memory than lines
 
     def clean(self, message: Message) -> str | None:
-        """The message as one line without a newline; None if it is left out."""
+        """The message as one line without a newline; None if it is left out. If messages come
+        newest first, also a line that repeats a later one, which the caller then leaves out."""
         why = self._unwanted(message)
         line = "" if why else _line(message, self._opted_out)
         why = why or self._empty_or_repeated(line)
         if why:
             self.counts.left_out[why] += 1
-            return None
-        self.counts.messages += 1
-        self.counts.characters += len(line) + 1
+            if not (self._newest_first and why is LeftOut.REPEATED):
+                return None
+        else:
+            self.counts.messages += 1
+            self.counts.characters += len(line) + 1
         if message.author:
             self.counts.authors.add(message.author)
         return line

@@ -258,6 +258,16 @@ async def test_reading_ends_when_there_are_enough_characters(corpus: Path):
     assert scroll.given == 3
 
 
+async def test_what_is_said_several_times_is_kept_where_it_was_said_first(corpus: Path):
+    newest_first = ["good NIGHT", "see you", "Good night", "how are you?", "good night", "hello"]
+    scroll = Scroll([message(said, author) for author, said in enumerate(newest_first)])
+    counts = await read_channel(scroll, corpus, opted_out=())
+    assert written(corpus).splitlines() == ["hello", "good night", "how are you?", "see you"]
+    assert counts.left_out == {LeftOut.REPEATED: 2}
+    assert (counts.messages, counts.characters) == (4, len(written(corpus)))
+    assert "4" in counts.authors
+
+
 async def test_progress_is_reported_after_every_hundred_messages(corpus: Path):
     told: list[int] = []
     scroll = Scroll(numbered(250))
