@@ -185,11 +185,11 @@ def write(
         (new / CARD).write_text(text, encoding="utf-8")
 
 
-def read_files(folder: Path, *, only_to_write: bool = False) -> dict[str, bytes]:
-    """The files of a model by name, for `write_files` on another machine. `only_to_write` leaves
-    out `model.keras`. Raises ModelError."""
+def read_files(folder: Path, *, for_training: bool = False) -> dict[str, bytes]:
+    """The files of a model by name, for `write_files` on another machine, with `model.keras` if
+    it is to be loaded `for_training` there. Raises ModelError."""
     _, checksums = read_card(folder)
-    if only_to_write:
+    if not for_training:
         del checksums[KERAS]
     with _reading():
         return {name: (folder / name).read_bytes() for name in (CARD, *checksums)}

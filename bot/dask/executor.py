@@ -80,7 +80,7 @@ class DaskExecutor:
         async with self._sending:
             sent = self._sent.get(digest)
             if sent is None or sent.status != "finished":
-                files = Files(await asyncio.to_thread(store.read_files, folder, only_to_write=True))
+                files = Files(await asyncio.to_thread(store.read_files, folder))
                 [sent] = await client.scatter([files], hash=False)
                 self._sent[digest] = sent
             return sent

@@ -137,7 +137,7 @@ class Training:
             events,
             self._command.curve.read_bytes() if new_epoch else None,
             outcome,
-            store.read_files(self._command.output) if finished else {},
+            store.read_files(self._command.output, for_training=True) if finished else {},
             {} if running else read_tree(self._command.checkpoints),
         )
 

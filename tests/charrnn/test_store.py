@@ -179,13 +179,13 @@ def test_a_damaged_guard_is_refused(guarded_folder: Path):
         store.load(guarded_folder)
 
 
-@pytest.mark.parametrize("only_to_write", [True, False])
+@pytest.mark.parametrize("for_training", [True, False])
 def test_a_model_sent_to_another_machine_writes_the_same(
-    guarded_folder: Path, tmp_path: Path, only_to_write: bool
+    guarded_folder: Path, tmp_path: Path, for_training: bool
 ):
     sent = tmp_path / "sent"
-    store.write_files(sent, store.read_files(guarded_folder, only_to_write=only_to_write))
-    assert (sent / store.KERAS).exists() != only_to_write
+    store.write_files(sent, store.read_files(guarded_folder, for_training=for_training))
+    assert (sent / store.KERAS).exists() == for_training
     models = [store.load(folder) for folder in (guarded_folder, sent)]
     texts = [generate(model, [Prompt("So be it", 30)]) for model in models]
     assert texts[0] == texts[1]
@@ -195,7 +195,7 @@ def test_a_model_sent_to_another_machine_writes_the_same(
 def test_without_one_of_its_files_nothing_is_written(
     guarded_folder: Path, tmp_path: Path, name: str
 ):
-    files = store.read_files(guarded_folder)
+    files = store.read_files(guarded_folder, for_training=True)
     del files[name]
     with pytest.raises(ModelError, match=f"{name} cannot be read"):
         store.write_files(tmp_path / "sent", files)
@@ -214,5 +214,7 @@ def test_with_a_damaged_file_nothing_is_written(
     stateful: Model, tmp_path: Path, changes: dict[str, bytes], sentence: str
 ):
     with pytest.raises(ModelError, match=sentence):
-        store.write_files(tmp_path / "sent", store.read_files(stateful.folder) | changes)
+        store.write_files(
+            tmp_path / "sent", store.read_files(stateful.folder, for_training=True) | changes
+        )
     assert list(tmp_path.iterdir()) == []

@@ -152,9 +152,9 @@ def test_a_worker_deletes_the_least_recently_used_model(
     stateful: Model, windowed: Model, tmp_path: Path
 ):
     first, second = tmp_path / "first", tmp_path / "second"
-    keep(first, Files(store.read_files(stateful.folder, only_to_write=True)))
+    keep(first, Files(store.read_files(stateful.folder)))
     os.utime(first, (1, 1))
-    keep(second, Files(store.read_files(windowed.folder, only_to_write=True)), limit=1)
+    keep(second, Files(store.read_files(windowed.folder)), limit=1)
     assert [*tmp_path.iterdir()] == [second]
 
 
