@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from string import ascii_letters, digits
 
 import numpy as np
@@ -19,7 +20,7 @@ MAX_CHARACTERS = 3000
 # Typographic characters -> plain ASCII.
 PLAIN = str.maketrans(
     {
-        **dict.fromkeys("‘’‚‛′", "'"),
+        **dict.fromkeys("’‘‛′‚", "'"),  # the most usual first
         **dict.fromkeys("“”„‟″«»", '"'),
         **dict.fromkeys("‐‑‒–−", "-"),
         **dict.fromkeys("—―", "--"),
@@ -34,10 +35,56 @@ PLAIN = str.maketrans(
     }
 )
 
-JOINER = "\u200d"  # makes one emoji of two, as in 👩‍🚀
+# Never shown or learnt: controls, surrogates, private and non-characters, and Unicode's ignorable
+# characters, which are invisible, reorder text (bidi), or hide in it (zero-width spaces).
+_HIDDEN = re.compile(
+    "[\0-\x08\v-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u17b4\u17b5\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ud800-\uf8ff\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e001f\U000e0080-\U000e00ff"
+    "\U000e01f0-\U0010ffff]"
+    "|\u200c(?=\u200c)"  # typed twice
+)
+
+# Invisible characters that are part of how words and emoji are written, in the right place.
+_UNSEEN = "\u034f\u180b-\u180f\u200c\u200d\ufe00-\ufe0f\U000e0020-\U000e007f\U000e0100-\U000e01ef"
+_MARKS = "\u0300-\u034e\u0350-\u036f\u0591-\u05bd"  # Latin, Greek, Hebrew
+# The blocks of the scripts whose letters join or stack: Arabic to Myanmar, Philippine, Khmer,
+# Mongolian to Vedic, and their supplements. In them, joiners decide on the shape (Unicode 23.2).
+_JOINING = (
+    "\u0600-\u109f\u1700-\u180a\u1810-\u1cff\ua800-\ua8ff\ua930-\ua95f\ua980-\uaaff\uabc0-\uabff"
+    "\ufb50-\ufdcf\ufdf0-\ufdff\ufe70-\ufefc\U00010a00-\U00010fff\U00011000-\U00011fff"
+    "\U00016100-\U0001613f\U0001e900-\U0001e95f"
+)
+_VIRAMA = 9  # the combining class of the signs that join two consonants
+_VIRAMAS = "".join(
+    chr(n)
+    for n in (*range(0x900, 0x1C00), *range(0xA800, 0xAC00), *range(0x10A00, 0x12000))
+    if unicodedata.combining(chr(n)) == _VIRAMA
+)
+_MONGOLIAN = "\u1820-\u18aa"
+_IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
 _PICTURES = "\u2190-\u2bff\U0001f000-\U0001faff"  # emoji, arrows and the like
-_KEPT = re.compile(f"[\n\t{JOINER}{_PICTURES}]")  # Python's Unicode may be older than an emoji
-_LONELY_JOINER = re.compile(f"(?<![{_PICTURES}\ufe0f]){JOINER}|{JOINER}(?![{_PICTURES}])")
+_EMOJI = _PICTURES + "\u00a9\u00ae\u203c\u2049\u2122\u2139\u3030\u303d\u3297\u3299"
+_IN_PLACE = re.compile(
+    # Joiners between letters, between a word and its ending, after a virama and a letter's form.
+    rf"""(?P<kept>
+      [\u200c\u200d](?:(?<=[{_JOINING}].)(?=[{_JOINING}\w]) | (?<=[^\s{_UNSEEN}].)(?=[{_JOINING}])
+        | (?<=[{_VIRAMAS}].) )
+    | \u200d(?<=[{_JOINING}].)
+    | \u034f(?<=[^\s{_UNSEEN}].)(?=[{_MARKS}])  # keeps a mark apart
+    | [\u180b-\u180f](?<=[{_MONGOLIAN}].)
+    | [\u180e\u200c\u200d](?<=[{_MONGOLIAN}][\u180b-\u180d\u180f].)
+    # Pictures joined; pictures, ideographs and Myanmar letters with a variation selector; keycaps.
+    | \u200d(?:(?<=[{_PICTURES}].) | (?<=[{_PICTURES}]\ufe0f.))(?=[{_PICTURES}])
+    | [\ufe00\ufe0e\ufe0f](?<=[{_EMOJI}].)
+    | [\ufe0e\ufe0f](?<=[#*0-9].)(?=\u20e3)
+    | [\ufe00-\ufe02\U000e0100-\U000e01ef](?<=[{_IDEOGRAPHS}].)
+    | \ufe00(?<=[\u1000-\u109f\ua840-\ua87f\uaa60-\uaa7f].)
+    # The flag of a part of a country, as of Scotland.
+    | \U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{{3,6}}\U000e007f
+    ) | [{_UNSEEN}]""",
+    re.VERBOSE,
+)
 
 
 def normalise(text: str) -> str:
@@ -46,16 +93,31 @@ def normalise(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """`normalise(text)` with plain quotes, dashes and spaces, and without control characters and
-    invisible ones, except within emoji."""
-    text = normalise(text).translate(PLAIN)
-    kept = {c for c in set(text) if c.isprintable() or _KEPT.match(c)}
-    return _LONELY_JOINER.sub("", "".join(c for c in text if c in kept))
+    """`visible(normalise(text))` with plain quotes, dashes and spaces."""
+    return visible(normalise(text).translate(PLAIN))
+
+
+def visible(text: str) -> str:
+    """`text` without characters that could hide or reverse something: controls, and invisible ones
+    where they are not part of how a word or an emoji is written.
+
+    >>> visible("a\\u202eb\\u200dc") == "abc"
+    True
+    >>> visible("👩\\u200d🚀") == "👩\\u200d🚀"
+    True
+    """
+    return _IN_PLACE.sub(lambda match: match["kept"] or "", _HIDDEN.sub("", text))
 
 
 def describe_characters(characters: str) -> str:
-    """List characters for people; those that cannot be printed as `U+…`."""
-    return " ".join(c if c.isprintable() and c != " " else f"U+{ord(c):04X}" for c in characters)
+    """List characters for people; those that cannot be seen as `U+…`."""
+    return " ".join(map(_described, characters))
+
+
+def _described(character: str) -> str:
+    if not character.isprintable() or character == " " or not visible(character):
+        return f"U+{ord(character):04X}"
+    return f"◌{character}" if unicodedata.combining(character) else character
 
 
 @dataclass(frozen=True)
@@ -63,7 +125,7 @@ class Encoded:
     """A text as ids."""
 
     ids: np.ndarray  # int32 (T,)
-    dropped: str  # the distinct characters of the text that have no id
+    dropped: str  # distinct characters, and accents of others, that could not be spelled
 
 
 class Vocabulary:
@@ -74,8 +136,8 @@ class Vocabulary:
     ' benort'
     >>> vocabulary.decode(vocabulary.encode("Bé torn, Bert").ids)
     'be torn bert'
-    >>> vocabulary.encode("Bé torn, Bert").dropped
-    ','
+    >>> vocabulary.encode("Bé torn, Bert").dropped == "\N{COMBINING ACUTE ACCENT},"
+    True
     """
 
     def __init__(self, characters: str):
@@ -89,6 +151,14 @@ class Vocabulary:
             raise ModelError("A vocabulary must not contain control characters or surrogates.")
         self.characters = characters
         self._ids = {character: i for i, character in enumerate(characters)}
+        self._lowercase = characters == characters.lower()
+        self._substitutes = self._ids | {
+            plain: self._ids[other]
+            for other, plain in reversed(list(_plain_forms(characters)))
+            if plain not in self._ids
+        }
+        # Some characters have a code point of their own that NFC replaces by two.
+        self._apart = [(c, form) for c in characters if len(form := normalise(c)) > 1]
 
     @classmethod
     def of(cls, text: str) -> "Vocabulary":
@@ -109,16 +179,23 @@ class Vocabulary:
         return len(self.characters)
 
     def encode(self, text: str) -> Encoded:
-        """Ids of `text`. Unknown characters get their nearest known spelling; those without one
-        are dropped. Works for every text."""
+        """Ids of `text`: as it is written if all its characters are known. Otherwise each unknown
+        character gets its nearest known spelling; those without one are dropped. Works for every
+        text."""
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        for written in (text, text.lower()) if self._lowercase else (text,):
+            if all(character in self._ids for character in set(written)):
+                return Encoded(np.array([self._ids[c] for c in written], np.int32), "")
         text = normalise(text)
+        for character, form in self._apart:
+            text = text.replace(form, character)
         spelled = {character: self._spell(character) for character in dict.fromkeys(text)}
-        ids = np.array([i for character in text for i in spelled[character]], np.int32)
-        return Encoded(ids, "".join(c for c, spelling in spelled.items() if not spelling))
+        ids = np.array([i for character in text for i in spelled[character][0]], np.int32)
+        return Encoded(ids, "".join(dict.fromkeys("".join(lost for _, lost in spelled.values()))))
 
     def unknown(self, counts: Mapping[str, int]) -> Counter[str]:
         """The characters without a known spelling, from `counts` of all characters of a text."""
-        return Counter({c: n for c, n in counts.items() if not self._spell(c)})
+        return Counter({c: n for c, n in counts.items() if not self._spell(c)[0]})
 
     def known_share(self, counts: Mapping[str, int]) -> float:
         """The share of a text that is written in characters with a known spelling, from `counts` of
@@ -129,21 +206,59 @@ class Vocabulary:
         """The text of `ids`, int `(T,)`."""
         return "".join(self.characters[i] for i in ids)
 
-    def _spell(self, character: str) -> list[int]:
-        """The ids of the nearest known spelling; empty if there is none."""
-        for spelling in _spellings(character):
-            if spelling and all(c in self._ids for c in spelling):
-                return [self._ids[c] for c in spelling]
-        return []
+    def _spell(self, character: str) -> tuple[list[int], str]:
+        """The ids of the nearest known spelling, and what it loses: accents, or if there is none,
+        the character."""
+        for spelling, lost in _spellings(character):
+            for ids in (self._ids, self._substitutes):
+                if spelling and all(c in ids for c in spelling):
+                    return [ids[c] for c in spelling], lost
+        return [], character
 
 
-def _spellings(character: str) -> Iterator[str]:
-    """Ways to write a character, nearest first: itself, plain, without accents, in other case."""
-    yield character
+def _plain_forms(characters: str) -> Iterator[tuple[str, str]]:
+    """The characters that stand for a plainer one where an alphabet lacks that, most usual first:
+    typographic ones, and those that NFKC replaces."""
+    for number, plain in PLAIN.items():
+        if chr(number) in characters and len(plain) == 1:
+            yield chr(number), plain
+    for character in characters:
+        if len(plain := unicodedata.normalize("NFKC", character)) == 1:
+            yield character, plain
+
+
+def _spellings(character: str) -> Iterator[tuple[str, str]]:
+    """Ways to write a character, nearest first, and the accents that each loses: itself, plain, in
+    other case, and without accents."""
     plain = character.translate(PLAIN)
+    for form in (character, plain, unicodedata.normalize("NFKC", plain)):
+        for cased in _cases(form):
+            for spelling in _compositions(cased):
+                yield spelling, ""
     decomposed = unicodedata.normalize("NFKD", plain)
-    without_accents = "".join(c for c in decomposed if not unicodedata.combining(c))
-    for spelling in (plain, without_accents):
-        yield from (spelling, spelling.lower(), spelling.upper(), spelling.casefold())
+    accents = "".join(c for c in decomposed if unicodedata.combining(c))
+    for cased in _cases("".join(c for c in decomposed if not unicodedata.combining(c))):
+        yield cased, accents
     if character.isspace():
-        yield " "
+        yield " ", ""
+
+
+def _cases(text: str) -> Iterator[str]:
+    lower = text.lower().replace("i\u0307", "i")  # of the Turkish İ
+    yield from (text, lower, text.casefold(), text.upper(), text.upper().lower())
+
+
+def _compositions(text: str) -> Iterator[str]:
+    """The canonically equivalent spellings of a character, the most composed first: one code point,
+    a letter with some of its accents and the others apart, all apart."""
+    if len(text) != 1:
+        yield from (text, unicodedata.normalize("NFD", text))
+        return
+    decomposed = unicodedata.normalize("NFD", text)
+    base, marks = decomposed[0], decomposed[1:]
+    for apart in range(len(marks) + 1):
+        for rest in combinations(range(len(marks)), apart):
+            joined = "".join(mark for n, mark in enumerate(marks) if n not in rest)
+            spelling = unicodedata.normalize("NFC", base + joined) + "".join(marks[n] for n in rest)
+            if unicodedata.normalize("NFD", spelling) == decomposed:  # not for reordered Hangul
+                yield spelling

@@ -1,29 +1,22 @@
 """Text for Discord messages: escaping, lengths, numbers, dates, colours."""
 
 import re
-import unicodedata
 
 import discord
+
+from charrnn.vocabulary import visible
 
 MESSAGE_LIMIT = 2000  # UTF-16 units
 EMBED_LIMIT = 4096  # characters of an embed's description
 
 GOOD, NEUTRAL, BAD = discord.Colour.green(), discord.Colour.blurple(), discord.Colour.red()
 
-HIDDEN = ("Cc", "Cf", "Cs")  # Unicode categories: control, format, surrogate
 INVISIBLE = "\u200b"  # zero-width space: breaks links and mentions without being seen
 
 # Characters are escaped only where they would be markup: copied messages show the backslashes.
 _MARKUP = re.compile(r"[\\*_~`|<\[\]]|:(?=[^\s:]{1,64}:)|(?m:^)[ \t]*(?:[>#-]|\d+[.)])")
 _LINK = re.compile(r"(?<=/)(?=/)|(?<=@)|(?i:(?<=discord)|(?<=discordapp))(?=\.)")
 _ESCAPED = re.compile(r"\\([^0-9A-Za-z\s])")
-
-
-def visible(text: str) -> str:
-    """`text` without control characters, invisible formatting and lone surrogates, which could
-    reverse or hide the rest of a message."""
-    kept = (c for c in text if c in "\n\t\u200d" or unicodedata.category(c) not in HIDDEN)
-    return "".join(kept)
 
 
 def escape(text: str) -> str:

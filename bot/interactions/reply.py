@@ -14,9 +14,8 @@ from bot.interactions.markup import (
     escape,
     unescape,
     utf16_length,
-    visible,
 )
-from charrnn.vocabulary import describe_characters
+from charrnn.vocabulary import describe_characters, normalise, visible
 
 DROPPED_LIMIT = 12  # characters named in the footer
 
@@ -42,7 +41,7 @@ class Reply:
     model: str
     temperature: float  # two decimals
     rng_seed: int
-    dropped: str = ""  # characters of the seed that are not in the model's vocabulary
+    dropped: str = ""  # characters of the seed that the model cannot read
 
     def render(self) -> str:
         """The message's content, at most 2000 UTF-16 units. A seed that is too long loses its
@@ -91,7 +90,8 @@ class Reply:
 def as_shown(seed: str) -> str:
     """The part of `seed` that a reply can show and `Reply.parse` can read back: the end of a long
     one."""
-    return visible(seed).strip()[-MESSAGE_LIMIT:].lstrip()
+    end = normalise(visible(seed)).strip()[-MESSAGE_LIMIT:]
+    return visible(end).strip()  # the cut may have gone through an emoji
 
 
 def _bold(seed: str) -> str:

@@ -12,6 +12,7 @@ MARKUP = (
     *("@everyone", "@here", "<@1>", "<@&1>", "<#1>", "</a:1>", "<t:1>", "<:a:1>", "http://a"),
     *("discord.gg/a", "[a](b)", "**", "\\", "`", "```", "||", "\n", "\n\n", "-# a · temperature 1"),
     *("> ", "# ", "1. ", "\u200b", "\u202e", "\ud800", "\0", "😀", "a", " ", "/", "@", "<", "://"),
+    *("\u200c", "\u200d", "\ufe0f", "👩", "ب", "क्", "e\u0301", "\U000e0067", "\U000e007f"),
 )
 ANYTHING = st.text(st.characters(exclude_categories=()))
 WRITTEN = ANYTHING | st.lists(st.sampled_from(MARKUP), max_size=40).map("".join)
@@ -106,6 +107,14 @@ def test_a_text_that_looks_like_a_footer_is_not_read_as_one():
     parsed = Reply.parse(forged.render())
     assert parsed.model == "tiny"
     assert parsed.text == forged.text
+
+
+@pytest.mark.parametrize("written", ["می\u200cخواهم", "👩\u200d🚀 ❤\ufe0f\u200d🔥"])
+def test_joiners_of_words_and_emoji_are_shown_and_read_back(written: str):
+    shown = reply(f"{written}\u202e", f" {written} a\u200db")
+    content = shown.render()
+    assert content.startswith(f"**{written}\u200b** {written} ab\n")
+    assert Reply.parse(content) == replace(shown, text=f" {written} ab")
 
 
 @pytest.mark.parametrize("content", ["", "hello", "**a** b"])
