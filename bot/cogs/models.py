@@ -116,7 +116,7 @@ class Models(commands.Cog):
         async with Answering(interaction):
             guild = admitted(interaction)
             await interaction.response.defer()
-            await _show(interaction, await self._registry.rename(guild.id, model_id, name))
+            await _show(interaction, await self._models.rename(guild.id, model_id, name))
 
     async def _hand_over(
         self, interaction: discord.Interaction, guild: discord.Guild, model_id: int

@@ -55,7 +55,7 @@ class Retrain(commands.Cog):
         self._blocked = blocked
 
     async def cog_load(self) -> None:
-        self._training.on_change = self._start_watching
+        self._training.on_change = self._models.on_change = self._start_watching
         if await self._training.jobs():  # from before a restart
             self._start_watching()
 
@@ -126,7 +126,7 @@ class Retrain(commands.Cog):
                     await self._models.use(guild.id, job_id)
                 case Action.ROLL_BACK:
                     before = await self._models.roll_back(guild.id, job_id)
-                    note = f"Rolled back: {before.name} is in use again."
+                    note = f"Rolled back to {before.name}."
                 case Action.DISCARD:
                     await self._models.delete(guild.id, job_id, unless_in_use=True)
                     note = f"Discarded by {interaction.user.mention}."
@@ -203,8 +203,7 @@ class Retrain(commands.Cog):
     @tasks.loop(seconds=TICK_S)
     async def _watch(self) -> None:
         try:
-            await self._training.tick()
-            for job in await self._training.jobs():
+            for job in await self._training.tick():
                 await self._messages.refresh(job)
         except RegistryError:
             await asyncio.sleep(RETRY_S)  # the reason is in the log

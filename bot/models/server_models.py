@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +32,8 @@ class ServerModels:
         self._registry = registry
         self._files = files
         self._shipped = shipped
+        # Called when a model was changed, so that somebody shows it.
+        self.on_change: Callable[[], None] = lambda: None
 
     @property
     def shipped(self) -> list[str]:
@@ -71,13 +73,22 @@ class ServerModels:
         """From now on the server writes with this model of its own. Raises BotError when there is
         no such model or its files are damaged."""
         await self._reference(await self._registry.model(guild_id, model_id))
-        return await self._registry.use(guild_id, model_id)
+        model = await self._registry.use(guild_id, model_id)
+        self.on_change()
+        return model
 
     async def roll_back(self, guild_id: int, model_id: int) -> ModelReference:
         """Go back to the model that was in use before this one, and return it. Raises BotError also
         when this model is not in use."""
         await self._registry.roll_back(guild_id, model_id)
+        self.on_change()
         return await self.in_use(guild_id)
+
+    async def rename(self, guild_id: int, model_id: int, name: str) -> StoredModel:
+        """Raises BotError when there is no such model, or the name is taken or invalid."""
+        model = await self._registry.rename(guild_id, model_id, name)
+        self.on_change()
+        return model
 
     async def delete(
         self, guild_id: int, model_id: int, *, unless_in_use: bool = False
@@ -85,6 +96,7 @@ class ServerModels:
         """Delete a model and everything that is kept with it. Raises BotError when there is no such
         model, or it is in use and `unless_in_use` is set."""
         model = await self._registry.delete(guild_id, model_id, unless_in_use=unless_in_use)
+        self.on_change()
         await asyncio.to_thread(self._files.delete, model)
         return model
 

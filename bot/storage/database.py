@@ -13,7 +13,7 @@ from bot.errors import RegistryError
 log = logging.getLogger(__name__)
 
 SCHEMA = Path(__file__).with_name("schema.sql")
-VERSION = 5  # of the schema, kept in SQLite's user_version
+VERSION = 6  # of the schema, kept in SQLite's user_version
 _UPGRADES = {  # the steps from older versions, each to the next
     4: """
         ALTER TABLE models ADD COLUMN voice REAL;
@@ -24,6 +24,12 @@ _UPGRADES = {  # the steps from older versions, each to the next
                                  WHERE activations.guild_id = models.guild_id
                                  ORDER BY activations.id DESC LIMIT 1) AS in_use
             FROM models JOIN jobs ON jobs.id = models.id;
+    """,
+    5: """
+        ALTER TABLE jobs RENAME COLUMN started_at TO ready_at;
+        UPDATE jobs SET ready_at = created_at;
+        UPDATE jobs SET shown = 0 WHERE ended_at IS NULL;
+        CREATE INDEX jobs_to_follow ON jobs (shown) WHERE shown != 1 OR state = 'interrupted';
     """,
 }
 

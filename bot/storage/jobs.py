@@ -11,12 +11,13 @@ from bot.storage.records import (
     NEXT_STATES,
     JobState,
     Scores,
+    Shown,
     Source,
     StoredModel,
     TextCounts,
     TrainingJob,
 )
-from bot.storage.table import Table, find_jobs, get_job, get_model, reads, writes
+from bot.storage.table import Table, find_jobs, find_model, get_job, get_model, reads, writes
 
 
 class Jobs(Table):
@@ -115,10 +116,16 @@ class Jobs(Table):
         return self._move(db, get_job(db, guild_id, job_id), state, ending)
 
     @writes
-    def mark_shown(self, db: Connection, guild_id: int, job_id: int) -> None:
-        """The job's end has been shown, or never can be."""
-        query = "UPDATE jobs SET shown = TRUE WHERE guild_id = ? AND id = ?"
-        db.execute(query, (guild_id, job_id))
+    def mark_shown(
+        self, db: Connection, guild_id: int, job_id: int, model: StoredModel | None = None
+    ) -> None:
+        """The job's end has been shown, with `model`, or never can be. Nothing happens if the model
+        has changed meanwhile, or the job goes on."""
+        if find_model(db, guild_id, job_id) == model:
+            db.execute(
+                "UPDATE jobs SET shown = ? WHERE guild_id = ? AND id = ? AND ended_at IS NOT NULL",
+                (Shown.YES, guild_id, job_id),
+            )
 
     @writes
     def show_in(
@@ -141,20 +148,20 @@ class Jobs(Table):
 
     @reads
     def jobs_to_show(self, db: Connection) -> tuple[TrainingJob, ...]:
-        """The jobs of all guilds that are active, or whose end has not been shown. Queued jobs come
-        in the order in which they will start."""
-        return find_jobs(
-            db,
-            "SELECT * FROM jobs WHERE ended_at IS NULL OR NOT shown"
-            " ORDER BY coalesce(queued_at, created_at), id",
-        )
+        """The jobs of all guilds that are active, or whose message does not show how they ended.
+        Queued jobs come in the order in which they will start."""
+        query = "SELECT * FROM jobs WHERE shown != 1 ORDER BY coalesce(queued_at, created_at), id"
+        return find_jobs(db, query)
+
+    @reads
+    def jobs_to_follow(self, db: Connection) -> tuple[TrainingJob, ...]:
+        """The same, and the jobs that are INTERRUPTED."""
+        return find_jobs(db, "SELECT * FROM jobs WHERE shown != 1 OR state = 'interrupted'")
 
     @reads
     def count_jobs(self, db: Connection) -> Counter[JobState]:
         """How many jobs `jobs_to_show` returns, by state."""
-        query = (
-            "SELECT state, count(*) FROM jobs WHERE ended_at IS NULL OR NOT shown GROUP BY state"
-        )
+        query = "SELECT state, count(*) FROM jobs WHERE shown != 1 GROUP BY state"
         return Counter({JobState(state): count for state, count in db.execute(query)})
 
     def _move(
@@ -168,9 +175,9 @@ class Jobs(Table):
             )
         active = state in (JobState.READY, JobState.QUEUED, JobState.TRAINING)
         db.execute(
-            "UPDATE jobs SET state = :state, ending = :ending, shown = FALSE,"
+            "UPDATE jobs SET state = :state, ending = :ending, shown = 0,"
             " queued_at = iif(:state = 'queued', coalesce(queued_at, :now), queued_at),"
-            " started_at = iif(:state = 'training', :now, started_at),"
+            " ready_at = iif(:state = 'ready', :now, ready_at),"
             " ended_at = iif(:active, NULL, :now) WHERE id = :id",
             {
                 "state": state,

@@ -3,12 +3,13 @@
 import itertools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import astuple
 from sqlite3 import Connection
 
 from bot.errors import BotError, not_found
-from bot.storage.records import NAME_LIMIT, Sample, StoredModel, folder_of, name_key
+from bot.storage.records import NAME_LIMIT, Sample, Shown, StoredModel, folder_of, name_key
 from bot.storage.table import (
     Table,
     find_model,
@@ -58,8 +59,9 @@ class Models(Table):
     def use(self, db: Connection, guild_id: int, model_id: int) -> StoredModel:
         """From now on the guild writes with this model."""
         get_model(db, guild_id, model_id)
-        query = "INSERT INTO activations (guild_id, model_id) VALUES (?, ?)"
-        db.execute(query, (guild_id, model_id))
+        with _outdating(db, guild_id):
+            query = "INSERT INTO activations (guild_id, model_id) VALUES (?, ?)"
+            db.execute(query, (guild_id, model_id))
         return get_model(db, guild_id, model_id)
 
     @writes
@@ -73,19 +75,21 @@ class Models(Table):
             )
         # The same model may occur several times in a row: it was used twice, or the model in
         # between was deleted.
-        db.execute(
-            "DELETE FROM activations WHERE guild_id = :guild AND id > ("
-            " SELECT coalesce(max(id), 0) FROM activations"
-            " WHERE guild_id = :guild AND model_id != :model)",
-            {"guild": guild_id, "model": model_id},
-        )
+        with _outdating(db, guild_id):
+            db.execute(
+                "DELETE FROM activations WHERE guild_id = :guild AND id > ("
+                " SELECT coalesce(max(id), 0) FROM activations"
+                " WHERE guild_id = :guild AND model_id != :model)",
+                {"guild": guild_id, "model": model_id},
+            )
 
     @writes
     def rename(self, db: Connection, guild_id: int, model_id: int, name: str) -> StoredModel:
         """Raises BotError also when the name is taken or invalid."""
         get_model(db, guild_id, model_id)
         name = self._free_name(db, guild_id, name, model_id)
-        db.execute("UPDATE models SET name = ? WHERE id = ?", (name, model_id))
+        with _outdating(db, guild_id):
+            db.execute("UPDATE models SET name = ? WHERE id = ?", (name, model_id))
         return get_model(db, guild_id, model_id)
 
     @writes
@@ -107,7 +111,8 @@ class Models(Table):
         if unless_in_use and model.in_use:
             sentence = f"{model.name} is in use. Roll back first, or delete it with /models."
             raise BotError(sentence, "in_use")
-        db.execute("DELETE FROM models WHERE id = ?", (model_id,))
+        with _outdating(db, guild_id):
+            db.execute("DELETE FROM models WHERE id = ?", (model_id,))
         db.execute("DELETE FROM authors WHERE id = ?", (model_id,))
         return model
 
@@ -125,6 +130,16 @@ class Models(Table):
         numbered = (f"{stem}-{n}" for n in itertools.count(2))
         free = (name for name in itertools.chain([stem], numbered) if name_key(name) not in taken)
         return next(free)
+
+
+@contextmanager
+def _outdating(db: Connection, guild_id: int) -> Iterator[None]:
+    """Have those models shown again that the body changes, in the messages of their jobs."""
+    before = set(_models_of(db, guild_id))
+    yield
+    changed = {model.id for model in before ^ set(_models_of(db, guild_id))}
+    query = "UPDATE jobs SET shown = ? WHERE id = ? AND shown = ?"
+    db.executemany(query, [(Shown.OUTDATED, model, Shown.YES) for model in changed])
 
 
 def _models_of(db: Connection, guild_id: int) -> tuple[StoredModel, ...]:

@@ -4,7 +4,7 @@ import json
 import re
 import unicodedata
 from dataclasses import asdict, dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Self
 
 from bot.errors import BotError
@@ -36,6 +36,14 @@ NEXT_STATES = {
     JobState.FAILED: set(),
     JobState.CANCELLED: set(),
 }
+
+
+class Shown(IntEnum):
+    """Whether the message of a job shows how the job ended."""
+
+    NOT_YET = 0
+    YES = 1
+    OUTDATED = 2  # it did, but the model has changed since
 
 
 def model_name(text: str) -> str:
@@ -120,10 +128,10 @@ class TrainingJob:
     state: JobState
     created_at: int
     queued_at: int | None  # for the first time: a resumed job keeps its place
-    started_at: int | None  # for the last time
+    ready_at: int | None  # when its text had been read
     ended_at: int | None  # None while active
     ending: str | None  # why it ended without a model, for people
-    shown: bool  # whether its end has been shown
+    shown: Shown
 
     @property
     def folder(self) -> str:

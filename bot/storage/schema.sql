@@ -19,14 +19,15 @@ CREATE TABLE jobs (
                                          'finished', 'failed', 'cancelled')),
     created_at INTEGER NOT NULL,
     queued_at INTEGER,
-    started_at INTEGER,
+    ready_at INTEGER,
     ended_at INTEGER,
     ending TEXT, -- why there is no model, for people
-    shown INTEGER NOT NULL DEFAULT FALSE, -- whether the end was shown
+    shown INTEGER NOT NULL DEFAULT FALSE, -- whether the end was shown; 2: the model changed since
     UNIQUE (guild_id, id)
 ) STRICT;
 CREATE UNIQUE INDEX one_active_job ON jobs (guild_id)
     WHERE state IN ('reading', 'ready', 'queued', 'training');
+CREATE INDEX jobs_to_follow ON jobs (shown) WHERE shown != 1 OR state = 'interrupted';
 CREATE VIEW active_jobs AS
     SELECT * FROM jobs WHERE state IN ('reading', 'ready', 'queued', 'training');
 CREATE VIEW unfinished_jobs AS

@@ -14,6 +14,7 @@ from bot.storage.records import (
     JobState,
     Sample,
     Scores,
+    Shown,
     Source,
     StoredModel,
     TextCounts,
@@ -129,7 +130,7 @@ def _job_of(row: Row) -> TrainingJob:
             "source": source,
             "counts": TextCounts.from_json(counts) if counts else None,
             "state": JobState(row["state"]),
-            "shown": bool(row["shown"]),
+            "shown": Shown(row["shown"]),
         }
     )
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -14,7 +14,7 @@ from discord.ext import commands
 
 from bot.interactions.buttons import CogButton, view_of
 from bot.storage.files import StateFolder
-from bot.storage.records import JobState
+from bot.storage.records import JobState, Shown, StoredModel, TrainingJob
 from bot.storage.registry import Registry
 from bot.training.embeds import PICTURE, Action, Screen, screen
 from bot.training.job import Job
@@ -23,7 +23,8 @@ from bot.training.service import TrainingService
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_MESSAGE, UNKNOWN_CHANNEL = 10008, 10003  # Discord's codes: it has been deleted
+# Discord's codes. An unavailable channel is unknown, too.
+UNKNOWN_MESSAGE, UNKNOWN_CHANNEL, TOO_OLD_TO_EDIT = 10008, 10003, 30046
 EDIT_INTERVAL_S = 5.0
 LONGEST_PAUSE_S = 600.0  # between attempts while Discord refuses
 POST_TIMEOUT_S = 60.0
@@ -44,9 +45,10 @@ LABELS = {
 
 @dataclass(frozen=True)
 class _Shown:
+    job: Job
     screen: Screen | None  # None: the last attempt failed
-    over: bool  # whether the job was over
     at: float
+    note: str = ""
     pause_s: float = EDIT_INTERVAL_S  # before the next attempt
 
 
@@ -105,7 +107,7 @@ class TrainingMessages:
                 embed=drawn.embed, view=buttons(drawn, job.id), attachments=self._pictures(job)
             )
             if message.id == job.row.message_id:
-                await self._keep(job, drawn)
+                await self._keep(job, drawn, note)
 
     async def refresh(self, job: Job) -> None:
         """Bring a job's message up to date if it is time."""
@@ -116,42 +118,56 @@ class TrainingMessages:
         """Bring a job's message up to date at once."""
         async with self._lock(job_id):
             job = await self._training.job(guild_id, job_id)
-            drawn, shown = screen(job), self._shown.get(job_id)
-            up_to_date = job.row.message_id is None or (shown and shown.screen == drawn)
-            if up_to_date or await self._show(job, drawn, shown):
-                await self._keep(job, drawn)
+            note, shown = self._note(job), self._shown.get(job_id)
+            drawn = screen(job, note)
+            up_to_date = job.row.shown is Shown.YES or (shown and shown.screen == drawn)
+            if up_to_date or job.row.message_id is None or await self._show(job, drawn, note):
+                await self._keep(job, drawn, note)
 
     def _lock(self, job_id: int) -> asyncio.Lock:
         return self._locks.setdefault(job_id, asyncio.Lock())
 
-    def _due(self, job: Job) -> bool:
-        """An end is shown without delay, unless showing it has just failed."""
+    def _note(self, job: Job) -> str:
+        """What somebody has just done with a job; empty once something else has happened to it."""
         shown = self._shown.get(job.id)
-        if shown is None:
-            return True
-        changed = shown.screen != screen(job)
-        if job.over and not (changed and shown.over):
-            return True
-        return changed and self._clock() - shown.at >= shown.pause_s
+        return shown.note if shown and _but_for_samples(shown.job) == _but_for_samples(job) else ""
 
-    async def _show(self, job: Job, drawn: Screen, shown: _Shown | None) -> bool:
+    def _due(self, job: Job) -> bool:
+        """A new state is shown without delay, unless showing it has just failed."""
+        shown = self._shown.get(job.id)
+        if shown is None or (job.state, job.over) != (shown.job.state, shown.job.over):
+            return True
+        if shown.screen == screen(job, self._note(job)):
+            return job.over  # to note in the registry that it was shown
+        return self._clock() - shown.at >= shown.pause_s
+
+    async def _show(self, job: Job, drawn: Screen, note: str) -> bool:
         """True if the job is shown now, or never can be."""
         try:
             async with asyncio.timeout(POST_TIMEOUT_S):  # the other jobs wait meanwhile
                 await self._post(job, drawn)
         except REFUSALS as error:
             log.warning("Training %d cannot be shown now: %s", job.id, error)
+            shown = self._shown.get(job.id)
             pause_s = min(2 * shown.pause_s, LONGEST_PAUSE_S) if shown else EDIT_INTERVAL_S
-            self._shown[job.id] = _Shown(None, job.over, self._clock(), pause_s)
-            gone = isinstance(error, discord.NotFound) and error.code == UNKNOWN_CHANNEL
-            return gone and job.over
+            self._shown[job.id] = _Shown(job, None, self._clock(), note, pause_s)
+            return job.over and isinstance(error, discord.NotFound) and self._gone(job.row, error)
         return True
 
-    async def _keep(self, job: Job, drawn: Screen) -> None:
+    def _gone(self, row: TrainingJob, error: discord.NotFound) -> bool:
+        """Whether somebody deleted the message that has shown a job's end, or the channel."""
+        if error.code == UNKNOWN_MESSAGE:
+            return row.shown is Shown.OUTDATED
+        guild = self._bot.get_guild(row.guild_id)
+        if error.code != UNKNOWN_CHANNEL or guild is None or guild.unavailable:
+            return False
+        return guild.get_channel_or_thread(row.channel_id) is None
+
+    async def _keep(self, job: Job, drawn: Screen, note: str = "") -> None:
         """Remember what is shown. After a job's end, note in the registry that it was shown."""
-        self._shown[job.id] = _Shown(drawn, job.over, self._clock())
+        self._shown[job.id] = _Shown(job, drawn, self._clock(), note)
         if job.over:
-            await self._registry.mark_shown(job.row.guild_id, job.id)
+            await self._registry.mark_shown(job.row.guild_id, job.id, job.model)
             del self._shown[job.id]
             self._posted_at.pop(job.id, None)
 
@@ -163,13 +179,15 @@ class TrainingMessages:
         if job.id not in self._posted_at:  # sent before the bot was restarted
             age = discord.utils.utcnow() - message.created_at
             self._posted_at[job.id] = now - age.total_seconds()
-        if now - self._posted_at[job.id] < NEW_MESSAGE_S:
+        outdated = row.shown is Shown.OUTDATED  # this message has shown the end
+        if outdated or now - self._posted_at[job.id] < NEW_MESSAGE_S:
             try:
                 await message.edit(embed=drawn.embed, view=view, attachments=self._pictures(job))
                 return
-            except discord.NotFound as error:
-                # Somebody deleted the message. The job goes on; only its end gets a new message.
-                if error.code != UNKNOWN_MESSAGE or not job.over:
+            except discord.HTTPException as error:
+                # If somebody deleted the message, the job goes on; only its end gets a new message.
+                deleted = error.code == UNKNOWN_MESSAGE and job.over
+                if outdated or not (deleted or error.code == TOO_OLD_TO_EDIT):
                     raise
         # Discord posts only one message per nonce, so a second attempt adds none.
         newer = await channel.send(
@@ -186,6 +204,10 @@ class TrainingMessages:
             return []
         curve = curve_of(self._files.model(job.model))
         return [discord.File(curve, PICTURE)] if curve.is_file() else []
+
+
+def _but_for_samples(job: Job) -> tuple[JobState, StoredModel | None]:
+    return job.state, job.model and replace(job.model, samples=None)
 
 
 class TrainingButton(CogButton, kind="training", actions=Action, cog="Retrain"):

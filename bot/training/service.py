@@ -220,7 +220,7 @@ class TrainingService:
         """Cancel jobs whose Train or Resume nobody pressed in time. `now`: seconds since 1970."""
         async with self._turn:
             for row in await self._registry.unfinished():
-                if row.state is JobState.READY and now - row.created_at > READY_LIMIT_S:
+                if row.state is JobState.READY and now - (row.ready_at or 0) > READY_LIMIT_S:
                     await self._cancel(row, NOT_STARTED)
                 elif row.ended_at is not None and now - row.ended_at > INTERRUPTED_LIMIT_S:
                     await self._cancel(row, NOT_RESUMED)
@@ -235,7 +235,8 @@ class TrainingService:
             await asyncio.to_thread(self._files.delete, row)
 
     async def jobs(self) -> list[Job]:
-        """The jobs to show: those under way, and those whose end has not been shown."""
+        """The jobs to show: those under way, and those whose message does not show how they ended,
+        or that their model has changed since."""
         rows = await self._registry.jobs_to_show()
         return [await self._with_model(self._job(row, rows)) for row in rows]
 
@@ -271,27 +272,35 @@ class TrainingService:
         model = await self._registry.find_model(job.row.guild_id, job.id)
         return replace(job, model=model)
 
-    async def tick(self) -> None:
-        """Follow the trainings, and start queued ones. Call it every second. After a RegistryError,
-        the next call completes the work."""
+    async def tick(self) -> list[Job]:
+        """Follow the trainings, start queued ones, and return the jobs to show. Call it every
+        second. After a RegistryError, the next call completes the work."""
         async with self._turn:
+            rows = {row.id: row for row in await self._registry.jobs_to_follow()}
+            if not rows and not self._running:
+                return []
             for row in await self._registry.jobs_using_opted_out():
                 await self._cancel(row, OPTED_OUT)
-            rows = {row.id: row for row in await self._registry.unfinished()}
+                del rows[row.id]
+            states = Counter(row.state for row in rows.values())
             if not self._closing:
-                await self._write_samples()
                 for row in rows.values():
                     if row.state is JobState.READING and row.id not in self._reading:
                         await self._fail(row, READING_BROKE)
                     elif row.state is JobState.TRAINING and row.id not in self._running:
                         await self._begin(row)
+                    elif row.state is JobState.FINISHED:
+                        await self._write_samples(row)
             for running in list(self._running.values()):
-                await self._follow(running, wanted=running.row.id in rows)
-            while len(self._running) < self._limit and not self._closing:
-                row = await self._registry.start_next()
+                row = rows.get(running.row.id)
+                wanted = row is not None and row.state is JobState.TRAINING
+                await self._follow(running, wanted)
+            while states[JobState.QUEUED] and len(self._running) < self._limit:
+                row = None if self._closing else await self._registry.start_next()
                 if row is None:
                     break
                 await self._begin(row)
+        return await self.jobs()
 
     async def _begin(self, row: TrainingJob) -> None:
         try:
@@ -341,21 +350,20 @@ class TrainingService:
         if not self._keep_texts:
             await asyncio.to_thread(self._files.delete_text, row)
 
-    async def _write_samples(self) -> None:
-        """Have new models and their bases write something to compare."""
-        for job in await self.jobs():
-            if job.model is None or job.model.samples is not None:
-                continue
-            writing = self._sampling.get(job.id)
-            if writing is None:
-                samples = write_samples(self._executor, self._models, job.row, job.model.name)
-                self._sampling[job.id] = asyncio.create_task(samples)
-            elif writing.done():
-                if error := writing.exception():
-                    log.error("No samples could be written for job %d.", job.id, exc_info=error)
-                samples = () if error else writing.result()
-                await self._registry.save_samples(job.row.guild_id, job.id, samples)
-                del self._sampling[job.id]
+    async def _write_samples(self, row: TrainingJob) -> None:
+        """Have a new model and its base write something to compare."""
+        writing = self._sampling.get(row.id)
+        if writing is None:
+            model = await self._registry.find_model(row.guild_id, row.id)
+            if model is not None and model.samples is None:
+                samples = write_samples(self._executor, self._models, row, model.name)
+                self._sampling[row.id] = asyncio.create_task(samples)
+        elif writing.done():
+            if error := writing.exception():
+                log.error("No samples could be written for job %d.", row.id, exc_info=error)
+            samples = () if error else writing.result()
+            await self._registry.save_samples(row.guild_id, row.id, samples)
+            del self._sampling[row.id]
 
     async def _fail(self, row: TrainingJob, why: str) -> None:
         await self._end(row, JobState.FAILED, why)

@@ -43,7 +43,7 @@ class Server:
         assert await self.registry.start_next()
         shutil.copytree(self.services.shakespeare.folder, self.state / job.folder)
         model = await self.registry.finish(self.guild.id, job.id, SCORES, 14_000_000)
-        await self.registry.mark_shown(self.guild.id, job.id)
+        await self.registry.mark_shown(self.guild.id, job.id, model)
         return model
 
     async def names(self) -> list[str]:

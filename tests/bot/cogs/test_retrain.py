@@ -130,7 +130,7 @@ async def test_the_server_writes_with_a_model_from_use_it_until_roll_back(stage:
     assert "mine says so" in await stage.writes()
     assert stage.buttons == ["Roll back"]
     await stage.click("Roll back")
-    assert "Rolled back: tiny is in use again." in stage.text
+    assert "Rolled back to tiny." in stage.text
     assert "tiny says so" in await stage.writes()
 
 

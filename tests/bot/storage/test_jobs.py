@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import BotError
-from bot.storage.records import NEXT_STATES, JobState, TextCounts, TrainingJob
+from bot.storage.records import NEXT_STATES, JobState, Shown, TextCounts, TrainingJob
 from bot.storage.registry import Registry
 from tests.bot.guilds import (
     ADMIN,
@@ -56,10 +56,10 @@ async def test_a_new_job_keeps_what_was_asked_for(registry: Registry, clock: Clo
         state=JobState.READING,
         created_at=int(clock.now),
         queued_at=None,
-        started_at=None,
+        ready_at=None,
         ended_at=None,
         ending=None,
-        shown=False,
+        shown=Shown.NOT_YET,
     )
     assert await registry.job(GLOBE, job.id) == job
     assert job.folder == f"models/{GLOBE}/1"
@@ -69,20 +69,23 @@ async def test_a_ready_job_keeps_its_counts_estimate_and_authors(registry: Regis
     job = await create(registry)
     counts = TextCounts(50_000, 1_000, 3, left_out=(("as commands", 20), ("by bots", 7)))
     ready = await registry.ready(GLOBE, job.id, counts, [ANN], 60)
-    assert ready == replace(job, state=JobState.READY, counts=counts, estimate_s=60)
+    changed = {"counts": counts, "estimate_s": 60, "ready_at": job.created_at}
+    assert ready == replace(job, state=JobState.READY, **changed)
     assert (await registry.kept_about(ANN)).learning == (ready,)
 
 
 async def test_a_job_says_when_and_why_its_state_changed(registry: Registry, clock: Clock):
-    job = await prepare(registry)
+    job = await create(registry)
+    clock.now += 1
+    await registry.ready(GLOBE, job.id, COUNTS, (), 60)
     clock.now += 1
     await registry.enqueue(GLOBE, job.id)
     clock.now += 1
     await registry.start_next()
     clock.now += 1
     job = await registry.end(GLOBE, job.id, JobState.FAILED, "The text was too short.")
-    times = (job.queued_at, job.started_at, job.ended_at)
-    assert times == tuple(job.created_at + seconds for seconds in (1, 2, 3))
+    times = (job.ready_at, job.queued_at, job.ended_at)
+    assert times == tuple(job.created_at + seconds for seconds in (1, 2, 4))
     assert job.ending == "The text was too short."
     assert await registry.job(GLOBE, job.id) == job
 

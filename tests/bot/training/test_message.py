@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.client import Services
+from bot.client import Bot, Services
 from bot.cogs.retrain import RETRY_S
 from bot.errors import RegistryError
 from bot.storage.registry import Registry
@@ -77,6 +77,19 @@ def bot_services(
         channels_allowed=True,
         shutdown_grace_s=0,
     )
+
+
+async def test_a_text_waits_for_train_through_a_restart(
+    stage: Stage, stateful: Model, tmp_path: Path, trainings: FakeTrainings
+):
+    await stage.retrain(name="mine")
+    options = {"executor": FakeExecutor(), "trainings": trainings}
+    await stage.env.restart_bot(Bot(services(stateful, tmp_path, **options)))
+    await stage.wait()
+    assert stage.title == "Train mine?"
+    await stage.click("Train")
+    await stage.wait()
+    assert trainings.started[0].command.text.read_text().startswith("number 0")
 
 
 async def test_the_message_is_edited_at_most_every_five_seconds(stage: Stage):
@@ -216,9 +229,53 @@ async def test_a_refused_edit_is_repeated(stage: Stage, status: int):
     assert stage.title == "mine is ready"
 
 
-@pytest.mark.parametrize(
-    ("status", "code"), [(404, 10008), (404, 10003), (403, 50001), (403, 50013)]
-)
+REFUSED = [(403, 50001), (403, 50013), (404, 10003), (500, 0)]
+
+
+@pytest.mark.parametrize(("status", "code"), REFUSED)
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_refused_end_is_shown_later_also_after_a_restart(
+    stage: Stage,
+    stateful: Model,
+    tmp_path: Path,
+    trainings: FakeTrainings,
+    status: int,
+    code: int,
+    restarted: bool,
+):
+    training = await stage.train()
+    stage.env.inject_error("PATCH", "/channels/*/messages/*", status=status, code=code, times=1)
+    training.finish()
+    await stage.wait()
+    if restarted:
+        options = {"executor": FakeExecutor(), "trainings": trainings}
+        await stage.env.restart_bot(Bot(services(stateful, tmp_path, **options)))
+    await stage.wait(LONGEST_PAUSE_S / 10)
+    assert stage.title == "mine is ready"
+
+
+async def test_an_end_is_given_up_once_its_channel_is_deleted(
+    stage: Stage, registry: FailingRegistry
+):
+    training = await stage.train()
+    channel: Any = stage.env.bot.get_channel(stage.channel.id)
+    await channel.delete()
+    training.finish()
+    await stage.wait()
+    assert await registry.jobs_to_show() == ()
+
+
+async def test_an_end_is_posted_anew_where_its_message_is_too_old_to_edit(stage: Stage):
+    training = await stage.train()
+    first = stage.message
+    stage.env.inject_error("PATCH", "/channels/*/messages/*", status=400, code=30046, times=1)
+    training.finish()
+    await stage.wait()
+    assert stage.message.id != first.id
+    assert stage.title == "mine is ready"
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, 10008), *REFUSED])
 async def test_a_training_goes_on_where_it_cannot_be_shown(stage: Stage, status: int, code: int):
     training = await stage.train()
     stage.env.inject_error("PATCH", "/channels/*/messages/*", status=status, code=code, times=None)

@@ -90,7 +90,7 @@ class TestRestart:
     ):
         job, _ = await finished(training, trainings)
         assert await start().training.jobs() == [job]
-        await registry.mark_shown(GLOBE, job.id)
+        await registry.mark_shown(GLOBE, job.id, job.model)
         assert await start().training.jobs() == []
 
     async def test_an_interrupted_job_keeps_its_reason(

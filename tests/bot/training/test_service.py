@@ -1,17 +1,27 @@
 """Training jobs from their text to their model, with trainings that take no time."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from sqlite3 import Connection
 
 import pytest
 
 from bot.errors import BotError
 from bot.models.reference import ModelReference
+from bot.storage.database import Database
 from bot.storage.records import JobState, Sample, TextCounts
 from bot.storage.registry import Registry
-from bot.training.service import DAMAGED, OPTED_OUT, READING_BROKE, STOPPED, TrainingService
+from bot.training.service import (
+    DAMAGED,
+    NOT_STARTED,
+    OPTED_OUT,
+    READING_BROKE,
+    STOPPED,
+    TrainingService,
+)
 from charrnn import store
 from charrnn.generation import Generated, Prompt
 from charrnn.store import Model
@@ -321,6 +331,39 @@ async def test_texts_of_jobs_that_nobody_starts_or_resumes_are_deleted_in_time(
     assert files(tmp_path) == {f"texts/{job.id}.txt"}
     await training.cancel_expired(clock.now + 8 * DAY_S)
     assert not files(tmp_path)
+
+
+async def test_the_day_for_pressing_train_begins_when_the_text_has_been_read(
+    training: TrainingService, clock: Clock
+):
+    job = await create(training)
+    clock.now += 0.5 * DAY_S
+    await training.prepare(job.row, reading())
+    await training.cancel_expired(clock.now + 0.9 * DAY_S)
+    assert (await state_of(training, job))[0] is JobState.READY
+    await training.cancel_expired(clock.now + 1.1 * DAY_S)
+    assert await state_of(training, job) == (JobState.CANCELLED, NOT_STARTED)
+
+
+class CountingDatabase(Database):
+    transactions = 0
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        self.transactions += 1
+        with super()._transaction(begin) as connection:
+            yield connection
+
+
+async def test_a_tick_takes_one_transaction_while_there_is_nothing_to_do(
+    training: TrainingService, trainings: FakeTrainings, registry: Registry, tmp_path: Path
+):
+    job, _ = await finished(training, trainings)
+    await registry.mark_shown(GLOBE, job.id, job.model)
+    registry.close()
+    registry.database = database = CountingDatabase(tmp_path / "registry.db")
+    assert await training.tick() == []
+    assert database.transactions == 1
 
 
 async def test_a_server_is_forgotten_with_everything_it_had(
