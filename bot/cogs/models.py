@@ -10,7 +10,7 @@ from discord.ext import commands
 from bot.cogs.choices import admitted, matching
 from bot.interactions.answering import Answering
 from bot.interactions.buttons import CogButton, view_of
-from bot.interactions.markup import escape
+from bot.interactions.markup import escape, megabytes
 from bot.models.archive import archived
 from bot.models.embeds import model_details, model_list
 from bot.models.server_models import ServerModels
@@ -21,8 +21,8 @@ from bot.storage.registry import Registry
 COMPLETE = "The whole of {name}. Unzip it; `charrnn generate --model FOLDER` writes with it."
 PARTIAL = (
     "The files that {name} needs to write: {names}. Unzip them; `charrnn generate --model FOLDER` "
-    "writes with them. The file model.keras is too large for a message here. Training needs it; "
-    "the bot's operator can copy it from {folder} in the state folder."
+    "writes with them. The file model.keras does not fit: Discord takes up to {limit} here. Only "
+    "training needs it; the bot's operator can copy it from {folder} in the state folder."
 )
 
 
@@ -122,9 +122,13 @@ class Models(commands.Cog):
         self, interaction: discord.Interaction, guild: discord.Guild, model_id: int
     ) -> None:
         model = await self._registry.model(guild.id, model_id)
-        async with archived(self._files.model(model), guild.filesize_limit) as archive:
+        limit_bytes = interaction.filesize_limit  # grows with the server's boosts
+        async with archived(self._files.model(model), limit_bytes) as archive:
             sentence = (COMPLETE if archive.complete else PARTIAL).format(
-                name=escape(model.name), names=", ".join(archive.names), folder=model.folder
+                name=escape(model.name),
+                names=", ".join(archive.names),
+                folder=model.folder,
+                limit=megabytes(limit_bytes),
             )
             file = discord.File(archive.file, f"{model.name}.zip")
             await interaction.edit_original_response(content=sentence, attachments=[file])

@@ -13,7 +13,7 @@ from bot.interactions.markup import megabytes
 from bot.storage.files import whole
 from charrnn import store
 
-ZIP_BYTES = 1024  # a .zip adds at most this to its files
+OVERHEAD_BYTES = 4096  # what the .zip and the request around it add to the files, at most
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Archive:
 
 @asynccontextmanager
 async def archived(folder: Path, limit_bytes: int) -> AsyncIterator[Archive]:
-    """The model in `folder` as a .zip of at most `limit_bytes`, which exists while the body runs.
-    It includes model.keras if that fits. Raises BotError when the rest does not fit, the folder is
-    gone, or the disk is full."""
+    """The model in `folder` as a .zip for a request of at most `limit_bytes`. It exists while the
+    body runs, and includes model.keras if that fits. Raises BotError when the rest does not fit,
+    the folder is gone, or the disk is full."""
     with tempfile.TemporaryDirectory(prefix="charrnn-") as place:
         yield await asyncio.to_thread(_archive, folder, Path(place) / "model.zip", limit_bytes)
 
@@ -36,11 +36,11 @@ def _archive(folder: Path, file: Path, limit_bytes: int) -> Archive:
     try:
         every = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
         needed = {name: size for name, size in every.items() if name != store.KERAS}
-        chosen = every if _zip_size(every) <= limit_bytes else needed
-        if _zip_size(chosen) > limit_bytes:
+        chosen = every if _upload_size(every) <= limit_bytes else needed
+        if _upload_size(chosen) > limit_bytes:
             raise BotError(
                 f"Discord takes files of up to {megabytes(limit_bytes)} here, and this model has "
-                f"{megabytes(_zip_size(needed))}. The bot's operator can copy it from "
+                f"{megabytes(_upload_size(needed))}. The bot's operator can copy it from "
                 f"{'/'.join(folder.parts[-3:])} in the state folder.",
                 "not_allowed",
             )
@@ -53,5 +53,5 @@ def _archive(folder: Path, file: Path, limit_bytes: int) -> Archive:
     return Archive(file, tuple(chosen), chosen is every)
 
 
-def _zip_size(sizes: dict[str, int]) -> int:
-    return sum(sizes.values()) + ZIP_BYTES
+def _upload_size(sizes: dict[str, int]) -> int:
+    return sum(sizes.values()) + OVERHEAD_BYTES

@@ -173,9 +173,10 @@ async def test_a_model_that_is_downloaded_in_part_writes_as_the_whole_does(
 ):
     mine = await globe.make("mine")
     with (globe.state / mine.folder / store.KERAS).open("ab") as file:
-        file.truncate(20_000_000)
+        file.truncate(30_000_000)
     result = await globe.admin.click(await shown(globe, "mine"), label="Download")
     assert told(result).startswith("The files that mine needs to write: card.json, model.onnx.")
+    assert "model.keras does not fit: Discord takes up to 26.2 MB here." in told(result)
     assert f"copy it from {mine.folder} in the state folder" in told(result)
     [archive] = result.response.attachments
     ZipFile(BytesIO(await archive.read())).extractall(tmp_path / "taken")
@@ -184,12 +185,20 @@ async def test_a_model_that_is_downloaded_in_part_writes_as_the_whole_does(
     assert charrnn.generate(taken, [prompt]) == charrnn.generate(stateful, [prompt])
 
 
+async def test_a_download_is_as_large_as_discord_allows_here(globe: Server):
+    mine = await globe.make("mine")
+    with (globe.state / mine.folder / store.KERAS).open("ab") as file:
+        file.truncate(20_000_000)  # too large for a server without boosts
+    result = await globe.admin.click(await shown(globe, "mine"), label="Download")
+    assert told(result).startswith("The whole of mine.")
+
+
 async def test_a_model_that_is_too_large_is_left_to_the_operator(globe: Server):
     mine = await globe.make("mine")
     with (globe.state / mine.folder / store.ONNX).open("r+b") as file:
-        file.truncate(20_000_000)
+        file.truncate(30_000_000)
     result = await globe.admin.click(await shown(globe, "mine"), label="Download")
-    assert "files of up to 10.5 MB here, and this model has 20.0 MB" in told(result)
+    assert "files of up to 26.2 MB here, and this model has 30.0 MB" in told(result)
     assert f"can copy it from {mine.folder} in the state folder." in told(result)
 
 

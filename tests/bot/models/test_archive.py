@@ -4,7 +4,7 @@ from zipfile import ZipFile
 import pytest
 
 from bot.errors import BotError
-from bot.models.archive import ZIP_BYTES, archived
+from bot.models.archive import OVERHEAD_BYTES, archived
 from charrnn import store
 
 WHOLE = {store.CARD, store.KERAS, store.ONNX, store.GUARD}
@@ -21,7 +21,7 @@ def size(folder: Path, *names: str) -> int:
 
 
 async def test_a_model_that_fits_is_archived_whole(folder: Path):
-    limit = size(folder, *WHOLE) + ZIP_BYTES
+    limit = size(folder, *WHOLE) + OVERHEAD_BYTES
     async with archived(folder, limit) as archive:
         assert (archive.complete, set(archive.names)) == (True, WHOLE)
         assert archive.file.stat().st_size <= limit
@@ -33,7 +33,7 @@ async def test_a_model_that_fits_is_archived_whole(folder: Path):
 
 async def test_a_model_that_is_too_large_is_archived_without_its_keras_file(folder: Path):
     needed = WHOLE - {store.KERAS}
-    limit = size(folder, *needed) + ZIP_BYTES
+    limit = size(folder, *needed) + OVERHEAD_BYTES
     async with archived(folder, limit) as archive:
         assert (archive.complete, set(archive.names)) == (False, needed)
         assert archive.file.stat().st_size <= limit
