@@ -104,7 +104,8 @@ def _ready(row: TrainingJob) -> Screen:
 def _progress(job: Job) -> str:
     progress, epoch = job.progress, job.epoch
     if progress is None:
-        return "Starting."
+        steps = "loading the base and the text, then the first steps"
+        return f"Starting: {steps}. {job.running_s:.0f} seconds so far."
     lines = [
         f"`{_bar((progress.epoch - 1 + progress.done) / progress.epochs)}`",
         f"Epoch {progress.epoch} of {progress.epochs} · "

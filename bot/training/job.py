@@ -15,6 +15,7 @@ class Job:
     row: TrainingJob
     counts: Counts | None = None  # while READING: what has been read so far
     place: int = 0  # while QUEUED: 1 is next
+    running_s: float = 0.0  # while TRAINING: since its process was started
     progress: Progress | None = None  # while TRAINING: the latest,
     epoch: EpochEnd | None = None  # and the last whole epoch
     paused: bool = False  # while TRAINING: the bot is stopping, and goes on after its restart

@@ -8,6 +8,7 @@ restart.
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -60,6 +61,7 @@ class _Running:
     row: TrainingJob
     command: TrainingCommand
     process: TrainingProcess
+    started: float  # by the service's clock
     progress: Progress | None = None
     epoch: EpochEnd | None = None
 
@@ -83,6 +85,7 @@ class TrainingService:
         limit: int,
         threads: int,  # of each training
         keep_texts: bool,  # after training, until the model is deleted
+        clock: Callable[[], float] = time.monotonic,  # in seconds
     ):
         self._registry = registry
         self._privacy = privacy
@@ -93,6 +96,7 @@ class TrainingService:
         self._limit = limit
         self._threads = threads
         self._keep_texts = keep_texts
+        self._clock = clock
         # A row must not change between reading it and acting on it.
         self._turn = asyncio.Lock()
         self._reading: dict[int, Counts] = {}  # by job
@@ -261,6 +265,7 @@ class TrainingService:
             row,
             counts=self._reading.get(row.id),
             place=queue.index(row.id) + 1 if row.id in queue else 0,
+            running_s=self._clock() - running.started if running else 0.0,
             progress=running.progress if running else None,
             epoch=running.epoch if running else None,
             paused=self._closing and row.state is JobState.TRAINING,
@@ -312,7 +317,7 @@ class TrainingService:
                 await self._accept(row, command)  # it finished just before the bot ended
             else:
                 process = self._start_training(command)
-                self._running[row.id] = _Running(row, command, process)
+                self._running[row.id] = _Running(row, command, process, self._clock())
         except RegistryError:
             raise
         except (BotError, CharRNNError, OSError) as error:

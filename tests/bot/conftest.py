@@ -84,6 +84,7 @@ def services(
         limit=1,
         threads=1,
         keep_texts=keep_texts,
+        clock=clock,
     )
     return Services(
         Inference(executor, batch_limit=8, queue_limit=queue_limit),

@@ -79,6 +79,16 @@ def bot_services(
     )
 
 
+async def test_something_moves_between_train_and_the_first_figures(stage: Stage):
+    await stage.train()
+    seen = set()
+    for _ in range(3):
+        assert "Starting: " in stage.text
+        seen.add(stage.text)
+        await stage.wait(EDIT_INTERVAL_S)
+    assert len(seen) == 3
+
+
 async def test_a_text_waits_for_train_through_a_restart(
     stage: Stage, stateful: Model, tmp_path: Path, trainings: FakeTrainings
 ):
