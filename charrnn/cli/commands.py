@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from charrnn import evaluation, store
 from charrnn.cli import tables
@@ -86,7 +85,7 @@ def generate(
             dropped=generated.dropped,
         )
         return
-    print(seed + generated.text)
+    print(tables.printable(seed + generated.text))
     if generated.dropped:
         note(f"{loaded.name} does not know: {describe_characters(generated.dropped)}")
     note(f"{loaded.name}, temperature {temperature:g}, top-p {top_p:g}, random seed {rng_seed}")
@@ -197,7 +196,7 @@ def main() -> None:
     try:
         app()
     except Stopped as stopped:
-        notes.print(Text(str(stopped)), soft_wrap=True)
+        notes.print(tables.printable(str(stopped)), soft_wrap=True)
         sys.exit(INTERRUPTED)
     except CharRNNError as error:
         message = str(error)

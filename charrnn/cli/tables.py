@@ -1,5 +1,6 @@
 """Tables for the terminal: models, scores, samples."""
 
+import unicodedata
 from collections.abc import Mapping
 
 from rich.table import Table
@@ -7,14 +8,16 @@ from rich.text import Text
 
 from charrnn.evaluation import Quality, Score
 from charrnn.store import Card
-from charrnn.vocabulary import describe_characters
+from charrnn.vocabulary import describe_characters, visible
+
+SHOWN_CHARACTERS = 60  # of a vocabulary
 
 
 def score(model: str, score: Score) -> Table:
     """How well a model predicts a text."""
     table = Table("model", "nats/char", "bits/char", "perplexity", "characters")
     table.add_row(
-        Text(model),
+        printable(model),
         f"{score.nats:.4f}",
         f"{score.bits:.4f}",
         f"{score.perplexity:.3f}",
@@ -73,8 +76,14 @@ def card(card: Card) -> Table:
 
 
 def printable(text: str) -> Text:
-    """`text` without control sequences, which could take over the terminal."""
-    return Text("".join(c if c.isprintable() or c == "\n" else f"U+{ord(c):04X}" for c in text))
+    """`text` for a terminal, which control sequences could take over: they are shown as `U+…`, as
+    are other characters that could hide or reverse something."""
+
+    def shown(character: str) -> str:  # the stream escapes surrogates
+        is_surrogate = unicodedata.category(character) == "Cs"
+        return character if is_surrogate else f"U+{ord(character):04X}"
+
+    return Text(visible(text, shown))
 
 
 def _network(card: Card) -> str:
