@@ -60,15 +60,20 @@ def models(cards: Mapping[str, Card]) -> Table:
 
 
 def card(card: Card) -> Table:
-    """Everything in a model's card. Its `training` may be any JSON."""
+    """Everything in a model's card, what people ask first at the top. Its `training` may be any
+    JSON."""
     table = Table(show_header=False)
+    characters = card.vocabulary.characters
+    more = " …" if len(characters) > SHOWN_CHARACTERS else ""
+    details = ("recipe", "history")
     rows: dict[str, object] = {
         "network": _network(card),
-        "window": f"{card.spec.window} characters",
-        "vocabulary": describe_characters(card.vocabulary.characters),
-        "opening": card.opening,
         **{f"score, {name}": value for name, value in card.scores.items()},
-        **card.training,
+        **{name: value for name, value in card.training.items() if name not in details},
+        "window": f"{card.spec.window} characters",
+        "vocabulary": describe_characters(characters[:SHOWN_CHARACTERS]) + more,
+        "opening": card.opening,
+        **{name: card.training[name] for name in details if name in card.training},
     }
     for name, value in rows.items():
         table.add_row(printable(name.replace("_", " ")), printable(_shown(value)))
