@@ -8,6 +8,7 @@ from discord import app_commands
 from bot.errors import BotError
 from bot.interactions.permissions import invite_link
 from bot.models.server_models import ServerModels
+from bot.storage.records import name_key
 
 SHOWN_CHOICES = 25  # Discord's limit
 NOT_IN_SERVER = (
@@ -44,5 +45,5 @@ async def model_choices(
 
 def matching(names: Iterable[str], typed: str) -> list[app_commands.Choice[str]]:
     """The names that contain what was typed, as many as Discord shows."""
-    found = [name for name in names if typed.casefold() in name.casefold()]
+    found = [name for name in names if name_key(typed) in name_key(name)]
     return [app_commands.Choice(name=name, value=name) for name in found[:SHOWN_CHOICES]]
