@@ -17,6 +17,9 @@ from charrnn.errors import ModelError
 # knows 100.
 MAX_CHARACTERS = 3000
 
+# The share of a text's characters that a model must know to learn from it, or to be measured on it.
+LEAST_KNOWN = 0.5
+
 # Typographic characters -> plain ASCII.
 PLAIN = str.maketrans(
     {

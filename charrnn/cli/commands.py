@@ -5,6 +5,7 @@ import json
 import secrets
 import shutil
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -26,12 +27,12 @@ from charrnn.cli.options import (
     split,
 )
 from charrnn.cli.training import train
-from charrnn.errors import CharRNNError, OptionError, Stopped
+from charrnn.errors import CharRNNError, CorpusError, OptionError, Stopped
 from charrnn.generation import Prompt
 from charrnn.generation import generate as generate_texts
 from charrnn.sampling import Sampling
 from charrnn.text import corpus
-from charrnn.vocabulary import describe_characters
+from charrnn.vocabulary import LEAST_KNOWN, describe_characters
 
 DEFAULT_MODEL = "shakespeare"
 INTERRUPTED = 130  # the shell's exit code for a program that Ctrl-C ended
@@ -125,6 +126,12 @@ def evaluate(
             "with --held-out or --held-out-share."
         )
     encoded = loaded.vocabulary.encode(text)
+    unknown = loaded.vocabulary.unknown(Counter(text)).total() / max(1, len(text))
+    if unknown > 1 - LEAST_KNOWN:
+        raise CorpusError(
+            f"{loaded.name} does not know {unknown:.0%} of this text's characters, and its loss on "
+            "the others would say little. Choose a model that learnt this alphabet."
+        )
     quality = None
     with notes.status("measuring"):
         score = evaluation.score(loaded.engine, encoded.ids)
@@ -133,11 +140,20 @@ def evaluate(
             quality = evaluation.quality(written, training_text, loaded.vocabulary)
     if as_json:
         judged = {"quality": asdict(quality)} if quality else {}
-        _print_json(model=loaded.name, dropped=encoded.dropped, **score.rounded(), **judged)
+        _print_json(
+            model=loaded.name,
+            dropped=encoded.dropped,
+            unknown=round(unknown, 4),
+            **score.rounded(),
+            **judged,
+        )
         return
     Console().print(tables.score(loaded.name, score))
     if encoded.dropped:
-        note(f"left out, unknown to {loaded.name}: {describe_characters(encoded.dropped)}")
+        note(
+            f"not counted, unknown to {loaded.name}, {unknown:.1%} of the characters: "
+            f"{describe_characters(encoded.dropped)}"
+        )
     if quality:
         Console().print(tables.quality(quality))
 
