@@ -48,7 +48,7 @@ def chosen(
     if file is not None:
         if channel is not None:
             raise BotError("Choose a channel or a file, not both.", "not_allowed")
-        return Source(file.filename)
+        return Source(upload.name_of(file))
     if not channels_allowed:
         raise BotError(NO_CHANNELS, "not_allowed")
     if channel is None:
@@ -73,7 +73,7 @@ def from_file(file: discord.Attachment) -> ReadableSource:
     async def read(path: Path, opted_out: Container[str], _: Count) -> Counts:
         return await upload.read_file(file, path, opted_out=opted_out)
 
-    return ReadableSource(Source(file.filename), read)
+    return ReadableSource(Source(upload.name_of(file)), read)
 
 
 async def from_channel(
