@@ -5,13 +5,14 @@ import json
 import secrets
 import shutil
 import sys
-from collections import Counter
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from charrnn import evaluation, store
 from charrnn.cli import tables
@@ -27,12 +28,12 @@ from charrnn.cli.options import (
     split,
 )
 from charrnn.cli.training import train
-from charrnn.errors import CharRNNError, CorpusError, OptionError, Stopped
+from charrnn.errors import CharRNNError, OptionError, Stopped
 from charrnn.generation import Prompt
 from charrnn.generation import generate as generate_texts
 from charrnn.sampling import Sampling
 from charrnn.text import corpus
-from charrnn.vocabulary import LEAST_KNOWN, describe_characters
+from charrnn.vocabulary import describe_characters
 
 DEFAULT_MODEL = "shakespeare"
 INTERRUPTED = 130  # the shell's exit code for a program that Ctrl-C ended
@@ -51,6 +52,13 @@ ModelOption = Annotated[
         "--model", metavar="NAME|FOLDER", help="A model that comes with charrnn, or your own."
     ),
 ]
+
+
+class Gates(StrEnum):
+    SIGMOID = "sigmoid"
+    HARD_SIGMOID = "hard_sigmoid"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -86,7 +94,7 @@ def generate(
             dropped=generated.dropped,
         )
         return
-    print(tables.printable(seed + generated.text))
+    print(seed + generated.text)
     if generated.dropped:
         note(f"{loaded.name} does not know: {describe_characters(generated.dropped)}")
     note(f"{loaded.name}, temperature {temperature:g}, top-p {top_p:g}, random seed {rng_seed}")
@@ -126,12 +134,6 @@ def evaluate(
             "with --held-out or --held-out-share."
         )
     encoded = loaded.vocabulary.encode(text)
-    unknown = loaded.vocabulary.unknown(Counter(text)).total() / max(1, len(text))
-    if unknown > 1 - LEAST_KNOWN:
-        raise CorpusError(
-            f"{loaded.name} does not know {unknown:.0%} of this text's characters, and its loss on "
-            "the others would say little. Choose a model that learnt this alphabet."
-        )
     quality = None
     with notes.status("measuring"):
         score = evaluation.score(loaded.engine, encoded.ids)
@@ -140,20 +142,11 @@ def evaluate(
             quality = evaluation.quality(written, training_text, loaded.vocabulary)
     if as_json:
         judged = {"quality": asdict(quality)} if quality else {}
-        _print_json(
-            model=loaded.name,
-            dropped=encoded.dropped,
-            unknown=round(unknown, 4),
-            **score.rounded(),
-            **judged,
-        )
+        _print_json(model=loaded.name, dropped=encoded.dropped, **score.rounded(), **judged)
         return
     Console().print(tables.score(loaded.name, score))
     if encoded.dropped:
-        note(
-            f"not counted, unknown to {loaded.name}, {unknown:.1%} of the characters: "
-            f"{describe_characters(encoded.dropped)}"
-        )
+        note(f"left out, unknown to {loaded.name}: {describe_characters(encoded.dropped)}")
     if quality:
         Console().print(tables.quality(quality))
 
@@ -181,14 +174,32 @@ def convert(
         Path | None,
         typer.Option(metavar="FILE", help="For a Keras file: the text it was trained on."),
     ] = None,
+    gates: Annotated[
+        Gates | None,
+        typer.Option(help="For a Keras file that does not say it: the gate activation."),
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(min=1, help="For a Keras file that does not say it: the characters it reads."),
+    ] = None,
+    architecture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For a file of weights: the JSON of model.to_json()."),
+    ] = None,
 ) -> None:
-    """Turn a Keras file into a model folder, or a model into a .keras or .onnx file."""
+    """Turn a Keras file into a model folder, or a model into a .keras or .onnx file.
+
+    A Keras file is a .keras, .h5 or .hdf5 of Keras 1, 2 or 3: a whole model, or weights alone."""
     names = {".keras": store.KERAS, ".onnx": store.ONNX}
-    if source.suffix in (".keras", ".h5", ".hdf5"):
+    saved_model = source / "saved_model.pb"  # a folder of TensorFlow's, which is refused
+    if source.suffix in (".keras", ".h5", ".hdf5") or source.is_file() or saved_model.exists():
         if text is None:
             raise OptionError("--text FILE is needed: the text that the model was trained on.")
         check_new(destination)
-        with_keras("export").convert(source, text, destination)
+        conversion = with_keras("conversion.convert")
+        told = conversion.Told(gates and gates.value, window)
+        for remark in conversion.convert(source, text, destination, told, architecture):
+            note(remark)
     elif destination.suffix in names:
         # Loading checks the files.
         folder = store.load(str(source), for_training=destination.suffix == ".keras").folder
@@ -212,7 +223,7 @@ def main() -> None:
     try:
         app()
     except Stopped as stopped:
-        notes.print(tables.printable(str(stopped)), soft_wrap=True)
+        notes.print(Text(str(stopped)), soft_wrap=True)
         sys.exit(INTERRUPTED)
     except CharRNNError as error:
         message = str(error)

@@ -1,30 +1,20 @@
-"""Keras models: open their files safely, turn them into ONNX graphs and model folders."""
+"""Keras models of our own: open their files safely, turn them into ONNX graphs."""
 
-import contextlib
 import json
-import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import numpy as np
 import tensorflow as tf
 
-from charrnn import store
-from charrnn.engine import Engine
 from charrnn.errors import ModelError
-from charrnn.sampling import log_softmax
 from charrnn.spec import ModelSpec
-from charrnn.text import corpus
 from charrnn.training import graph
 from charrnn.training.graph import Weights
-from charrnn.vocabulary import Vocabulary
-
-DEFAULT_WINDOW = ModelSpec.window
 
 # The classes that the configuration of a character LSTM names. Other classes of Keras can read
 # files or run code.
@@ -38,7 +28,7 @@ _ALLOWED = {
 }
 
 # What Keras and h5py raise for a file that is damaged or not a model.
-_KERAS_ERRORS = (
+KERAS_ERRORS = (
     AssertionError,
     AttributeError,
     EOFError,
@@ -57,33 +47,23 @@ _KERAS_ERRORS = (
 
 
 def load_keras(path: Path) -> keras.Model:
-    """The model in a `.keras`, `.h5` or `.hdf5` file. A file of weights alone is taken for a stack
-    of LSTMs and a softmax.
-
-    Safe for untrusted files: only the layers of a character LSTM are allowed, and nothing in the
-    file is unpickled or executed. Raises ModelError."""
-    if not path.is_file():
-        raise ModelError(f"{path} does not exist.")
+    """The model in a `model.keras`, which may be a stranger's: only the layers of a character LSTM
+    are allowed, and nothing in the file is unpickled or executed. Raises ModelError."""
     try:
-        configuration = _configuration(path)
-        _check_classes(configuration)
-        if path.suffix == ".keras":
-            return open_model(path)
-        if configuration is not None:
-            # Older versions of Keras wrote options that this one refuses. Then build the network
-            # from the shapes of its weights.
-            with contextlib.suppress(ValueError, TypeError):
-                return open_model(path)
-        model = _network_of_weights(path)
-        model.load_weights(path)
-        return model
-    except _KERAS_ERRORS as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"Keras cannot open {path}: {reason[:200]}") from error
+        with zipfile.ZipFile(path) as archive:
+            _check_classes(json.loads(archive.read("config.json")))
+        return open_model(path)
+    except KERAS_ERRORS as error:
+        raise ModelError(f"Keras cannot open {path}: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its class if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def open_model(path: Path) -> keras.Model:
-    """The model in a Keras file of our own, uncompiled. Raises what Keras raises."""
+    """The model in a `model.keras` of our own, uncompiled. Raises what Keras raises."""
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
     if not isinstance(model, keras.Model):
         raise TypeError(f"the file holds a {type(model).__name__}, not a model")
@@ -98,8 +78,8 @@ def spec_of(model: keras.Model) -> ModelSpec:
     if not layers.lstms:
         raise ModelError("The model has no LSTM layer.")
     for lstm in layers.lstms:
-        options = (lstm.activation, lstm.recurrent_activation, lstm.use_bias, lstm.go_backwards)
-        if options != (keras.activations.tanh, keras.activations.sigmoid, True, False):
+        options = (lstm.activation, lstm.use_bias, lstm.go_backwards)
+        if options != (keras.activations.tanh, True, False):
             raise ModelError(f"The layer {lstm.name} is not a standard forward LSTM.")
     if not all(lstm.return_sequences for lstm in layers.lstms[:-1]):
         raise ModelError("Every LSTM layer but the last must return sequences.")
@@ -107,12 +87,23 @@ def spec_of(model: keras.Model) -> ModelSpec:
         raise ModelError("Without an embedding, the input of a step must be a single number.")
     steps = model.input_shape[1]
     return ModelSpec(
-        window=DEFAULT_WINDOW if layers.lstms[-1].return_sequences else steps or DEFAULT_WINDOW,
+        window=steps or ModelSpec.window,
         characters=layers.output.units,
         units=tuple(lstm.units for lstm in layers.lstms),
         embedding=layers.embedding.output_dim if layers.embedding else None,
-        stateful=layers.lstms[-1].return_sequences,
+        stateful=layers.lstms[-1].return_sequences and steps is None,
     )
+
+
+def gates_of(model: keras.Model) -> tuple[str, ...]:
+    """The gate activation of each LSTM: "sigmoid" or "hard_sigmoid". Raises ModelError."""
+    names = {keras.activations.sigmoid: "sigmoid", keras.activations.hard_sigmoid: "hard_sigmoid"}
+    gates = []
+    for lstm in _layers(model).lstms:
+        if lstm.recurrent_activation not in names:
+            raise ModelError(f"The layer {lstm.name} has other gates than an LSTM of today.")
+        gates.append(names[lstm.recurrent_activation])
+    return tuple(gates)
 
 
 def shipped_graph(model: keras.Model) -> bytes:
@@ -125,45 +116,6 @@ def writing_graph(model: keras.Model, int8: bool) -> bytes:
     """The ONNX graph that writes text as `model` does; see `graph.writing_graph`."""
     spec = spec_of(model)
     return graph.writing_graph(spec, _weights(model, spec), int8)
-
-
-def convert(source: Path, text: Path, destination: Path) -> None:
-    """Write a model folder for a Keras model that was trained elsewhere on `text`.
-
-    The vocabulary is the sorted set of the text's characters, lower-cased or not: whichever has
-    as many characters as the model's softmax. Raises ModelError, CorpusError."""
-    model = load_keras(source)
-    spec = spec_of(model)
-    _check_same(model, Engine(writing_graph(model, int8=False), spec))
-    raw = corpus.read_text(text)
-    for training_text in (raw.lower(), raw):
-        vocabulary = Vocabulary.of(training_text)
-        if len(vocabulary) == spec.characters:
-            break
-    else:
-        raise ModelError(
-            f"{source} has {spec.characters} characters, but {text} has {len(set(raw.lower()))} in "
-            f"lower case and {len(set(raw))} as it is. Give the text that the model was trained on."
-        )
-    opening = corpus.opening(training_text, spec.window)
-    training = {"converted_from": source.name, "parameters": model.count_params()}
-    card = store.Card(spec, vocabulary, opening, training, scores={})
-    with tempfile.TemporaryDirectory() as folder:
-        keras_file = Path(folder) / store.KERAS
-        model.save(keras_file)
-        store.write(destination, card, keras_file, shipped_graph(model))
-
-
-def _check_same(model: Any, engine: Engine) -> None:
-    """Raises ModelError unless Keras and the engine predict the same. A network with connections
-    that `spec_of` does not see is found here."""
-    spec = engine.spec
-    ids = np.random.default_rng(0).integers(spec.characters, size=(2, spec.window), dtype=np.int32)
-    inputs = ids if spec.embedding is not None else ids[..., np.newaxis] / spec.characters
-    expected = model.predict_on_batch(inputs)
-    last = expected[:, -1] if spec.stateful else expected
-    if not np.allclose(np.exp(log_softmax(engine.read(ids)[0])), last, atol=1e-4):
-        raise ModelError("The model is not a plain stack of LSTMs under one softmax.")
 
 
 def _weights(model: keras.Model, spec: ModelSpec) -> Weights:
@@ -183,6 +135,7 @@ def _weights(model: keras.Model, spec: ModelSpec) -> Weights:
             )
             for cell in cells[1:]
         ],
+        gates=gates_of(model),
         output=_float32(layers.output.kernel),
         output_bias=_float32(layers.output.bias),
     )
@@ -217,16 +170,6 @@ def _layers(model: keras.Model) -> _Layers:
     return _Layers(embedding, layers, output)
 
 
-def _configuration(path: Path) -> Any:
-    """The configuration in a Keras file; None for a file of weights alone."""
-    if path.suffix == ".keras":
-        with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read("config.json"))
-    with h5py.File(path, "r") as file:
-        configuration: Any = file.attrs.get("model_config")
-        return None if configuration is None else json.loads(configuration)
-
-
 def _check_classes(part: Any) -> None:
     """Raises ValueError if a configuration names a class that a character LSTM does not need."""
     if isinstance(part, dict):
@@ -240,27 +183,3 @@ def _check_classes(part: Any) -> None:
     if isinstance(part, list):
         for inner in part:
             _check_classes(inner)
-
-
-def _network_of_weights(path: Path) -> keras.Model:
-    """The network for a file of weights: LSTMs over windows of scaled ids, then a softmax."""
-    shapes: list[tuple[int, ...]] = []
-
-    def note(name: str, item: h5py.Dataset | h5py.Group) -> None:
-        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer"):
-            shapes.append(item.shape)
-
-    with h5py.File(path, "r") as file:
-        file.visititems(note)
-    biases = [shape[0] for shape in shapes if len(shape) == 1]
-    recurrent = [size for size in biases if size % 4 == 0 and (size // 4, size) in shapes]
-    others = [size for size in biases if size not in recurrent]
-    units = [size // 4 for size in recurrent]
-    if len(set(units)) != 1 or len(others) != 1 or (1, 4 * units[0]) not in shapes:
-        raise ValueError(
-            "its weights are not those of LSTM layers on a single number and a softmax"
-        )
-    x = inputs = keras.Input((DEFAULT_WINDOW, 1))
-    for n, size in enumerate(units, start=1):
-        x = keras.layers.LSTM(size, return_sequences=n < len(units))(x)
-    return keras.Model(inputs, keras.layers.Dense(others[0], activation="softmax")(x))

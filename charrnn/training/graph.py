@@ -42,6 +42,7 @@ class Weights:
     recurrent: np.ndarray  # (H1, 4 * H1)
     # For each layer n > 1: input and recurrent kernel (H[n-1] + H[n], 4 * H[n]), bias (4 * H[n],)
     upper: list[tuple[np.ndarray, np.ndarray]]
+    gates: tuple[str, ...]  # of each layer: "sigmoid" or "hard_sigmoid"
     output: np.ndarray  # (H[-1], V)
     output_bias: np.ndarray  # (V,)
 
@@ -155,7 +156,11 @@ def _lstm(
             product = graph.product([hidden[layer - 1], hidden[layer]], _i_f_o_c(matrix))
             gates = graph.add("Add", product, graph.constant(_i_f_o_c(bias)))
         gate, candidate = graph.split(gates, [3 * units, units])
-        i, f, o = graph.split(graph.add("Sigmoid", gate), [units] * 3)
+        if weights.gates[layer] == "sigmoid":
+            gate = graph.add("Sigmoid", gate)
+        else:
+            gate = graph.add("HardSigmoid", gate, alpha=1 / 6, beta=0.5)  # Keras 3's
+        i, f, o = graph.split(gate, [units] * 3)
         written = graph.add("Mul", i, graph.add("Tanh", candidate))
         cells[layer] = graph.add("Add", graph.add("Mul", f, cells[layer]), written)
         hidden[layer] = graph.quantised(graph.add("Mul", o, graph.add("Tanh", cells[layer])))

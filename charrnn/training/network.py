@@ -103,12 +103,14 @@ def processor_has_bfloat16() -> bool:
 def adopt(model: keras.Model, base: store.Model) -> None:
     """Copy the weights of `base` into `model`, which may have more characters. The weights of a
     new character are the mean over the old ones. Raises ModelError if the base's Keras file is not
-    the network that its card describes."""
+    the network that its card describes, or has gates that are not trained here."""
     known = len(base.vocabulary)
     path = base.folder / store.KERAS
     trained = export.load_keras(path)
     if replace(export.spec_of(trained), window=base.card.spec.window) != base.card.spec:
         raise ModelError(f"{path} is not the network that {store.CARD} describes.")
+    if "hard_sigmoid" in export.gates_of(trained):
+        raise ModelError(f"{path} has hard_sigmoid gates, which cannot be trained further.")
     for variable, old in zip(model.weights, trained.get_weights(), strict=True):
         value = np.array(variable)
         if value.shape == old.shape:
