@@ -23,7 +23,7 @@ from bot.inference.executor import Executor, LocalExecutor
 from bot.inference.queue import Inference
 from bot.interactions import answering, command_sync
 from bot.interactions.command_tree import Tree
-from bot.interactions.permissions import NEEDED
+from bot.interactions.permissions import invite_link
 from bot.interactions.rate_limits import PAUSE_S, Cooldown, IdentifyPace
 from bot.models.cache import LoadedModels
 from bot.models.reference import ModelReference
@@ -40,7 +40,6 @@ from charrnn.errors import needs_extra
 
 log = logging.getLogger(__name__)
 
-SCOPES = ("bot", "applications.commands")
 BUTTONS = (ReplyButton, TrainingButton, ModelButton, PrivacyButton)
 BASES = ("chat", "shakespeare")  # the models that every server can write with and train from
 NOT_INSTALLED = (
@@ -137,11 +136,6 @@ def _workers(settings: Settings, model: ModelReference) -> tuple[Executor, Start
         raise SettingsError([needs_extra("EXECUTOR", error.name, "dask")]) from error
     cluster = Cluster(settings.dask_scheduler)
     return DaskExecutor(cluster, memory_bytes), partial(DaskTraining, cluster)
-
-
-def invite_link(application_id: int) -> str:
-    """The page on which a server's admin adds the bot, with the permissions that it needs."""
-    return discord.utils.oauth_url(application_id, permissions=NEEDED, scopes=SCOPES)
 
 
 class Bot(commands.AutoShardedBot):

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from string import ascii_letters, digits
@@ -16,6 +16,9 @@ from charrnn.errors import ModelError
 # text, and more of a Japanese one. A model that knows them takes twice as long to write as one that
 # knows 100.
 MAX_CHARACTERS = 3000
+
+# The share of a text's characters that a model must know to learn from it, or to be measured on it.
+LEAST_KNOWN = 0.5
 
 # Typographic characters -> plain ASCII.
 PLAIN = str.maketrans(
@@ -97,16 +100,18 @@ def clean(text: str) -> str:
     return visible(normalise(text).translate(PLAIN))
 
 
-def visible(text: str) -> str:
+def visible(text: str, instead: Callable[[str], str] = lambda _: "") -> str:
     """`text` without characters that could hide or reverse something: controls, and invisible ones
-    where they are not part of how a word or an emoji is written.
+    where they are not part of how a word or an emoji is written. `instead` returns what stands in
+    the place of one.
 
     >>> visible("a\\u202eb\\u200dc") == "abc"
     True
     >>> visible("👩\\u200d🚀") == "👩\\u200d🚀"
     True
     """
-    return _IN_PLACE.sub(lambda match: match["kept"] or "", _HIDDEN.sub("", text))
+    text = _HIDDEN.sub(lambda match: instead(match[0]), text)
+    return _IN_PLACE.sub(lambda match: match["kept"] or instead(match[0]), text)
 
 
 def describe_characters(characters: str) -> str:

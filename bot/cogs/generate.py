@@ -8,7 +8,7 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.cogs.choices import model_choices
+from bot.cogs.choices import model_choices, server_of
 from bot.inference.queue import GenerationRequest, Inference
 from bot.interactions.answering import Answering
 from bot.interactions.buttons import CogButton, not_yours, view_of
@@ -97,10 +97,11 @@ class Generate(commands.Cog):
         async with Answering(interaction):
             self._admit(interaction)
             await interaction.response.defer(thinking=True, ephemeral=private)
+            server = server_of(interaction)
             if model is None:
-                reference = await self._models.in_use(interaction.guild_id)
+                reference = await self._models.in_use(server and server.id)
             else:
-                reference = await self._models.find(interaction.guild_id, model)
+                reference = await self._models.find(server and server.id, model)
             await self._write(interaction, reference, seed, temperature, None)
 
     @write.autocomplete("model")
@@ -122,7 +123,7 @@ class Generate(commands.Cog):
             await interaction.response.defer(
                 thinking=new_message, ephemeral=new_message and message.flags.ephemeral
             )
-            model = await self._model_of(reply, interaction.guild_id)
+            model = await self._model_of(reply, server_of(interaction))
             seed, temperature, random_seed = reply.seed, reply.temperature, None
             if action is Action.CONTINUE:
                 seed = _end(reply.seed + reply.text, model.window)
@@ -132,11 +133,11 @@ class Generate(commands.Cog):
                 random_seed = reply.rng_seed
             await self._write(interaction, model, seed, temperature, random_seed)
 
-    async def _model_of(self, reply: Reply, guild_id: int | None) -> ModelReference:
+    async def _model_of(self, reply: Reply, server: discord.Guild | None) -> ModelReference:
         """The model that wrote a reply. Raises BotError if the server has deleted it."""
         if reply.model == self._shakespeare.name:
             return self._shakespeare
-        return await self._models.find(guild_id, reply.model)
+        return await self._models.find(server and server.id, reply.model)
 
     def _admit(self, interaction: discord.Interaction) -> None:
         """Raises BotError. Does not wait, so it can run before the deferral."""

@@ -7,7 +7,7 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.cogs.choices import admitted, matching
+from bot.cogs.choices import admitted, matching, server_of
 from bot.interactions.answering import Answering
 from bot.interactions.buttons import CogButton, view_of
 from bot.interactions.markup import escape, megabytes
@@ -76,7 +76,8 @@ class Models(commands.Cog):
     async def _names(
         self, interaction: discord.Interaction, typed: str
     ) -> list[app_commands.Choice[str]]:
-        own = await self._registry.models(interaction.guild_id) if interaction.guild_id else ()
+        server = server_of(interaction)
+        own = await self._registry.models(server.id) if server else ()
         return matching([model.name for model in reversed(own)], typed)
 
     async def press(self, interaction: discord.Interaction, action: Action, model_id: int) -> None:

@@ -9,11 +9,11 @@ from discord import app_commands
 from discord.ext import commands, tasks
 
 from bot.cogs.choices import admitted, model_choices
-from bot.corpus.channel import MAX_MESSAGES
-from bot.corpus.source import ReadableSource, chosen, from_channel
+from bot.corpus.channel import CHANNEL_TYPES, MAX_MESSAGES
+from bot.corpus.source import NO_CHANNELS, ReadableSource, chosen, from_channel, from_file
 from bot.errors import BotError, RegistryError
 from bot.interactions.answering import Answering
-from bot.interactions.permissions import NEEDED_TO_ANSWER, missing, names
+from bot.interactions.permissions import check_can_answer, check_in_thread
 from bot.models.server_models import ServerModels
 from bot.storage.records import NAME_LIMIT
 from bot.training.embeds import Action
@@ -34,6 +34,26 @@ FILE_AGAIN = (
     "That model learnt from a file, which has been deleted. Upload the file again with /retrain: I "
     "leave out the messages of everybody who has opted out."
 )
+
+
+Place = app_commands.AppCommandChannel | app_commands.AppCommandThread
+
+
+class Messages(app_commands.Transformer):
+    """Offers the places that hold messages. Discord.py's own would refuse archived threads, which
+    it does not keep."""
+
+    @property
+    def type(self) -> discord.AppCommandOptionType:
+        return discord.AppCommandOptionType.channel
+
+    @property
+    def channel_types(self) -> list[discord.ChannelType]:
+        return CHANNEL_TYPES
+
+    async def transform(self, interaction: discord.Interaction, value: Place) -> Place:
+        del interaction
+        return value
 
 
 class Retrain(commands.Cog):
@@ -83,7 +103,7 @@ class Retrain(commands.Cog):
     async def retrain(
         self,
         interaction: discord.Interaction,
-        channel: app_commands.AppCommandChannel | app_commands.AppCommandThread | None = None,
+        channel: app_commands.Transform[Place, Messages] | None = None,
         messages: app_commands.Range[int, 1, MAX_MESSAGES] = DEFAULT_MESSAGES,
         days: app_commands.Range[int, 1, MAX_DAYS] | None = None,
         file: discord.Attachment | None = None,
@@ -92,12 +112,16 @@ class Retrain(commands.Cog):
     ) -> None:
         async with Answering(interaction):
             guild = admitted(interaction)
-            self._check_possible(interaction.app_permissions)
-            source = await chosen(
-                interaction, channel, messages, days, file, self._channels_allowed
-            )
+            self._check_possible(interaction, guild)
+            source = chosen(interaction, channel, messages, days, file, self._channels_allowed)
             await interaction.response.defer(thinking=True)
-            await self._prepare(interaction, guild, source, base, name)
+            await check_in_thread(interaction, guild.me)
+            if file is not None:
+                readable = from_file(file)
+            else:
+                granted = channel.permissions if channel else interaction.permissions
+                readable = await from_channel(guild, source, _member(interaction), granted)
+            await self._prepare(interaction, guild, readable, base, name)
 
     @retrain.autocomplete("base")
     async def _bases(
@@ -113,7 +137,7 @@ class Retrain(commands.Cog):
                 await self._again(interaction, guild, job_id)
                 return
             if action in (Action.TRAIN, Action.RESUME):
-                self._check_possible(interaction.app_permissions)
+                self._check_possible(interaction, guild)
             await interaction.response.defer()
             note = ""
             match action:
@@ -132,15 +156,11 @@ class Retrain(commands.Cog):
                     note = f"Discarded by {interaction.user.mention}."
             await self._messages.answer(interaction, guild.id, job_id, note)
 
-    def _check_possible(self, granted: discord.Permissions) -> None:
+    def _check_possible(self, interaction: discord.Interaction, guild: discord.Guild) -> None:
         """Raises BotError when nothing can be trained, or a job could not be shown here."""
         if self._blocked:
             raise BotError(self._blocked, "not_allowed")
-        if lacking := missing(NEEDED_TO_ANSWER, granted):
-            raise BotError(
-                f"To show a training here I need {names(lacking)}. Grant that to my role.",
-                "not_allowed",
-            )
+        check_can_answer(interaction, guild.me)
 
     async def _prepare(
         self,
@@ -177,20 +197,15 @@ class Retrain(commands.Cog):
         self, interaction: discord.Interaction, guild: discord.Guild, job_id: int
     ) -> None:
         """Start the same job anew, without the people who have opted out."""
-        self._check_possible(interaction.app_permissions)
+        self._check_possible(interaction, guild)
         await interaction.response.defer(thinking=True)
         row = (await self._training.job(guild.id, job_id)).row
         if row.source.channel_id is None:
             raise BotError(FILE_AGAIN, "not_allowed")
-        assert isinstance(interaction.user, discord.Member)  # in a server
-        source = await from_channel(
-            guild.get_channel_or_thread(row.source.channel_id),
-            f"<#{row.source.channel_id}>",
-            interaction.user,
-            row.source.messages or DEFAULT_MESSAGES,
-            row.source.days,
-            self._channels_allowed,
-        )
+        if not self._channels_allowed:
+            raise BotError(NO_CHANNELS, "not_allowed")
+        await check_in_thread(interaction, guild.me)
+        source = await from_channel(guild, row.source, _member(interaction))
         # A model of the server's own may have learnt from the same people.
         base = row.base if row.base_id is None else None
         await self._prepare(interaction, guild, source, base)
@@ -216,3 +231,8 @@ class Retrain(commands.Cog):
     async def _watch_failed(self, error: BaseException) -> None:
         log.error("Following the trainings failed. I try again soon.", exc_info=error)
         asyncio.get_running_loop().call_later(RETRY_S, self._start_watching)
+
+
+def _member(interaction: discord.Interaction) -> discord.Member:
+    assert isinstance(interaction.user, discord.Member)  # in a server
+    return interaction.user

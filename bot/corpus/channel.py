@@ -1,8 +1,8 @@
 """A channel's messages -> a text file: cleaned, one message a line, oldest first."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Container
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Container, Iterator
+from contextlib import aclosing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import discord
 
 from bot.errors import BotError
 from bot.interactions.markup import escape
-from bot.interactions.permissions import NEEDED_TO_READ, NEEDED_TO_READ_VOICE, missing, names
+from bot.interactions.permissions import NEEDED_TO_READ, missing, names, needed_to_read, remedy
 from bot.storage.files import write_text
 from charrnn.text.messages import Cleaner, Counts, Message
 
@@ -21,29 +21,91 @@ HIDDEN_LIMIT = 200  # messages without visible content, after which reading stop
 PAGE_MESSAGES = 100  # that Discord returns at a time
 
 Channel = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
-VOICE = (discord.VoiceChannel, discord.StageChannel)
+CHANNEL_TYPES = [  # the same, as Discord's types
+    discord.ChannelType.text,
+    discord.ChannelType.voice,
+    discord.ChannelType.news,
+    discord.ChannelType.news_thread,
+    discord.ChannelType.public_thread,
+    discord.ChannelType.private_thread,
+    discord.ChannelType.stage_voice,
+]
+ADD_ME = "To a private thread I must be added: mention me in it."
+HIDDEN = (
+    "I cannot see {mention}. If it is not deleted, I need "
+    f"{names(NEEDED_TO_READ)} there. {ADD_ME}"
+)
+POSTS = "Its messages are in its posts. Choose a post, or use /retrain in it."
+INSTEAD = {
+    discord.ChannelType.forum: f"is a forum. {POSTS}",
+    discord.ChannelType.media: f"is a media channel. {POSTS}",
+    discord.ChannelType.category: "is a category. Choose one of the channels in it.",
+}
+NO_MESSAGES = "holds no messages. Choose a text or voice channel, a thread, or a post of a forum."
 WRITTEN_BY_PEOPLE = (discord.MessageType.default, discord.MessageType.reply)
 
 
-def check_readable(channel: Channel) -> None:
+def without_messages(mention: str, kind: discord.ChannelType) -> BotError:
+    """A place holds no messages. Says what to choose instead."""
+    return BotError(f"{mention} {INSTEAD.get(kind, NO_MESSAGES)}", "not_allowed")
+
+
+def check_readable(channel: Channel, granted: discord.Permissions | None = None) -> None:
     """Raises BotError, naming the permissions that the bot lacks in `channel`. Discord itself
-    reports no error: it returns an empty history."""
+    reports no error: it returns an empty history. `granted`: the bot's permissions, if Discord
+    sent them."""
+    me = channel.guild.me
     place = channel.parent if isinstance(channel, discord.Thread) else channel
-    if place is None:
+    if granted is None and place is not None:
+        # The channel's own `permissions_for` returns no permission at all without View Channel.
+        granted = discord.abc.GuildChannel.permissions_for(place, me)
+    if granted is None:
         raise BotError(
             f"The channel of the thread {_name(channel)} is deleted or hidden from me. Choose "
             "another channel.",
             "not_allowed",
         )
-    # The channel's own `permissions_for` returns no permission at all without View Channel.
-    granted = discord.abc.GuildChannel.permissions_for(place, channel.guild.me)
-    needed = NEEDED_TO_READ_VOICE if isinstance(place, VOICE) else NEEDED_TO_READ
-    if lacking := missing(needed, granted):
+    if lacking := missing(needed_to_read(channel), granted):
         raise BotError(
-            f"To read {_name(channel)} I need {names(lacking)} there. Grant that to my role in the "
-            "channel's settings and try again.",
-            "not_allowed",
+            f"To read {_name(channel)} I need {names(lacking)} there. {remedy(me)}", "not_allowed"
         )
+
+
+async def find_channel(guild: discord.Guild, channel_id: int) -> Channel:
+    """A channel or thread of `guild`. Raises BotError when the bot cannot see it, or it holds no
+    messages."""
+    channel = guild.get_channel_or_thread(channel_id)
+    if channel is None:  # discord.py does not keep archived threads
+        mention = f"<#{channel_id}>"
+        with explaining(mention):
+            try:
+                channel = await guild.fetch_channel(channel_id)
+            except (discord.Forbidden, discord.NotFound) as error:
+                raise BotError(HIDDEN.format(mention=mention), "not_allowed") from error
+    if not isinstance(channel, Channel):
+        raise without_messages(channel.mention, channel.type)
+    return channel
+
+
+@contextmanager
+def explaining(name: str, place: Channel | None = None) -> Iterator[None]:
+    """Turn an error of Discord about a place into a BotError."""
+    try:
+        yield
+    except discord.Forbidden as error:
+        needed = names(needed_to_read(place))
+        sentence = f"Discord does not let me read {name}. I need {needed} there."
+        if isinstance(place, discord.Thread) and place.is_private():
+            sentence += f" {ADD_ME}"
+        raise BotError(sentence, "not_allowed") from error
+    except discord.NotFound as error:
+        raise BotError(
+            f"{name} is deleted or hidden from me. Choose another channel.", "not_allowed"
+        ) from error
+    except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
+        raise BotError(
+            f"Discord failed while I was reading {name}. Try again in a few minutes.", "discord"
+        ) from error
 
 
 async def read_channel(
@@ -62,7 +124,6 @@ async def read_channel(
 
     Raises BotError when the bot may not read the channel, Discord hides the content of messages,
     there is nothing to learn from, or the disk is full. Then it leaves no file."""
-    check_readable(channel)
     cleaner = Cleaner(opted_out, newest_first=True)
     counts = cleaner.counts
     content = _ContentCheck(channel)
@@ -81,7 +142,7 @@ async def read_channel(
             if progress and counts.total() % PAGE_MESSAGES == 0:
                 progress(counts)
     content.check()
-    check_readable(channel)  # a permission may have been taken away meanwhile
+    check_readable(channel)  # without permission the history is empty
     if not counts.messages:
         raise BotError(_nothing(channel, counts, after), "corpus")
     oldest_first = (f"{line}\n" for line in reversed(newest_first.values()))
@@ -136,25 +197,10 @@ async def _messages(
     channel: Channel, limit: int, after: datetime | None
 ) -> AsyncGenerator[discord.Message, None]:
     """The history, newest first. Lets the event loop run after each message. Raises BotError."""
-    try:
+    with explaining(_name(channel), channel):
         async for message in channel.history(limit=limit, after=after, oldest_first=False):
             yield message
             await asyncio.sleep(0)
-    except discord.Forbidden as error:
-        raise BotError(
-            f"Discord does not let me read {_name(channel)}. I need {names(NEEDED_TO_READ)} there. "
-            "To a private thread I must be added.",
-            "not_allowed",
-        ) from error
-    except discord.NotFound as error:
-        raise BotError(
-            f"{_name(channel)} is deleted or hidden from me. Choose another channel.", "not_allowed"
-        ) from error
-    except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
-        raise BotError(
-            f"Discord failed while I was reading {_name(channel)}. Try again in a few minutes.",
-            "discord",
-        ) from error
 
 
 def _plain(message: discord.Message) -> Message:

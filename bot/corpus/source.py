@@ -11,7 +11,8 @@ from discord import app_commands
 from bot.corpus import channel as channels
 from bot.corpus import upload
 from bot.errors import BotError
-from bot.interactions.permissions import NEEDED_TO_READ, missing, names
+from bot.interactions.markup import escape
+from bot.interactions.permissions import NEEDED_TO_READ, missing
 from bot.storage.records import Source
 from charrnn.text.messages import Counts
 
@@ -34,69 +35,88 @@ class ReadableSource:
     read: Read
 
 
-async def chosen(
+def chosen(
     interaction: discord.Interaction,
     channel: app_commands.AppCommandChannel | app_commands.AppCommandThread | None,
     messages: int,
     days: int | None,
     file: discord.Attachment | None,
     channels_allowed: bool,
-) -> ReadableSource:
-    """What the options of /retrain name. Raises BotError when it cannot be used."""
+) -> Source:
+    """What the options of /retrain name. Raises BotError when it is clear without asking Discord
+    that it cannot be used."""
     if file is not None:
         if channel is not None:
             raise BotError("Choose a channel or a file, not both.", "not_allowed")
-
-        async def read_file(path: Path, opted_out: Container[str], _: Count) -> Counts:
-            return await upload.read_file(file, path, opted_out=opted_out)
-
-        return ReadableSource(Source(file.filename), read_file)
+        return Source(upload.name_of(file))
+    if not channels_allowed:
+        raise BotError(NO_CHANNELS, "not_allowed")
     if channel is None:
-        place, mention = interaction.channel, "this channel"
+        place, granted = interaction.channel, interaction.permissions
+        assert isinstance(place, discord.abc.GuildChannel | discord.Thread)  # in a server
+        known, own = place, interaction.app_permissions
     else:
-        place, mention = channel.resolve(), channel.mention
-    assert isinstance(interaction.user, discord.Member)  # in a server
-    return await from_channel(place, mention, interaction.user, messages, days, channels_allowed)
+        place, granted = channel, channel.permissions
+        known, own = channel.resolve(), None
+    if place.type not in channels.CHANNEL_TYPES:
+        raise channels.without_messages(place.mention, place.type)
+    if isinstance(known, channels.Channel):
+        channels.check_readable(known, own)
+    if missing(NEEDED_TO_READ, granted):
+        raise _not_yours(place.mention)
+    return Source(f"#{place.name}", place.id, messages, days)
+
+
+def from_file(file: discord.Attachment) -> ReadableSource:
+    """An uploaded file."""
+
+    async def read(path: Path, opted_out: Container[str], _: Count) -> Counts:
+        return await upload.read_file(file, path, opted_out=opted_out)
+
+    return ReadableSource(Source(upload.name_of(file)), read)
 
 
 async def from_channel(
-    place: object,
-    mention: str,
+    guild: discord.Guild,
+    source: Source,
     asker: discord.Member,
-    messages: int,
-    days: int | None,
-    channels_allowed: bool,
+    granted: discord.Permissions | None = None,
 ) -> ReadableSource:
-    """The newest messages of a channel that bot and asker may read. Raises BotError."""
-    if not channels_allowed:
-        raise BotError(NO_CHANNELS, "not_allowed")
-    if not isinstance(place, channels.Channel):
-        raise BotError(
-            f"I cannot see {mention}. Give my role {names(NEEDED_TO_READ)} there, or choose "
-            "another channel.",
-            "not_allowed",
-        )
+    """The newest messages of a channel that bot and asker may read. `granted`: what the asker may
+    do there, if Discord sent it. Raises BotError."""
+    assert source.channel_id is not None
+    place = await channels.find_channel(guild, source.channel_id)
     channels.check_readable(place)
-    if not await _may_read(place, asker):
-        raise BotError(f"You may not read {place.mention} yourself.", "not_allowed")
-    after = discord.utils.utcnow() - timedelta(days=days) if days else None
+    if not await _may_read(place, asker, granted):
+        raise _not_yours(place.mention)
+    after = discord.utils.utcnow() - timedelta(days=source.days) if source.days else None
+    limit = source.messages or channels.MAX_MESSAGES
 
     async def read(path: Path, opted_out: Container[str], count: Count) -> Counts:
         return await channels.read_channel(
-            place, path, opted_out=opted_out, limit=messages, after=after, progress=count
+            place, path, opted_out=opted_out, limit=limit, after=after, progress=count
         )
 
-    return ReadableSource(Source(f"#{place.name}", place.id, messages, days), read)
+    return ReadableSource(Source(f"#{place.name}", place.id, source.messages, source.days), read)
 
 
-async def _may_read(place: channels.Channel, asker: discord.Member) -> bool:
-    granted = place.permissions_for(asker)
+def _not_yours(mention: str) -> BotError:
+    return BotError(f"You may not read {mention} yourself.", "not_allowed")
+
+
+async def _may_read(
+    place: channels.Channel, asker: discord.Member, granted: discord.Permissions | None
+) -> bool:
+    if granted is None:
+        granted = place.permissions_for(asker)
     if missing(NEEDED_TO_READ, granted):
         return False
     if not isinstance(place, discord.Thread) or not place.is_private() or granted.manage_threads:
         return True
-    try:  # the permissions are the parent channel's; only Discord knows a private thread's members
-        await place.fetch_member(asker.id)
-    except discord.NotFound:
-        return False
+    # The permissions are the parent channel's; only Discord knows a private thread's members.
+    with channels.explaining(f"#{escape(place.name)}", place):
+        try:
+            await place.fetch_member(asker.id)
+        except discord.NotFound:
+            return False
     return True

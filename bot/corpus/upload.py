@@ -23,6 +23,13 @@ PIECE_CHARACTERS = 2**16
 READERS = {".json": read_export, ".jsonl": read_lines}
 
 
+def name_of(file: discord.Attachment) -> str:
+    """The name that people gave the file. Discord leaves only ASCII in `filename`, and then puts
+    the name without its suffix into `title`."""
+    suffix = file.filename.rpartition(".")[2]
+    return f"{file.title.removesuffix(f'.{suffix}')}.{suffix}" if file.title else file.filename
+
+
 async def read_file(
     file: discord.Attachment,
     destination: Path,

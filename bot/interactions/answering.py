@@ -23,8 +23,8 @@ GONE = {10062, 10015, 50027, 10008, ACKNOWLEDGED}
 TASK_NAME = "answer"
 
 FORBIDDEN = (
-    "Discord does not let me answer here. Ask an admin of this server to give my role the "
-    "permissions View Channel, Send Messages, Embed Links and Attach Files in this channel."
+    "Discord does not let me answer here. Ask an admin of this server to allow me View Channel, "
+    "Embed Links, Attach Files, and Send Messages (in a thread, Send Messages in Threads) here."
 )
 CHANGED = "This command has changed. Restart Discord, then use it again."
 NOT_CONFIRMED = "Discord did not confirm my answer. If you do not see it, try again."

@@ -1,16 +1,42 @@
-"""The permissions that the bot needs, and their names as Discord shows them."""
+"""What the bot must be allowed in a place, as Discord names it, and the link that asks for it."""
 
 import discord
 
-NEEDED_TO_ANSWER = discord.Permissions(
-    view_channel=True, send_messages=True, embed_links=True, attach_files=True
-)
+from bot.errors import BotError
+
+SCOPES = ("bot", "applications.commands")
+VOICE = (discord.VoiceChannel, discord.StageChannel)
+
 NEEDED_TO_READ = discord.Permissions(view_channel=True, read_message_history=True)
-NEEDED_TO_READ_VOICE = NEEDED_TO_READ | discord.Permissions(connect=True)
+TO_SHOW = discord.Permissions(view_channel=True, embed_links=True, attach_files=True)
+TO_WRITE = discord.Permissions(send_messages=True)
+TO_WRITE_IN_THREADS = discord.Permissions(send_messages_in_threads=True)
 # What the invite link asks for.
-NEEDED = NEEDED_TO_ANSWER | NEEDED_TO_READ | discord.Permissions(send_messages_in_threads=True)
+NEEDED = NEEDED_TO_READ | TO_SHOW | TO_WRITE | TO_WRITE_IN_THREADS
 
 RENAMED = {"read_messages": "View Channel"}  # where discord.py's name is not Discord's
+
+NOT_IN_THREAD = (
+    "I am not in this private thread, so I cannot show a training here. Mention me, which adds me, "
+    "and try again."
+)
+LOCKED = "This thread is locked. Unlock it, or use /retrain in another channel."
+
+
+def invite_link(application_id: int) -> str:
+    """The page on which a server's admin adds the bot, with the permissions that it needs."""
+    return discord.utils.oauth_url(application_id, permissions=NEEDED, scopes=SCOPES)
+
+
+def needed_to_read(place: object) -> discord.Permissions:
+    """What it takes to read the messages in a place. Connect opens the text of voice channels."""
+    return NEEDED_TO_READ | discord.Permissions(connect=isinstance(place, VOICE))
+
+
+def needed_to_answer(place: object) -> discord.Permissions:
+    """What it takes to post and edit a message with an embed and a file in a place."""
+    write = TO_WRITE_IN_THREADS if isinstance(place, discord.Thread) else TO_WRITE
+    return TO_SHOW | write | discord.Permissions(connect=isinstance(place, VOICE))
 
 
 def missing(needed: discord.Permissions, granted: discord.Permissions) -> discord.Permissions:
@@ -22,3 +48,36 @@ def names(permissions: discord.Permissions) -> str:
     """Permissions as Discord shows them: `View Channel and Send Messages`."""
     names = [name for name, present in permissions if present]
     return " and ".join(RENAMED.get(name, name.replace("_", " ").title()) for name in names)
+
+
+def remedy(me: discord.Member) -> str:
+    """What an admin can do when the bot lacks a permission."""
+    if me.timed_out_until is not None and me.is_timed_out():
+        until = discord.utils.format_dt(me.timed_out_until)
+        return f"I am timed out until {until}. End that, or try again then."
+    return "Allow me that in the channel's settings and try again."
+
+
+def check_can_answer(interaction: discord.Interaction, me: discord.Member) -> None:
+    """Raises BotError when the bot's messages could not be shown where somebody used a command."""
+    place, granted = interaction.channel, interaction.app_permissions
+    if lacking := missing(needed_to_answer(place), granted):
+        raise BotError(
+            f"To show a training here I need {names(lacking)}. {remedy(me)}", "not_allowed"
+        )
+    if isinstance(place, discord.Thread) and place.locked and not granted.manage_threads:
+        raise BotError(LOCKED, "not_allowed")
+
+
+async def check_in_thread(interaction: discord.Interaction, me: discord.Member) -> None:
+    """Raises BotError when a command was used in a private thread that is closed to the bot. The
+    permissions are the parent channel's; only Discord knows the members of a private thread."""
+    place = interaction.channel
+    if not isinstance(place, discord.Thread) or not place.is_private():
+        return
+    if interaction.app_permissions.manage_threads:
+        return
+    try:
+        await place.fetch_member(me.id)
+    except (discord.Forbidden, discord.NotFound) as error:
+        raise BotError(NOT_IN_THREAD, "not_allowed") from error

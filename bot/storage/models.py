@@ -2,14 +2,13 @@
 
 import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
 from sqlite3 import Connection
 
 from bot.errors import BotError, not_found
-from bot.storage.records import NAME_LIMIT, Sample, Shown, StoredModel, folder_of, name_key
+from bot.storage.records import Sample, Shown, StoredModel, folder_of, name_key, name_like
 from bot.storage.table import (
     Table,
     find_model,
@@ -19,9 +18,6 @@ from bot.storage.table import (
     taken_names,
     writes,
 )
-
-_NOT_IN_NAMES = re.compile(r"[^\w-]+")
-_STEM_LIMIT = NAME_LIMIT - 8  # leaves room for a number
 
 
 class Models(Table):
@@ -125,7 +121,7 @@ class Models(Table):
     @reads
     def free_name(self, db: Connection, guild_id: int, wish: str) -> str:
         """A name for a new model that resembles `wish` and is not taken."""
-        stem = _NOT_IN_NAMES.sub("-", wish).strip("-")[:_STEM_LIMIT] or "model"
+        stem = name_like(wish) or "model"
         taken = self._reserved | taken_names(db, guild_id)
         numbered = (f"{stem}-{n}" for n in itertools.count(2))
         free = (name for name in itertools.chain([stem], numbered) if name_key(name) not in taken)

@@ -8,10 +8,11 @@ from enum import IntEnum, StrEnum
 from typing import Self
 
 from bot.errors import BotError
+from charrnn.vocabulary import visible
 
 NAME_LIMIT = 32  # characters of a model's name
-
-_NAME = re.compile(rf"[\w-]{{1,{NAME_LIMIT}}}")
+JOINERS = "\u200c\u200d"  # part of how words of some scripts are written
+_STEM_LIMIT = NAME_LIMIT - 8  # leaves room for a number
 
 
 class JobState(StrEnum):
@@ -50,7 +51,7 @@ def model_name(text: str) -> str:
     """`text` as the name of a model, in Unicode's composed form. Raises BotError when it cannot be
     one."""
     name = unicodedata.normalize("NFKC", text)
-    if not _NAME.fullmatch(name):
+    if not 1 <= len(name) <= NAME_LIMIT or name != _with_dashes(name):
         raise BotError(
             f"A model's name is 1 to {NAME_LIMIT} letters, digits, - and _. Choose another name.",
             "name",
@@ -58,9 +59,27 @@ def model_name(text: str) -> str:
     return name
 
 
+def name_like(wish: str) -> str:
+    """A model's name that resembles `wish`, with room for a number; "" if none does."""
+    name = re.sub("-{2,}", "-", _with_dashes(unicodedata.normalize("NFKC", wish)))
+    return visible(name.strip("-")[:_STEM_LIMIT]).rstrip("-")
+
+
 def name_key(name: str) -> str:
-    """Equal for names that differ only in case."""
-    return unicodedata.normalize("NFKC", name).casefold()
+    """Equal for names that differ only in case and invisible joiners."""
+    key = unicodedata.normalize("NFKC", name).casefold()
+    return re.sub(f"[{JOINERS}]", "", key)
+
+
+def _with_dashes(text: str) -> str:
+    """`text` with a dash for each character that no name may have: names consist of letters of any
+    script, their marks and joiners, digits, `-` and `_`."""
+    name, before = "", "-"
+    for c in visible(text):
+        in_word = c in JOINERS or unicodedata.category(c) in ("Mn", "Mc")
+        before = c if c.isalnum() or c == "_" or (in_word and before not in "-_") else "-"
+        name += before
+    return name
 
 
 def folder_of(guild_id: int, job_id: int | None = None) -> str:
@@ -80,7 +99,9 @@ class Source:
     @property
     def stem(self) -> str:
         """The name without # or file suffix: a model is called something like it."""
-        return self.name.rpartition(".")[0] if self.channel_id is None else self.name.lstrip("#")
+        if self.channel_id is not None:
+            return self.name.lstrip("#")
+        return self.name.rpartition(".")[0] or self.name
 
     def __str__(self) -> str:
         """What people are told."""

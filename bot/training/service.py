@@ -37,7 +37,7 @@ from charrnn.errors import CharRNNError, CorpusError
 from charrnn.text.corpus import HELD_OUT_SHARE, trained_on
 from charrnn.text.messages import Counts
 from charrnn.training.events import EpochEnd, Progress
-from charrnn.training.job import learnt_vocabulary, left_out
+from charrnn.training.job import check_learnable, learnt_vocabulary, left_out
 from charrnn.training.recipes import fine_tuning, least_text
 
 log = logging.getLogger(__name__)
@@ -176,17 +176,20 @@ class TrainingService:
         await self._privacy.check_authors(authors)  # somebody may have opted out meanwhile
         base = await self._models.base(row)
         card, _ = await asyncio.to_thread(store.read_card, base.folder)
-        characters = await asyncio.to_thread(_characters_of, self._files.text(row))
+        learnt = trained_on(counts.characters, HELD_OUT_SHARE)
+        in_learnt, held_out = await asyncio.to_thread(_characters_of, self._files.text(row), learnt)
+        characters = in_learnt + held_out
         known = card.vocabulary.known_share(characters)
+        recipe = fine_tuning(card.spec, learnt, known)
         try:
             least_text(known).check(counts.characters, HELD_OUT_SHARE)
+            vocabulary = learnt_vocabulary(in_learnt, recipe, card)
+            check_learnable(vocabulary, card.spec.window, in_learnt, held_out)
         except CorpusError as error:
             advice = "Choose more messages, another channel or a longer file."
             raise BotError(f"{error} {advice} I have read {counts}.", "corpus") from error
-        learnt = trained_on(counts.characters, HELD_OUT_SHARE)
-        recipe = fine_tuning(card.spec, learnt, known)
         not_kept = [(str(why), number) for why, number in counts.left_out.most_common() if number]
-        if rare := learnt_vocabulary(characters, recipe, card).unknown(characters):
+        if rare := vocabulary.unknown(characters):
             not_kept.append((left_out(rare), rare.total()))
         kept = TextCounts(
             counts.characters, counts.messages, len(counts.authors), tuple(not_kept), known
@@ -407,13 +410,16 @@ class TrainingService:
         await stop_all(processes, grace_s)
 
 
-def _characters_of(text: Path) -> Counter[str]:
-    """How often each character occurs in a file."""
-    counts = Counter[str]()
+def _characters_of(text: Path, learnt: int) -> tuple[Counter[str], Counter[str]]:
+    """How often each character occurs in the part of a file that is learnt, its first so many
+    characters, and in the part that is held out."""
+    counts, held_out, read = Counter[str](), Counter[str](), 0
     with text.open(encoding="utf-8") as lines:
         for line in lines:  # a Counter holds the GIL until it has seen all of its argument
-            counts.update(line)
-    return counts
+            counts.update(line[: max(0, learnt - read)])
+            held_out.update(line[max(0, learnt - read) :])
+            read += len(line)
+    return counts, held_out
 
 
 def _for_people(error: Exception) -> str:

@@ -5,6 +5,7 @@ import json
 import secrets
 import shutil
 import sys
+from collections import Counter
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from charrnn import evaluation, store
 from charrnn.cli import tables
@@ -28,12 +28,12 @@ from charrnn.cli.options import (
     split,
 )
 from charrnn.cli.training import train
-from charrnn.errors import CharRNNError, OptionError, Stopped
+from charrnn.errors import CharRNNError, CorpusError, OptionError, Stopped
 from charrnn.generation import Prompt
 from charrnn.generation import generate as generate_texts
 from charrnn.sampling import Sampling
 from charrnn.text import corpus
-from charrnn.vocabulary import describe_characters
+from charrnn.vocabulary import LEAST_KNOWN, describe_characters
 
 DEFAULT_MODEL = "shakespeare"
 INTERRUPTED = 130  # the shell's exit code for a program that Ctrl-C ended
@@ -94,7 +94,7 @@ def generate(
             dropped=generated.dropped,
         )
         return
-    print(seed + generated.text)
+    print(tables.printable(seed + generated.text))
     if generated.dropped:
         note(f"{loaded.name} does not know: {describe_characters(generated.dropped)}")
     note(f"{loaded.name}, temperature {temperature:g}, top-p {top_p:g}, random seed {rng_seed}")
@@ -134,6 +134,12 @@ def evaluate(
             "with --held-out or --held-out-share."
         )
     encoded = loaded.vocabulary.encode(text)
+    unknown = loaded.vocabulary.unknown(Counter(text)).total() / max(1, len(text))
+    if unknown > 1 - LEAST_KNOWN:
+        raise CorpusError(
+            f"{loaded.name} does not know {unknown:.0%} of this text's characters, and its loss on "
+            "the others would say little. Choose a model that learnt this alphabet."
+        )
     quality = None
     with notes.status("measuring"):
         score = evaluation.score(loaded.engine, encoded.ids)
@@ -142,11 +148,20 @@ def evaluate(
             quality = evaluation.quality(written, training_text, loaded.vocabulary)
     if as_json:
         judged = {"quality": asdict(quality)} if quality else {}
-        _print_json(model=loaded.name, dropped=encoded.dropped, **score.rounded(), **judged)
+        _print_json(
+            model=loaded.name,
+            dropped=encoded.dropped,
+            unknown=round(unknown, 4),
+            **score.rounded(),
+            **judged,
+        )
         return
     Console().print(tables.score(loaded.name, score))
     if encoded.dropped:
-        note(f"left out, unknown to {loaded.name}: {describe_characters(encoded.dropped)}")
+        note(
+            f"not counted, unknown to {loaded.name}, {unknown:.1%} of the characters: "
+            f"{describe_characters(encoded.dropped)}"
+        )
     if quality:
         Console().print(tables.quality(quality))
 
@@ -223,7 +238,7 @@ def main() -> None:
     try:
         app()
     except Stopped as stopped:
-        notes.print(Text(str(stopped)), soft_wrap=True)
+        notes.print(tables.printable(str(stopped)), soft_wrap=True)
         sys.exit(INTERRUPTED)
     except CharRNNError as error:
         message = str(error)

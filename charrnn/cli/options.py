@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
+from charrnn.cli.tables import printable
 from charrnn.errors import OptionError
 from charrnn.text import corpus
 from charrnn.text.corpus import Document
@@ -39,7 +39,7 @@ TopP = Annotated[
 
 def note(sentence: str) -> None:
     """Print a sentence for people on standard error."""
-    notes.print(Text(sentence), style="dim", soft_wrap=True)
+    notes.print(printable(sentence), style="dim", soft_wrap=True)
 
 
 def split(documents: list[Document], held_out: list[str] | None, share: float) -> tuple[str, str]:

@@ -6,8 +6,8 @@ from enum import StrEnum
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
-from rich.text import Text
 
+from charrnn.cli.tables import printable
 from charrnn.errors import CharRNNError, Stopped
 from charrnn.training.events import (
     EpochEnd,
@@ -68,7 +68,7 @@ class Reporter:
             case EpochEnd():
                 self._show_epoch(event)
             case Warned(message):
-                self._console.print(Text(message), style="yellow", soft_wrap=True)
+                self._console.print(printable(message), style="yellow", soft_wrap=True)
             case Finished():
                 self._show_finished(event)
             case Halted() | Failed():
@@ -93,8 +93,8 @@ class Reporter:
             f"{timedelta(seconds=round(event.seconds_left))} left"
         )
         self._bar.update(self._task, completed=1.0)
-        self._console.print(Text(line), style="bold")
-        self._console.print(Text(event.sample.strip()), style="dim")
+        self._console.print(printable(line), style="bold")
+        self._console.print(printable(event.sample.strip()), style="dim")
 
     def _show_finished(self, event: Finished) -> None:
         self._bar.stop()
@@ -104,4 +104,4 @@ class Reporter:
             sentence += f" (its base: {event.base_nats:.4f})"
         if event.voice is not None:
             sentence += f", voice {event.voice:.2f} (0 = like its base, 1 = like its text)"
-        self._console.print(Text(f"{sentence}."), style="dim", soft_wrap=True)
+        self._console.print(printable(f"{sentence}."), style="dim", soft_wrap=True)

@@ -1,5 +1,6 @@
 """Tables for the terminal: models, scores, samples."""
 
+import unicodedata
 from collections.abc import Mapping
 
 from rich.table import Table
@@ -7,14 +8,16 @@ from rich.text import Text
 
 from charrnn.evaluation import Quality, Score
 from charrnn.store import Card
-from charrnn.vocabulary import describe_characters
+from charrnn.vocabulary import describe_characters, visible
+
+SHOWN_CHARACTERS = 60  # of a vocabulary
 
 
 def score(model: str, score: Score) -> Table:
     """How well a model predicts a text."""
     table = Table("model", "nats/char", "bits/char", "perplexity", "characters")
     table.add_row(
-        Text(model),
+        printable(model),
         f"{score.nats:.4f}",
         f"{score.bits:.4f}",
         f"{score.perplexity:.3f}",
@@ -57,15 +60,20 @@ def models(cards: Mapping[str, Card]) -> Table:
 
 
 def card(card: Card) -> Table:
-    """Everything in a model's card. Its `training` may be any JSON."""
+    """Everything in a model's card, what people ask first at the top. Its `training` may be any
+    JSON."""
     table = Table(show_header=False)
+    characters = card.vocabulary.characters
+    more = " …" if len(characters) > SHOWN_CHARACTERS else ""
+    details = ("recipe", "history")
     rows: dict[str, object] = {
         "network": _network(card),
-        "window": f"{card.spec.window} characters",
-        "vocabulary": describe_characters(card.vocabulary.characters),
-        "opening": card.opening,
         **{f"score, {name}": value for name, value in card.scores.items()},
-        **card.training,
+        **{name: value for name, value in card.training.items() if name not in details},
+        "window": f"{card.spec.window} characters",
+        "vocabulary": describe_characters(characters[:SHOWN_CHARACTERS]) + more,
+        "opening": card.opening,
+        **{name: card.training[name] for name in details if name in card.training},
     }
     for name, value in rows.items():
         table.add_row(printable(name.replace("_", " ")), printable(_shown(value)))
@@ -73,8 +81,14 @@ def card(card: Card) -> Table:
 
 
 def printable(text: str) -> Text:
-    """`text` without control sequences, which could take over the terminal."""
-    return Text("".join(c if c.isprintable() or c == "\n" else f"U+{ord(c):04X}" for c in text))
+    """`text` for a terminal, which control sequences could take over: they are shown as `U+…`, as
+    are other characters that could hide or reverse something."""
+
+    def shown(character: str) -> str:  # the stream escapes surrogates
+        is_surrogate = unicodedata.category(character) == "Cs"
+        return character if is_surrogate else f"U+{ord(character):04X}"
+
+    return Text(visible(text, shown))
 
 
 def _network(card: Card) -> str:

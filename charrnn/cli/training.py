@@ -105,11 +105,16 @@ def train(
                     note(f"{Path(document.source).name}: {document.counts}")
         text, held_out_text = split(documents, held_out, held_out_share)
         share = 0.0 if held_out else held_out_share
-        characters = len(text) if held_out else len(text) + len(held_out_text)
-        counts = Counter(text)
+        learnt, everything = Counter(text), Counter(text if held_out else text + held_out_text)
+        characters = everything.total()
+        why = "too rare to learn"
         if base:
             start = store.load(base, for_training=True)
-            card, known = start.card, start.vocabulary.known_share(counts)
+            card = start.card
+            if card.spec.embedding is None:
+                known, why = 1.0, f"that {start.name} does not know and cannot learn"
+            else:
+                known = start.vocabulary.known_share(everything)
             recipe, stateful = fine_tuning(card.spec, len(text), known), card.spec.stateful
             least, unknown = least_text(known), alphabet_warning(start.name, known)
         else:
@@ -120,9 +125,9 @@ def train(
             report(Warned(unknown))
         if warning := least.check(characters, share):
             report(Warned(f"{characters:,} characters are not many. {warning}"))
-        if rare := learnt_vocabulary(counts, recipe, card).unknown(counts):
-            percent = 100 * rare.total() / len(text)
-            report(Warned(f"Left out: {rare.total():,} {left_out(rare)} ({percent:.2g} %)."))
+        if rare := learnt_vocabulary(learnt, recipe, card).unknown(everything):
+            percent = 100 * rare.total() / characters
+            report(Warned(f"Left out: {rare.total():,} {left_out(rare, why)} ({percent:.2g} %)."))
         changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         recipe = replace(recipe, **{k: v for k, v in changes.items() if v is not None})
         if progress is ProgressFormat.RICH:

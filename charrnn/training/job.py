@@ -16,7 +16,7 @@ from charrnn.spec import ModelSpec
 from charrnn.text import corpus
 from charrnn.training.recipes import Preset, Recipe
 from charrnn.verbatim import VerbatimGuard
-from charrnn.vocabulary import Vocabulary, describe_characters
+from charrnn.vocabulary import LEAST_KNOWN, Vocabulary, describe_characters
 
 EXAMPLES = 5  # of characters that are left out
 
@@ -46,18 +46,15 @@ class Material:
         text, validation = job.text, job.validation_text
         if job.recipe.lowercase:
             text, validation = text.lower(), validation.lower()
+        base = job.start.card if isinstance(job.start, store.Model) else None
         if not text:
             raise CorpusError("All of the text is held out; there is none left to train on.")
-        base = job.start.card if isinstance(job.start, store.Model) else None
-        self.vocabulary = learnt_vocabulary(Counter(text), job.recipe, base)
+        counts = Counter(text)
+        self.vocabulary = learnt_vocabulary(counts, job.recipe, base)
         self.spec = _spec(job.start, len(self.vocabulary))
+        check_learnable(self.vocabulary, self.spec.window, counts, Counter(validation))
         self.ids = self.vocabulary.encode(text).ids  # int32 (N,)
         self.validation_ids = self.vocabulary.encode(validation).ids
-        if len(self.validation_ids) < 2 * self.spec.window:
-            raise CorpusError(
-                f"The held-out text has {len(self.validation_ids)} characters that the model "
-                f"knows. It takes {2 * self.spec.window} or more."
-            )
         self.opening = corpus.opening(self.vocabulary.decode(self.ids), self.spec.window)
         self.guard = None
         if job.longest_copy is not None:
@@ -110,20 +107,44 @@ def learnt_vocabulary(
     counts: Mapping[str, int], recipe: Recipe, base: store.Card | None
 ) -> Vocabulary:
     """The characters that a model learns from a text in which each character occurs so often,
-    after those of its base, if any."""
+    after those of its base, if any. Raises CorpusError if there are none."""
     if base is None:
+        if max(counts.values(), default=0) < recipe.least_occurrences:
+            raise CorpusError(
+                f"No character of the text occurs {recipe.least_occurrences} times, as is needed "
+                "to learn it. Give more text."
+            )
         return Vocabulary.learnt(counts, recipe.least_occurrences)
     if base.spec.embedding is None:
         return base.vocabulary  # inputs are id / V: another V would change what every id means
     return Vocabulary.learnt(counts, recipe.least_occurrences, base.vocabulary.characters)
 
 
-def left_out(characters: Counter[str]) -> str:
+def check_learnable(
+    vocabulary: Vocabulary, window: int, counts: Counter[str], held_out: Counter[str]
+) -> None:
+    """Raises CorpusError if a model with this vocabulary cannot learn from a text, or be measured
+    on the text held out, in which each character occurs so often."""
+    if (known := vocabulary.known_share(counts)) < LEAST_KNOWN:
+        raise CorpusError(
+            f"The model can learn only {100 * known:.0f} % of this text's characters. The others "
+            "are too rare, or its base cannot learn them. Give more text, or another base."
+        )
+    if len(np.unique(vocabulary.encode("".join(counts)).ids)) < 2:
+        raise CorpusError("Only one character of this text can be learnt. Give a text of words.")
+    if (length := held_out.total() - vocabulary.unknown(held_out).total()) < 2 * window:
+        raise CorpusError(
+            f"The held-out text has {length} characters that the model knows. It takes "
+            f"{2 * window} or more."
+        )
+
+
+def left_out(characters: Counter[str], why: str = "too rare to learn") -> str:
     """What to say, after their number, of characters that a model does not learn."""
     noun = "character" if characters.total() == 1 else "characters"
     examples = describe_characters("".join(c for c, _ in characters.most_common(EXAMPLES)))
     more = " …" if len(characters) > EXAMPLES else ""
-    return f"{noun} too rare to learn: {examples}{more}"
+    return f"{noun} {why}: {examples}{more}"
 
 
 def _spec(start: Preset | store.Model, characters: int) -> ModelSpec:

@@ -50,6 +50,12 @@ async def test_it_says_what_it_cannot_learn_and_what_its_base_does_not_know(stag
     assert stage.buttons == ["Train", "Cancel"]
 
 
+async def test_a_text_that_cannot_be_learnt_is_refused_before_train(stage: Stage):
+    await stage.retrain(file=("a.txt", b"a" * 12_000))
+    assert "Only one character of this text can be learnt" in stage.text
+    assert stage.buttons == []
+
+
 async def test_progress_shows_in_the_same_message(stage: Stage):
     training = await stage.train()
     assert stage.buttons == ["Cancel"]

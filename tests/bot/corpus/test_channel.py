@@ -12,8 +12,15 @@ import discord
 import pytest
 import simcord
 from discord import MessageType, PermissionOverwrite
+from discord.channel import _threaded_channel_factory as channel_class
 
-from bot.corpus.channel import HIDDEN_LIMIT, check_readable, read_channel
+from bot.corpus.channel import (
+    CHANNEL_TYPES,
+    HIDDEN_LIMIT,
+    Channel,
+    check_readable,
+    read_channel,
+)
 from bot.errors import BotError
 from charrnn.text.messages import Counts, LeftOut
 from tests.bot.conftest import World
@@ -32,6 +39,12 @@ async def read(channel: Any, corpus: Path, **options: Any) -> list[str]:
     """The lines that are written."""
     await read_channel(channel, corpus, **{"opted_out": (), **options})
     return written(corpus).splitlines()
+
+
+def test_the_types_of_channels_are_those_of_the_classes():
+    classes = {kind: channel_class(kind.value)[0] for kind in discord.ChannelType}
+    readable = {kind for kind, of in classes.items() if of and issubclass(of, Channel)}
+    assert readable == set(CHANNEL_TYPES)
 
 
 # With a simulated Discord.

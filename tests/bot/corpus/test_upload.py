@@ -10,8 +10,16 @@ from typing import Any
 import discord
 import pytest
 
-from bot.corpus.upload import MAX_BRACKETS, MAX_FILE_BYTES, PIECE_CHARACTERS, _pieces, read_file
+from bot.corpus.upload import (
+    MAX_BRACKETS,
+    MAX_FILE_BYTES,
+    PIECE_CHARACTERS,
+    _pieces,
+    name_of,
+    read_file,
+)
 from bot.errors import BotError
+from bot.storage.records import Source
 from charrnn.text.corpus import read_sources
 from charrnn.text.messages import Counts, LeftOut
 from tests.bot.corpora import left_behind, written
@@ -174,3 +182,20 @@ async def test_a_full_disk_is_explained_and_leaves_no_file(full_disk: Path):
     with pytest.raises(BotError, match="disk of the bot's machine is full"):
         await read_file(Upload("a.txt", b"so be it"), full_disk, opted_out=())
     assert not left_behind(full_disk)
+
+
+@pytest.mark.parametrize(
+    ("filename", "title", "name", "stem"),
+    [
+        ("our_log.txt", None, "our_log.txt", "our_log"),
+        ("txt", "наш чат", "наш чат.txt", "наш чат"),
+        ("x1.json", "日本語.json", "日本語.json", "日本語"),
+        ("messages", None, "messages", "messages"),
+    ],
+)
+def test_a_file_has_the_name_that_people_gave_it(
+    filename: str, title: str | None, name: str, stem: str
+):
+    file = SimpleNamespace(filename=filename, title=title)
+    assert name_of(file) == name
+    assert Source(name).stem == stem

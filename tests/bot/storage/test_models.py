@@ -153,7 +153,7 @@ async def test_a_wrong_or_taken_name_is_refused(registry: Registry, name: str):
     assert [model.name for model in await registry.models(GLOBE)] == ["kept", "other"]
 
 
-@pytest.mark.parametrize("name", ["a", "Mine-2_b", "x" * 32, "général", "日本語", "KEPT"])
+@pytest.mark.parametrize("name", ["a", "Mine-2_b", "x" * 32, "général", "日本語", "KEPT", "हिन्दी"])
 async def test_a_model_is_renamed_and_found_by_its_name(registry: Registry, name: str):
     model = await make(registry, name="kept")
     assert (await registry.rename(GLOBE, model.id, name)).name == name
@@ -185,6 +185,16 @@ async def test_the_name_of_an_active_job_is_taken(registry: Registry):
         ("chat", "chat-2"),  # a model that every server has
         ("what's up?", "what-s-up"),
         ("🎉", "model"),
+        ("a - b", "a-b"),
+        ("ge\u0301ne\u0301ral", "général"),
+        ("हिन्दी बातचीत", "हिन्दी-बातचीत"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("💬│général-日本語", "général-日本語"),
+        ("a\u202eb\u200dc", "abc"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("**@everyone** <@1> [a](https://b)", "everyone-1-a-https-b"),
+        ("\u0301\u0301", "model"),
+        ("ﷺ" * 40, "صلى-الله-عليه-وسلمصلى-ال"),
         ("x" * 40, "x" * 24),
     ],
 )

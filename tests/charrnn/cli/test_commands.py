@@ -86,6 +86,25 @@ def test_evaluate_measures_the_share_that_was_held_out(
     assert last["characters"] == 79
 
 
+def test_evaluate_says_what_is_not_counted_and_refuses_another_alphabet(
+    charrnn: Run, stateful: Model, tmp_path: Path
+):
+    text = tmp_path / "text.txt"
+    text.write_text("So be it, 1234.\n" * 50)
+    measured = json.loads(charrnn("evaluate", text, "--model", stateful.folder, "--json"))
+    assert (measured["unknown"], measured["dropped"]) == (0.25, "1234")
+    text.write_text("Ада ёжик утром\n" * 50)
+    refused = charrnn("evaluate", text, "--model", stateful.folder, fails=True)
+    assert "tiny does not know 80% of this text's characters" in refused
+
+
+def test_info_begins_with_network_and_scores_and_shortens_the_vocabulary(charrnn: Run):
+    shown = charrnn("info", "chat").splitlines()
+    assert "network" in shown[1] and "held out" in " ".join(shown[2:6])
+    assert any("vocabulary" in line for line in shown)
+    assert "é" not in "".join(shown)
+
+
 def test_info_lists_the_shipped_models_and_describes_one(charrnn: Run, stateful: Model):
     for name in store.shipped():
         assert name in charrnn("info")

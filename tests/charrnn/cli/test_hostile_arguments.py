@@ -49,6 +49,28 @@ def test_a_card_cannot_take_over_the_terminal(charrnn: Callable[..., str], model
     assert "\x1b" not in charrnn("info", model_folder, fails=True)
 
 
+def test_a_seed_cannot_take_over_the_terminal(charrnn: Callable[..., str]):
+    seed = f"{ESCAPE}\x9b2J\u202e\u200b"
+    printed = charrnn("generate", seed, "--model", "shakespeare", "--length", "5")
+    assert printed.startswith("U+001B]0;evilU+0007U+009B2JU+202EU+200B")
+
+
+def test_joiners_in_words_and_emoji_are_printed(charrnn: Callable[..., str]):
+    seed = "می\u200cخواهم 👩\u200d🚀"
+    assert charrnn("generate", seed, "--model", "shakespeare", "--length", "5").startswith(seed)
+
+
+def test_an_alphabet_cannot_take_over_the_terminal(charrnn: Callable[..., str], model_folder: Path):
+    path = model_folder / store.CARD
+    card = json.loads(path.read_text())
+    hidden = "\x0b\x1c\x85\u202e\u2066\u200b"
+    other = str.maketrans("aeinot", hidden)
+    changed = {name: card[name].translate(other) for name in ("vocabulary", "opening")}
+    path.write_text(json.dumps(card | changed))
+    for command in (("generate", "S", "--model", model_folder), ("info", model_folder)):
+        assert not set(hidden) & set(charrnn(*command))
+
+
 @pytest.mark.parametrize(
     ("command", "name"),
     [

@@ -70,6 +70,18 @@ def test_accents_do_not_make_another_alphabet():
     assert english.known_share(Counter(TEXTS["Russian"])) < 0.3
 
 
+def test_a_base_that_cannot_learn_characters_does_not_say_that_it_does(
+    charrnn: Callable[..., str], windowed: Model, tmp_path: Path
+):
+    text = tmp_path / "text.txt"
+    text.write_text(TEXTS["Russian"], encoding="utf-8")
+    options = ("--output", tmp_path / "model", "--base", windowed.folder)
+    said = charrnn("train", text, *options, fails=True)
+    assert "characters that sliding does not know and cannot learn" in said
+    assert "can learn only" in said
+    assert "It learns them" not in said
+
+
 def test_train_says_what_the_base_does_not_know_and_what_is_left_out(
     charrnn: Callable[..., str], stateful: Model, tmp_path: Path
 ):

@@ -56,8 +56,23 @@ def test_windows_are_scaled_and_segments_are_ids():
         ({"text": ""}, "there is none left to train on"),
         ({"text": TEXT[:99]}, "must have at least 100 characters"),
         ({"validation_text": "So be it."}, "has 9 characters that the model knows. It takes 200"),
+        ({"validation_text": "☃" * 500}, "has 0 characters that the model knows. It takes 200"),
+        ({"text": "a" * 500}, "Only one character of this text can be learnt"),
+        ({"text": "a" * 500 + "☃"}, "Only one character of this text can be learnt"),
+        ({"text": "ab" * 100 + "".join(map(chr, range(0x4E00, 0x5000)))}, "only 28 % of"),
+        ({"text": "".join(map(chr, range(0x4E00, 0x5000)))}, "occurs 2 times"),
     ],
 )
-def test_too_little_text_is_refused(changes: dict[str, str], sentence: str):
+def test_a_text_that_cannot_be_learnt_is_refused(changes: dict[str, str], sentence: str):
     with pytest.raises(CorpusError, match=sentence):
-        Material(replace(JOB, **changes))
+        Material(replace(job(Path("m"), least_occurrences=2), **changes))
+
+
+def test_characters_that_are_read_as_one_count_as_one(windowed: Model):
+    with pytest.raises(CorpusError, match="Only one character"):
+        Material(replace(job(Path("m"), windowed), text="aAá" * 500))
+
+
+def test_a_windowed_base_refuses_an_alphabet_that_it_cannot_learn(windowed: Model):
+    with pytest.raises(CorpusError, match="only 25 % of this text's characters"):
+        Material(replace(job(Path("m"), windowed), text="Ада ёжик утром. " * 100))

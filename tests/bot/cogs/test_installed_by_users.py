@@ -1,0 +1,97 @@
+"""Commands in a server that the bot is not in: only the person who asks has installed it."""
+
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+import simcord
+
+from bot.client import Services
+from charrnn.store import Model
+from tests.bot.conftest import services
+from tests.bot.servers import Server, told
+from tests.bot.trainings import FakeExecutor
+
+pytestmark = pytest.mark.simcord(shard_count=1)
+
+INVITE = "https://discord.com/oauth2/authorize?client_id="
+
+
+@pytest.fixture
+def bot_services(stateful: Model, tmp_path: Path) -> Services:
+    return services(stateful, tmp_path, executor=FakeExecutor(), channels_allowed=True)
+
+
+async def remove_bot(server: Server, env: simcord.Env) -> None:
+    bot, backend = env.bot.user, env.backend
+    backend.emit("GUILD_DELETE", {"id": str(server.guild.id)})
+    await env.settle()
+    del backend.get_guild(server.guild.id).members[bot.id]
+    assert env.bot.get_guild(server.guild.id) is None
+
+
+def refuses(result: simcord.InteractionResult) -> bool:
+    assert result.ephemeral
+    assert told(result).startswith("That works only in a server that has invited me. An admin of")
+    return INVITE in told(result)
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("retrain", {}),
+        ("retrain", {"file": ("a.txt", b"so be it\n" * 1000)}),
+        ("models", {}),
+        ("models", {"name": "mine"}),
+    ],
+)
+async def test_what_needs_a_server_says_so_at_once(
+    globe: Server, simcord_env: simcord.Env, command: str, options: dict[str, Any]
+):
+    await remove_bot(globe, simcord_env)
+    assert refuses(await globe.admin.slash(globe.channel, command, **options))
+
+
+@pytest.mark.parametrize("button", ["training:train", "training:again", "model:use"])
+async def test_so_do_buttons(globe: Server, simcord_env: simcord.Env, button: str):
+    custom_id = f"{button}:{(await globe.make('mine')).id}"
+    view = discord.ui.View().add_item(discord.ui.Button(label="press", custom_id=custom_id))
+    message = await simcord_env.bot.get_channel(globe.channel.id).send(view=view)
+    await remove_bot(globe, simcord_env)
+    assert refuses(await globe.admin.click(message, label="press"))
+
+
+async def test_so_does_a_private_conversation(globe: Server, simcord_env: simcord.Env):
+    """Older registrations of the commands are offered there."""
+    for name in ("retrain", "models"):
+        command = simcord_env.backend.find_command(name, None)
+        assert command
+        command.pop("dm_permission", None)
+        command.pop("contexts", None)
+        assert refuses(await globe.admin.user.slash(name))
+
+
+async def test_writing_goes_on_with_the_shipped_models(globe: Server, simcord_env: simcord.Env):
+    model = await globe.make("mine")
+    await globe.registry.use(globe.guild.id, model.id)
+    written = await globe.member.slash(globe.channel, "write", seed="O")
+    assert "mine says so" in told(written)
+    await remove_bot(globe, simcord_env)
+    for command in ("write", "shakespeare"):
+        written = await globe.member.slash(globe.channel, command, seed="O")
+        assert "tiny says so" in told(written)
+    again = await globe.member.click(written.response, label="Reroll")
+    assert "tiny says so" in told(again)
+    refused = await globe.member.slash(globe.channel, "write", seed="O", model="mine")
+    assert told(refused).startswith("This server has no such model.")
+    offered = await globe.member.autocomplete(globe.channel, "write", "model", "")
+    assert [choice["name"] for choice in offered] == ["chat"]
+
+
+async def test_privacy_goes_on(globe: Server, simcord_env: simcord.Env):
+    await remove_bot(globe, simcord_env)
+    shown = await globe.member.slash(globe.channel, "privacy")
+    assert shown.response.embeds[0].title == "What I keep about you"
+    await globe.member.click(shown.response, label="Opt out")
+    assert await globe.registry.opted_out() == {globe.member.id}
