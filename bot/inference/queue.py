@@ -2,19 +2,23 @@
 
 import asyncio
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
+from heapq import heapify, heapreplace
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
 
 from bot.errors import BotError, stopping
+from bot.inference.batch_times import BatchTimes
 from bot.inference.executor import Executor
+from bot.inference.turns import Batch, Turns
 from bot.models.reference import ModelReference
 from charrnn.generation import Generated, Prompt
 
-FIRST_BATCH_S = 0.2  # assumed duration of a batch until one has been measured
 # Longer than a full queue takes, and longer than a cluster keeps trying.
 PATIENCE_S = 180.0
+UNKNOWN = ModelReference("", Path(), 0)  # stands for a model that nobody else waits for
 TOO_SLOW = "That takes far too long, so I gave up. Try again in a minute."
 
 
@@ -43,18 +47,16 @@ class _Waiting:
             self.future.set_exception(stopping())
 
 
-@dataclass(frozen=True)
-class _Batch:
-    waiting: list[_Waiting]
-    started: float
+class _Running(NamedTuple):
+    batch: Batch[_Waiting]
+    started: float  # by the queue's clock
 
 
 class Inference:
     """Queues requests and has an executor write them in batches.
 
     An idle worker takes a request at once. Requests that arrive while all workers are busy form
-    the next batches: each batch is for one model, and servers take turns in it.
-    """
+    the next batches."""
 
     def __init__(
         self,
@@ -66,15 +68,14 @@ class Inference:
         clock: Callable[[], float] = time.monotonic,
     ):
         self._executor = executor
-        self._batch_limit = batch_limit
         self._queue_limit = queue_limit
         self._patience_s = patience_s
         self._clock = clock
-        # By server; the server whose turn is next comes first. Empty queues are removed.
-        self._waiting: OrderedDict[int, deque[_Waiting]] = OrderedDict()
-        self._batches: dict[asyncio.Task[None], _Batch] = {}  # being written
-        self._batch_s = FIRST_BATCH_S  # moving average
+        self._turns: Turns[_Waiting] = Turns(batch_limit)
+        self._running: dict[asyncio.Task[None], _Running] = {}
+        self._times = BatchTimes()
         self._observers: list[Callable[[int, float], None]] = []
+        self._full = False
         self._closed = False
 
     @property
@@ -84,13 +85,13 @@ class Inference:
     @property
     def waiting(self) -> int:
         """How many requests no worker has taken yet."""
-        return sum(map(len, self._waiting.values()))
+        return len(self._turns)
 
     @property
     def stuck(self) -> bool:
         """True while a batch takes longer than people wait for it."""
         now = self._clock()
-        return any(now - batch.started > self._patience_s for batch in self._batches.values())
+        return any(now - running.started > self._patience_s for running in self._running.values())
 
     def observe(self, observer: Callable[[int, float], None]) -> None:
         """Call `observer` after each batch with its number of requests and its seconds."""
@@ -101,21 +102,21 @@ class Inference:
         is stopping."""
         if self._closed:
             raise stopping()
-        waiting = self.waiting
-        if waiting < self._queue_limit:
-            return
-        own = len(self._waiting.get(server, ()))
-        if own >= self._queue_limit // len({*self._waiting, server}):
-            batches = ceil(waiting / self._batch_limit / self._executor.workers)
-            raise _busy(max(1.0, batches * self._batch_s))
+        # A queue that was full counts as full until it is half empty. Otherwise, those who were
+        # refused would race for each place, and nobody could say how long it takes to get one.
+        if self.waiting >= self._queue_limit:
+            self._full = True
+        elif self.waiting <= self._queue_limit // 2:
+            self._full = False
+        if self._full and len(self._turns.of(server)) >= self._share(server):
+            raise _busy(max(1.0, self._wait_s(server)))
 
     async def generate(self, request: GenerationRequest) -> Generated:
         """The text that the request's model writes. Raises what `check_room` and the executor
         raise, and BotError if it is not written in time."""
         self.check_room(request.server)
         future: asyncio.Future[Generated] = asyncio.get_running_loop().create_future()
-        queue = self._waiting.setdefault(request.server, deque())
-        queue.append(_Waiting(request, future))
+        self._turns.add(request.server, request.model, _Waiting(request, future))
         self._dispatch()
         try:
             async with asyncio.timeout(self._patience_s):
@@ -131,57 +132,76 @@ class Inference:
         self._closed = True
         try:
             async with asyncio.timeout(grace_s):
-                while self._batches:  # each batch that ends may start the next one
-                    await asyncio.wait(self._batches)
+                while self._running:  # each batch that ends may start the next one
+                    await asyncio.wait(self._running)
         except TimeoutError:
-            queues = [*self._waiting.values(), *(b.waiting for b in self._batches.values())]
-            self._waiting.clear()
-            for queue in queues:
-                for waiting in queue:
-                    waiting.refuse()
+            batches = (running.batch.requests for running in self._running.values())
+            waiting = [*self._turns, *chain(*batches)]
+            self._turns.clear()
+            for each in waiting:
+                each.refuse()
+
+    def _share(self, server: int) -> int:
+        """How many places of a full queue `server` may use."""
+        new = not self._turns.of(server)
+        return self._queue_limit // (self._turns.servers + new)
+
+    def _wait_s(self, server: int) -> float:
+        """Seconds until somebody who is refused now can have a text: goes through the batches until
+        the server has a place, and on to the batch with that place."""
+        turns = self._turns.outline()
+        own, share = turns.of(server), self._share(server)
+        model = own[-1][0] if own else UNKNOWN
+        now = self._clock()
+        # Of each worker: seconds until its batch ends, and the servers of that batch. A batch that
+        # is late is expected to take as long again as it is late.
+        workers = [
+            (abs(self._times.expected_s(batch) - (now - started)), batch.servers)
+            for batch, started in self._running.values()
+        ]
+        workers += [(0.0, [])] * (self._executor.workers - len(workers))
+        heapify(workers)
+        end_s, asked = 0.0, False
+        while len(turns):
+            end_s, servers = workers[0]
+            turns.written(servers)
+            batch = turns.take()
+            end_s += self._times.expected_s(batch)
+            heapreplace(workers, (end_s, batch.servers))
+            if asked and not turns.of(server):
+                break
+            if not asked and len(turns.of(server)) < share:
+                turns.add(server, model, None)
+                asked = True
+        return end_s
 
     def _dispatch(self) -> None:
         """Give idle workers the next batches."""
-        while self._waiting and len(self._batches) < self._executor.workers:
-            if waiting := self._next_batch():
-                batch = _Batch(waiting, self._clock())
-                task = asyncio.create_task(self._write(batch), name="batch")
-                self._batches[task] = batch
+        while len(self._turns) and len(self._running) < self._executor.workers:
+            batch = self._turns.take()
+            batch.requests[:] = [each for each in batch.requests if not each.future.done()]
+            if batch.requests:  # somebody still waits
+                running = _Running(batch, self._clock())
+                task = asyncio.create_task(self._write(running), name="batch")
+                self._running[task] = running
                 task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        del self._batches[task]
+        self._turns.written(self._running.pop(task).batch.servers)
         self._dispatch()
 
-    def _next_batch(self) -> list[_Waiting]:
-        """Requests for the model that the next server wants: one request of each server in turn,
-        until the batch is full. Drops requests whose people have stopped waiting."""
-        model = next(iter(self._waiting.values()))[0].request.model
-        batch: list[_Waiting] = []
-        while room := self._batch_limit - len(batch):
-            servers = [s for s, queue in self._waiting.items() if queue[0].request.model == model]
-            if not servers:
-                break
-            for server in servers[:room]:
-                queue = self._waiting[server]
-                batch.append(queue.popleft())
-                self._waiting.move_to_end(server)
-                if not queue:
-                    del self._waiting[server]
-        return [waiting for waiting in batch if not waiting.future.done()]
-
-    async def _write(self, batch: _Batch) -> None:
-        model = batch.waiting[0].request.model
-        prompts = [waiting.request.prompt for waiting in batch.waiting]
+    async def _write(self, running: _Running) -> None:
+        batch, started = running
+        prompts = [waiting.request.prompt for waiting in batch.requests]
         # Errors are returned, not raised, so that they reach the people who wait.
         [result] = await asyncio.gather(
-            self._executor.write(model, prompts), return_exceptions=True
+            self._executor.write(batch.model, prompts), return_exceptions=True
         )
-        seconds = self._clock() - batch.started
-        self._batch_s += 0.2 * (seconds - self._batch_s)
+        seconds = self._clock() - started
+        self._times.add(batch, seconds)
         for observer in self._observers:
-            observer(len(batch.waiting), seconds)
-        for n, waiting in enumerate(batch.waiting):
+            observer(len(batch.requests), seconds)
+        for n, waiting in enumerate(batch.requests):
             if waiting.future.done():
                 continue  # gave up waiting
             if isinstance(result, BaseException):

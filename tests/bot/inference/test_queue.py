@@ -90,9 +90,23 @@ async def test_servers_take_turns():
     await asyncio.gather(*tasks)
     assert gate.batches == [
         ["busy 0"],
-        ["busy 1", "quiet 0", "quiet 1"],
+        ["quiet 0", "quiet 1", "busy 1"],
         ["busy 2", "busy 3", "busy 4"],
         ["busy 5"],
+    ]
+
+
+async def test_a_request_never_waits_for_many_of_another_server_in_its_batch():
+    gate = Gate()
+    inference = service(gate, batch_limit=32)
+    tasks = await ask(inference, *(f"busy {n}" for n in range(20)))
+    tasks += await ask(inference, "quiet", server=1)
+    gate.open.set()
+    await asyncio.gather(*tasks)
+    assert gate.batches[:3] == [
+        ["busy 0"],
+        ["quiet", "busy 1"],
+        [f"busy {n}" for n in range(2, 10)],  # no more, so that the next one to ask waits less
     ]
 
 
@@ -103,7 +117,7 @@ async def test_a_batch_is_for_one_model():
     tasks += await ask(inference, "d", "e", server=1, model=OTHER)
     gate.open.set()
     assert (await texts(tasks))[3:] == ["d by other", "e by other"]
-    assert gate.batches == [["a"], ["b", "c"], ["d", "e"]]
+    assert gate.batches == [["a"], ["d", "e"], ["b", "c"]]
 
 
 async def test_a_full_queue_refuses_with_the_expected_wait():
