@@ -39,8 +39,8 @@ def row(*cells: object) -> None:
     print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
 
 
-def figure(voice: float | None) -> str:
-    return "-" if voice is None else f"{voice:.2f}"
+def figure(voice: float | None, error: float | None) -> str:
+    return "-" if voice is None or error is None else f"{voice:.2f} ± {2 * error:.2f}"
 
 
 def fine_tuned(text: str, held_out: str, base: store.Model, words: str) -> list[object]:
@@ -54,12 +54,12 @@ def fine_tuned(text: str, held_out: str, base: store.Model, words: str) -> list[
         seconds = time.monotonic() - started
     samples = write_messages(model, SAMPLES, Sampling(), first_seed=5_000_000)
     quality = evaluation.quality(samples, text, model.vocabulary)
-    training = model.card.training
+    training, voice = model.card.training, judge.voice(samples)
     return [
         f"{training['history'][0]['validation_loss']:.3f}",
         f"{model.card.scores['held out']['nats']:.3f}",
-        figure(training.get("voice")),
-        figure(judge.voice(samples)),
+        figure(training.get("voice"), training.get("voice_error")),
+        "-" if voice is None else figure(voice.value, voice.standard_error),
         f"{evaluation.known_words(samples, words + text + held_out):.1%}",
         f"{quality.loops:.0%}",
         f"{quality.messages:.0%}",

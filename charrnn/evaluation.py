@@ -21,6 +21,7 @@ LANES = 50  # samples written at once
 LOOP_LENGTH = 100  # characters; a text whose last so many occur earlier in it ends in a loop
 CALIBRATION_LIMIT = 25_000_000  # logits kept in memory at once, 100 MB
 NEWTON_STEPS = 8
+BLOCKS = 20  # of a text, whose spread gives a standard error
 MIN_FACTOR, MAX_FACTOR = 0.25, 4.0  # no model is trusted, or distrusted, further than this
 MIN_MESSAGE_LENGTH = 20  # characters; shorter lines say little about who wrote them
 MIN_MESSAGES = 10  # fewer cannot be judged
@@ -76,11 +77,34 @@ def score(
     stretch starts from the zero state. A stateless model predicts each character from the window
     before it, in one lane. `between_steps` is called before each step, and may raise to end the
     measuring. Raises CorpusError when the text is too short."""
-    nats, characters = 0.0, 0
-    for logits, targets in _predictions(engine, ids, lanes, between_steps):
-        nats += len(targets) * _nats(logits, targets)
-        characters += len(targets)
-    return Score(nats / characters, characters)
+    return _score(losses(engine, ids, lanes, between_steps))
+
+
+def losses(
+    engine: Engine,
+    ids: np.ndarray,
+    lanes: int = 1,
+    between_steps: Callable[[], None] = lambda: None,
+) -> np.ndarray:
+    """The loss of each character that `score` predicts, in nats: float32 `(N,)`, in the order of
+    the text."""
+    steps = _predictions(engine, ids, lanes, between_steps)
+    return _in_order([_nats(logits, targets) for logits, targets in steps])
+
+
+def block_means(losses: np.ndarray) -> np.ndarray:
+    """The means of `losses`, `(N,)` in the order of a text, over 20 blocks of it: `(20,)`."""
+    return np.array([block.mean(dtype=np.float64) for block in np.array_split(losses, BLOCKS)])
+
+
+def standard_error(means: np.ndarray) -> float:
+    """The standard error of the mean of a text's losses, or of the differences between two models'
+    losses (a paired comparison), from the means of its blocks `(20,)`.
+
+    These are batch means (Schmeiser, "Batch Size Effects in the Analysis of Simulation Output",
+    1982): neighbouring characters are correlated, so treating each as an observation of its own
+    would give far too small an error."""
+    return float(means.std(ddof=1)) / math.sqrt(len(means))
 
 
 @dataclass(frozen=True)
@@ -88,7 +112,12 @@ class Calibration:
     """What makes an overconfident model's probabilities match how often it is right."""
 
     constant: float  # the factor for all logits; below 1 for an overconfident model
-    score: Score  # with the factor: fitted on each half of the text and measured on the other
+    # As of `losses`, with the factor: fitted on each half of the text and measured on the other.
+    losses: np.ndarray
+
+    @property
+    def score(self) -> Score:
+        return _score(self.losses)
 
 
 def calibrate(
@@ -107,9 +136,12 @@ def calibrate(
     targets = np.concatenate([targets for _, targets in steps])  # (N,)
     half = len(targets) // 2
     first, second = (logits[:half], targets[:half]), (logits[half:], targets[half:])
-    nats = _nats(_factor(*second) * first[0], first[1]) * half
-    nats += _nats(_factor(*first) * second[0], second[1]) * (len(targets) - half)
-    return Calibration(float(_factor(logits, targets)), Score(nats / len(targets), len(targets)))
+    halves = (
+        _nats(_factor(*second) * first[0], first[1]),
+        _nats(_factor(*first) * second[0], second[1]),
+    )
+    in_steps = np.concatenate(halves).reshape(len(steps), -1)
+    return Calibration(float(_factor(logits, targets)), _in_order(in_steps))
 
 
 def _predictions(
@@ -132,10 +164,18 @@ def _predictions(
             yield logits, ids[starts + t + 1]
 
 
-def _nats(logits: np.ndarray, targets: np.ndarray) -> float:
-    """Mean cross-entropy of logits `(N, V)` and targets `(N,)`."""
-    likelihood = np.take_along_axis(log_softmax(logits), targets[:, np.newaxis], axis=-1)
-    return -float(likelihood.mean(dtype=np.float64))
+def _nats(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Cross-entropy of logits `(N, V)` and targets `(N,)`: `(N,)`."""
+    return -np.take_along_axis(log_softmax(logits), targets[:, np.newaxis], axis=-1)[:, 0]
+
+
+def _in_order(steps: Iterable[np.ndarray]) -> np.ndarray:
+    """What was measured at each step, `(B,)` each, in the order of the text `(N,)`."""
+    return np.stack(list(steps), axis=1).ravel()
+
+
+def _score(losses: np.ndarray) -> Score:
+    return Score(float(losses.mean(dtype=np.float64)), len(losses))
 
 
 def _factor(logits: np.ndarray, targets: np.ndarray) -> np.float32:
@@ -228,6 +268,14 @@ def loops(text: str) -> bool:
     return text.find(end) < len(text) - len(end)
 
 
+@dataclass(frozen=True)
+class Voice:
+    """How much a model sounds like the people whose messages it was fine-tuned on."""
+
+    value: float  # 0 is like the base, 1 like the people, more a caricature of them
+    standard_error: float
+
+
 class VoiceJudge:
     """Judges how much a model sounds like the people whose messages it was fine-tuned on.
 
@@ -247,18 +295,22 @@ class VoiceJudge:
         if min(len(people) - cut, len(kept)) < MIN_MESSAGES:
             raise CorpusError("There are too few messages to judge a voice.")
         ends = [np.array([self._log_odds(m) for m in end]) for end in (kept, people[cut:])]
-        self._floor, self._range = float(ends[0].mean()), float(ends[1].mean() - ends[0].mean())
-        noise = math.sqrt(sum(end.var(ddof=1) / len(end) for end in ends))
+        (self._floor, self._floor_variance), (top, self._top_variance) = map(_mean, ends)
+        self._range = top - self._floor
+        noise = math.sqrt(self._floor_variance + self._top_variance)
         if self._range <= MIN_STANDARD_ERRORS * noise:
             raise CorpusError("The messages cannot be told from what the base writes.")
 
-    def voice(self, samples: Sequence[str]) -> float | None:
-        """The mean over the messages in `samples`: 0 is like the base, 1 like the people, and more
-        a caricature of them, whose pet phrases come over and over. None with too few messages."""
-        odds = [self._log_odds(message) for message in messages_in(samples)]
+    def voice(self, samples: Sequence[str]) -> Voice | None:
+        """The mean over the messages in `samples`. None with too few messages. The standard error,
+        by the delta method, is that of all three means: of the samples and both ends."""
+        odds = np.array([self._log_odds(message) for message in messages_in(samples)])
         if len(odds) < MIN_MESSAGES:
             return None
-        return (sum(odds) / len(odds) - self._floor) / self._range
+        mean, variance = _mean(odds)
+        voice = (mean - self._floor) / self._range
+        variance += (1 - voice) ** 2 * self._floor_variance + voice**2 * self._top_variance
+        return Voice(voice, math.sqrt(variance) / self._range)
 
     def _log_odds(self, message: str) -> float:
         """The logarithm of how much likelier the people write this than the base. Divided by the
@@ -281,6 +333,11 @@ class _Frequencies:
 
     def log_share(self, feature: str) -> float:
         return math.log((self._counts[feature] + 0.5) / (self._messages + 1))
+
+
+def _mean(odds: np.ndarray) -> tuple[float, float]:
+    """The mean and its variance."""
+    return float(odds.mean()), float(odds.var(ddof=1)) / len(odds)
 
 
 def _features(message: str) -> set[str]:

@@ -31,3 +31,12 @@ class ModelSpec:
     def state_size(self) -> int:
         """S, the length of one lane's state: h and c of every layer."""
         return 2 * sum(self.units)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers training learns: the embedding, the layers, the softmax layer."""
+        total, inputs = (self.embedding or 0) * self.characters, self.embedding or 1
+        for units in self.units:
+            total += 4 * units * (inputs + units + 1)
+            inputs = units
+        return total + (inputs + 1) * self.characters

@@ -101,7 +101,11 @@ class Reporter:
         nats = event.scores["held out"]["nats"]
         sentence = f"Wrote {event.output}: {nats:.4f} nats per character on held-out text"
         if event.base_nats is not None:
-            sentence += f" (its base: {event.base_nats:.4f})"
+            sentence += f" (its base: {event.base_nats:.4f}"
+            if event.standard_error is not None:
+                sentence += f"; standard error of the difference: {event.standard_error:.4f}"
+            sentence += ")"
         if event.voice is not None:
-            sentence += f", voice {event.voice:.2f} (0 = like its base, 1 = like its text)"
+            error = "" if event.voice_error is None else f" ± {2 * event.voice_error:.2f}"
+            sentence += f", voice {event.voice:.2f}{error} (0 = like its base, 1 = like its text)"
         self._console.print(printable(f"{sentence}."), style="dim", soft_wrap=True)

@@ -147,8 +147,17 @@ def train(
         with stop_requests(notes, stop_with_stdin) as stopping:
             model = run.train(job, report, resume, stopping)
         trained = model.card.training
-        base_nats = trained["history"][0]["validation_loss"] if base else None
-        report(Finished(str(output), model.card.scores, base_nats, trained.get("voice")))
+        history = trained["history"]
+        report(
+            Finished(
+                str(output),
+                model.card.scores,
+                history[0]["validation_loss"] if base else None,
+                trained.get("voice"),
+                history[trained["best_epoch"]].get("standard_error") if base else None,
+                trained.get("voice_error"),
+            )
+        )
 
 
 def _check_picture(path: Path) -> None:

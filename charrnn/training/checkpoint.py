@@ -27,9 +27,12 @@ class Progressed:
     best_validation_loss: float = math.inf  # nats per character
     best_voice: float | None = None
     seconds: float = 0.0  # spent on training, and on measuring after each epoch
-    # `loss`, `validation_loss` and, if fine-tuned, `voice` of each epoch; first, without a `loss`,
-    # those of the base untouched.
+    measuring_s: float = 0.0  # seconds that measuring took the last time
+    # `loss`, `validation_loss` and, if fine-tuned, `voice` of each epoch, and standard errors: of
+    # the voice, and of the difference between the validation loss and the base's. First, without a
+    # `loss`, those of the base untouched.
     history: list[dict[str, float]] = field(default_factory=list)
+    base_losses: list[float] = field(default_factory=list)  # its validation loss, block by block
     checkpoint: str = ""  # the file with weights and optimizer
     fingerprint: str = ""  # job.Material.fingerprint
 

@@ -16,8 +16,8 @@ class Progress:
     epochs: int
     done: float  # share of this epoch, 0 to 1
     loss: float  # nats per character, mean of this epoch so far
-    characters_per_second: float
-    seconds_left: float  # until the last epoch ends
+    characters_per_second: float  # lately, in training alone
+    seconds_left: float  # until the model is written
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class EpochEnd:
     characters_per_second: float
     seconds_left: float
     sample: str  # text written by the model as it is now
+    voice_error: float | None = None  # the standard error of `voice`
+    measuring_s: float = 0.0  # seconds that measuring took after this epoch
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Finished:
     scores: dict[str, dict[str, float]]  # as in its card
     base_nats: float | None  # the base's validation loss; None if trained from scratch
     voice: float | None  # of the epoch that was kept, as in `EpochEnd`
+    standard_error: float | None = None  # of the difference between both validation losses
+    voice_error: float | None = None  # the standard error of `voice`
 
 
 @dataclass(frozen=True)

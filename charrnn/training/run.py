@@ -8,11 +8,12 @@ from itertools import islice
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from charrnn import evaluation, store
 from charrnn.engine import Engine
 from charrnn.errors import CorpusError, Stopped, TrainingError
-from charrnn.evaluation import VoiceJudge, write_messages, write_samples
+from charrnn.evaluation import Voice, VoiceJudge, write_messages, write_samples
 from charrnn.sampling import Sampling
 from charrnn.spec import ModelSpec
 from charrnn.training import export, network, plot
@@ -28,6 +29,7 @@ VALIDATION_LANES = 32
 VALIDATION_STRETCH = 2500  # characters
 REPORT_INTERVAL_S = 0.5
 CHECKPOINT_INTERVAL_S = 120.0
+RECENT_S = 30.0  # the time constant of the speed's moving average
 SAMPLE_LENGTH = 300  # characters
 # The calibrated loss hardly changes over many epochs in which the voice grows, so among epochs
 # whose loss is this close to the lowest, in nats per character, the voice chooses.
@@ -81,7 +83,8 @@ class _Measured:
     """What is measured after an epoch."""
 
     nats: float  # validation loss per character
-    voice: float | None  # see `VoiceJudge`
+    losses: np.ndarray  # the same for each block of the held-out text
+    voice: Voice | None
     sample: str
     best: bool  # whether its weights are kept
 
@@ -101,6 +104,8 @@ class _Run:
         self.material = Material(job)
         self.checkpoints = Checkpoints(job.output)
         self.progressed = Progressed(fingerprint=self.material.fingerprint())
+        self.compiled = False  # which happens in a process's first batch
+        self.recent_s = self.recent_characters = 0.0  # decaying sums, of training alone
 
     def begin(self, resume: bool, build: Build) -> None:
         """Load the last checkpoint, or start anew."""
@@ -119,7 +124,13 @@ class _Run:
         self.judge = self._judge(base) if base else None
         if base and not self.progressed.history:
             # An epoch must do better than the base does untouched.
-            self._note(self._measure())
+            before, measured = self.clock(), self._measure()
+            self.progressed = replace(
+                self.progressed,
+                base_losses=measured.losses.tolist(),
+                measuring_s=self.clock() - before,
+            )
+            self._note(measured)
 
     def over(self) -> bool:
         """Whether all epochs are done, or patience has run out."""
@@ -150,6 +161,7 @@ class _Run:
                 characters=self.progressed.characters + targets.size,
                 seconds=self.progressed.seconds + now - before,
             )
+            self._time(now - before, targets.size)
             before = now
             self._heed_stop()
             if now - reported >= REPORT_INTERVAL_S:
@@ -197,13 +209,28 @@ class _Run:
         self.checkpoints.remove()  # resuming would end the same way
         raise TrainingError(sentence)
 
+    def _time(self, seconds: float, characters: int) -> None:
+        """Note how long a batch took."""
+        if self.compiled:
+            fade = math.exp(-seconds / RECENT_S)
+            self.recent_s = fade * self.recent_s + seconds
+            self.recent_characters = fade * self.recent_characters + characters
+        self.compiled = True
+
     def _pace(self) -> dict[str, float]:
-        """Speed of the whole run, and time left."""
-        length = len(self.material.ids)
-        trained = self.progressed.epoch * length + self.progressed.characters
-        speed = trained / self.progressed.seconds
+        """The latest speed of training, and the time left: to train, to measure after each epoch,
+        and to write the model, which takes about as long as measuring once more."""
+        progressed, length = self.progressed, len(self.material.ids)
+        trained = progressed.epoch * length + progressed.characters
+        # Until a second batch, there is only the speed of the whole run, with compiling.
+        speed = (
+            self.recent_characters / self.recent_s
+            if self.recent_s
+            else (trained / progressed.seconds)
+        )
         left = max(0, self.recipe.epochs * length - trained) / speed
-        return {"characters_per_second": speed, "seconds_left": left}
+        measuring = (self.recipe.epochs - progressed.epoch + 1) * progressed.measuring_s
+        return {"characters_per_second": speed, "seconds_left": left + measuring}
 
     def _report_progress(self) -> None:
         self.report(
@@ -237,15 +264,19 @@ class _Run:
             progressed = self.progressed
             curve = plot.learning_curve(progressed.history, progressed.best_epoch)
             curve.savefig(self.job.plot)
+        self.progressed = replace(self.progressed, measuring_s=self.clock() - before)
+        voice = measured.voice
         self.report(
             EpochEnd(
                 epoch=epoch,
                 epochs=self.recipe.epochs,
                 loss=loss,
                 validation_loss=measured.nats,
-                voice=measured.voice,
+                voice=voice and voice.value,
+                voice_error=voice and voice.standard_error,
                 best=measured.best,
                 sample=measured.sample[:SAMPLE_LENGTH],
+                measuring_s=self.progressed.measuring_s,
                 **self._pace(),
             )
         )
@@ -256,21 +287,22 @@ class _Run:
         lanes = min(VALIDATION_LANES, max(1, len(ids) // VALIDATION_STRETCH))
         with network.averaged(self.model):
             engine = Engine(export.writing_graph(self.model, int8=False), spec)
-            factor, nats = self._calibrated(engine, lanes)
+            factor, losses = self._calibrated(engine, lanes)
+            nats = float(losses.mean(dtype=np.float64))
             if not math.isfinite(nats):
                 self._give_up(nats)
             # The engine's logits are not scaled; a temperature does the same.
             sampling = Sampling(Sampling.temperature / factor)
             samples = self._samples(engine, VOICE_SAMPLES if self.judge else 1, sampling)
             voice = self.judge.voice(samples) if self.judge else None
-            best = self._better(nats, voice)
+            best = self._better(nats, voice and voice.value)
             if best:
                 # As plain Keras opens it: no fixed batch, no optimizer, float32.
                 portable = network.build(spec, self.recipe)
                 portable.set_weights(self.model.get_weights())
                 network.scale_logits(portable, factor)
                 self.checkpoints.save_best(portable.save)
-        return _Measured(nats, voice, samples[0], best)
+        return _Measured(nats, evaluation.block_means(losses), voice, samples[0], best)
 
     def _better(self, nats: float, voice: float | None) -> bool:
         """Whether an epoch with this validation loss and voice is better than the one kept."""
@@ -283,27 +315,31 @@ class _Run:
         closer = abs(voice - 1) < abs(kept.best_voice - 1)
         return nats <= limit and (closer or kept.best_validation_loss > limit)
 
-    def _calibrated(self, engine: Engine, lanes: int) -> tuple[float, float]:
-        """The factor that calibrates the logits, and the validation loss with it."""
+    def _calibrated(self, engine: Engine, lanes: int) -> tuple[float, np.ndarray]:
+        """The factor that calibrates the logits, and the validation losses with it, `(N,)`."""
         ids = self.material.validation_ids
         if not self.recipe.calibrate:
-            return 1.0, evaluation.score(engine, ids, lanes, self._heed_stop).nats
+            return 1.0, evaluation.losses(engine, ids, lanes, self._heed_stop)
         calibration = evaluation.calibrate(engine, ids, lanes, self._heed_stop)
-        return calibration.constant, calibration.score.nats
+        return calibration.constant, calibration.losses
 
     def _note(self, measured: _Measured, **losses: float) -> None:
         """Add what was measured after the epoch that just ended to the history."""
-        losses["validation_loss"] = measured.nats
-        if measured.voice is not None:
-            losses["voice"] = measured.voice
         progressed = self.progressed
+        losses["validation_loss"] = measured.nats
+        if progressed.base_losses:
+            differences = np.subtract(progressed.base_losses, measured.losses)
+            losses["standard_error"] = evaluation.standard_error(differences)
+        if measured.voice is not None:
+            losses["voice"] = measured.voice.value
+            losses["voice_error"] = measured.voice.standard_error
         self.progressed = replace(progressed, history=[*progressed.history, losses])
         if measured.best:
             self.progressed = replace(
                 self.progressed,
                 best_epoch=progressed.epoch,
                 best_validation_loss=measured.nats,
-                best_voice=measured.voice,
+                best_voice=measured.voice and measured.voice.value,
             )
 
     def _samples(
@@ -345,7 +381,8 @@ class _Run:
         samples = self._samples(engine, FINAL_SAMPLES, Sampling(), FINAL_SEED) if judged else []
         voice = self.judge.voice(samples) if self.judge else None
         if voice is not None:
-            training["voice"] = round(voice, 2)
+            training["voice"] = round(voice.value, 2)
+            training["voice_error"] = round(voice.standard_error, 2)
         if material.guard is not None:
             texts = [material.vocabulary.encode(sample).ids for sample in samples]
             found = longest_copy(texts, material.ids)[0]

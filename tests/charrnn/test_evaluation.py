@@ -41,6 +41,26 @@ def test_lanes_read_stretches_of_the_text(stateful: Model):
     assert score.nats == pytest.approx(np.mean([s.nats for s in stretches]))
 
 
+def test_losses_are_in_the_order_of_the_text(stateful: Model):
+    ids = random_ids(2, len(stateful.vocabulary), 401)
+    stretches = [evaluation.losses(stateful.engine, ids[n : n + 101]) for n in range(0, 400, 100)]
+    losses = evaluation.losses(stateful.engine, ids, lanes=4)
+    assert losses == pytest.approx(np.concatenate(stretches), rel=1e-4)
+    calibrated = evaluation.calibrate(stateful.engine, ids, lanes=4).losses
+    assert np.corrcoef(losses, calibrated)[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("length", [500, 2000, 10_000])
+def test_a_standard_error_is_the_spread_of_means_even_if_neighbours_are_alike(length: int):
+    rng = np.random.default_rng(9)
+    # Messages of 25 characters with one loss each.
+    losses = np.repeat(rng.normal(size=(400, length // 25)), 25, axis=1)
+    errors = [evaluation.standard_error(evaluation.block_means(text)) for text in losses]
+    assert np.sqrt(np.square(errors).mean()) == pytest.approx(losses.mean(axis=1).std(), rel=0.1)
+    alone = losses.std() / np.sqrt(length)  # as if each character were independent
+    assert alone < 0.3 * np.mean(errors)
+
+
 def test_a_windowed_model_predicts_each_character_from_the_window_before_it(windowed: Model):
     ids = random_ids(3, len(windowed.vocabulary), 103)
     nats = []
@@ -158,13 +178,22 @@ def chat(rng: np.random.Generator, words: str, count: int = 40) -> str:
 PEOPLE, BASE = "quokka burrow nibble snack the and of a", "kernel install partition the and of a"
 
 
+MIXED = f"{PEOPLE} {BASE}"  # of which each message has a share of its own
+
+
+def value(judge: VoiceJudge, *samples: str) -> float:
+    voice = judge.voice(samples)
+    assert voice
+    return voice.value
+
+
 def test_a_voice_is_1_for_the_people_0_for_the_base_and_between_for_a_mixture():
     rng = np.random.default_rng(1)
     judge = VoiceJudge(chat(rng, PEOPLE, 120), [chat(rng, BASE) for _ in range(4)])
     people, base = chat(rng, PEOPLE, 300), chat(rng, BASE, 300)
-    assert judge.voice([people]) == pytest.approx(1, abs=0.1)
-    assert judge.voice([base]) == pytest.approx(0, abs=0.1)
-    assert judge.voice([people, base]) == pytest.approx(0.5, abs=0.1)
+    assert value(judge, people) == pytest.approx(1, abs=0.1)
+    assert value(judge, base) == pytest.approx(0, abs=0.1)
+    assert value(judge, people, base) == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_few_messages_are_not_judged():
@@ -179,15 +208,29 @@ def test_invented_words_say_nothing():
     rng = np.random.default_rng(7)
     judge = VoiceJudge(chat(rng, PEOPLE, 900), [chat(rng, BASE) for _ in range(4)])
     invented = [f"{line} qwx zvb" for line in chat(rng, PEOPLE).split("\n")]
-    plain = ["\n".join(line.removesuffix(" qwx zvb") for line in invented)]
-    assert judge.voice(["\n".join(invented)]) == pytest.approx(judge.voice(plain))
+    plain = "\n".join(line.removesuffix(" qwx zvb") for line in invented)
+    assert value(judge, "\n".join(invented)) == pytest.approx(value(judge, plain))
 
 
 def test_a_caricature_has_a_voice_above_1():
     rng = np.random.default_rng(2)
     judge = VoiceJudge(chat(rng, PEOPLE, 120), [chat(rng, BASE) for _ in range(4)])
-    caricature = judge.voice([chat(rng, "quokka burrow nibble snack")])
-    assert caricature and caricature > 1.2
+    assert value(judge, chat(rng, "quokka burrow nibble snack")) > 1.2
+
+
+def test_a_voice_differs_between_samples_and_held_out_messages_as_its_standard_error_says():
+    rng = np.random.default_rng(8)
+    learnt, base = chat(rng, PEOPLE, 60), [chat(rng, BASE) for _ in range(4)]
+    voices = []
+    for _ in range(200):
+        # The first two thirds train the judge, the last is one end of its scale.
+        judge = VoiceJudge(learnt + chat(rng, MIXED, 30), base)
+        voice = judge.voice([chat(rng, MIXED, 20)])
+        assert voice
+        voices.append((voice.value, voice.standard_error))
+    values, errors = np.array(voices).T
+    assert values.mean() == pytest.approx(1, abs=0.05)
+    assert np.sqrt((errors**2).mean()) == pytest.approx(values.std(), rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -205,8 +248,8 @@ def test_other_alphabets_and_emoji_have_a_voice_too(people: str, base: str):
 
     rng = np.random.default_rng(3)
     judge = VoiceJudge(messages(people, 120), [messages(base) for _ in range(4)])
-    assert judge.voice([messages(people)]) == pytest.approx(1, abs=0.3)
-    assert judge.voice([messages(base)]) == pytest.approx(0, abs=0.3)
+    assert value(judge, messages(people)) == pytest.approx(1, abs=0.3)
+    assert value(judge, messages(base)) == pytest.approx(0, abs=0.3)
 
 
 def test_a_voice_that_cannot_be_told_from_the_base_is_not_judged():

@@ -25,6 +25,7 @@ def test_the_page_gives_the_figures_of_the_cards(name: str):
     page = (ROOT / "weights" / "README.md").read_text()
     card, _ = store.read_card(FOLDERS[name])
     assert f"{card.training['parameters']:,}" in page
+    assert card.spec.parameters == card.training["parameters"]
     for figures in card.scores.values():
         assert f"{figures['nats']:.4f}" in page
 

@@ -21,7 +21,8 @@ def report(style: ProgressFormat, voice: float | None = 0.4) -> str:
         reporter(Warned("Not many."))
         reporter(replace(ENDED, voice=voice))
         reporter(UNDER_WAY)
-        reporter(Finished("model", {"held out": {"nats": 1.4321}}, base_nats=1.5, voice=voice))
+        scores = {"held out": {"nats": 1.4321}}
+        reporter(Finished("model", scores, 1.5, voice, standard_error=0.02, voice_error=0.06))
     return screen.getvalue()
 
 
@@ -32,15 +33,15 @@ def test_people_see_epoch_losses_speed_time_left_and_a_sample():
     assert "loss 1.4500  validation loss 1.4321 (best)  voice 0.40  10,000 characters/s" in shown
     assert "[b]HERO:\nSo be it." in shown
     assert (
-        "model: 1.4321 nats per character on held-out text (its base: 1.5000), voice 0.40 (0"
-        in shown
+        "model: 1.4321 nats per character on held-out text (its base: 1.5000; standard error of "
+        "the difference: 0.0200), voice 0.40 ± 0.12 (0" in shown
     )
 
 
 def test_a_voice_that_could_not_be_measured_is_not_mentioned():
     shown = report(ProgressFormat.RICH, voice=None)
     assert "validation loss 1.4321 (best)  10,000 characters/s  0:01:00 left" in shown
-    assert "(its base: 1.5000)." in shown
+    assert "the difference: 0.0200)." in shown
 
 
 def test_machines_get_the_same_as_json_lines(capsys: pytest.CaptureFixture[str]):

@@ -7,10 +7,12 @@ from typing import Any
 from unittest.mock import Mock
 
 import keras
+import numpy as np
 import pytest
 
 from charrnn import evaluation, store
 from charrnn.errors import ModelError, TrainingError
+from charrnn.evaluation import Voice
 from charrnn.sampling import Sampling
 from charrnn.spec import ModelSpec
 from charrnn.training import run
@@ -20,7 +22,15 @@ from charrnn.training.network import averaged
 from charrnn.training.recipes import Recipe
 from charrnn.training.run import Build, train
 from charrnn.verbatim import longest_copy
-from tests.charrnn.training.conftest import BATCHES, SMALL, TEXT, ignore, job, weights
+from tests.charrnn.training.conftest import (
+    BATCHES,
+    SMALL,
+    TEXT,
+    VALIDATION,
+    ignore,
+    job,
+    weights,
+)
 
 
 def epoch_ends(events: list[Event]) -> list[EpochEnd]:
@@ -96,8 +106,9 @@ def test_among_epochs_of_nearly_the_lowest_loss_the_voice_nearest_to_the_people_
 ):
     voices = iter([voice for voice, _ in [BASE, *epochs]])
     losses = iter([nats for _, nats in [BASE, *epochs]])
-    monkeypatch.setattr(run, "VoiceJudge", lambda *_: Mock(voice=lambda _: next(voices, 0.8)))
-    monkeypatch.setattr(run._Run, "_calibrated", lambda *_: (1.0, next(losses)))
+    judge = Mock(voice=lambda _: Voice(next(voices, 0.8), 0.1))
+    monkeypatch.setattr(run, "VoiceJudge", lambda *_: judge)
+    monkeypatch.setattr(run._Run, "_calibrated", lambda *_: (1.0, np.full(209, next(losses))))
     fine_tuning = job(tmp_path / "m", uninterrupted, epochs=3, patience=None)
     events: list[Event] = []
     training = train(fine_tuning, events.append, build=build).card.training
@@ -105,6 +116,24 @@ def test_among_epochs_of_nearly_the_lowest_loss_the_voice_nearest_to_the_people_
     assert [epoch["voice"] for epoch in training["history"]] == [0.0, *(v for v, _ in epochs)]
     assert [event.voice for event in epoch_ends(events)] == [voice for voice, _ in epochs]
     assert training["voice"] == 0.8  # of samples that chose nothing
+    assert (training["voice_error"], epoch_ends(events)[0].voice_error) == (0.1, 0.1)
+
+
+def test_each_epoch_has_the_standard_error_of_its_difference_to_the_base(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: store.Model
+):
+    noise = np.random.default_rng(1).normal(size=2000)
+    losses = iter([2 + noise, 1 + noise, 1 - noise])
+    monkeypatch.setattr(run._Run, "_calibrated", lambda *_: (1.0, next(losses)))
+    tuned = train(job(tmp_path / "m", uninterrupted), ignore, build=build)
+    untouched, better, unlike = [e["standard_error"] for e in tuned.card.training["history"]]
+    assert untouched == better == 0  # what both find hard does not count
+    expected = evaluation.standard_error(evaluation.block_means(2 * noise))
+    assert unlike == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_model_trained_from_scratch_has_no_standard_error(uninterrupted: store.Model):
+    assert all("standard_error" not in e for e in uninterrupted.card.training["history"])
 
 
 def test_a_text_without_messages_has_no_voice(
@@ -155,6 +184,44 @@ def spoilt(build: Build, by: float, first: int = 1) -> Any:
         return Replaced(model, train_on_batch=step)
 
     return build_spoilt
+
+
+def test_the_time_left_includes_measuring_and_follows_a_machine_that_becomes_busy(
+    build: Build, tmp_path: Path
+):
+    now = 0.0
+    batches, events = itertools.count(1), list[Event]()
+
+    def pass_time(seconds: float) -> bool:
+        nonlocal now
+        now += seconds
+        return False
+
+    def build_timed(*arguments: Any) -> Any:
+        model = build(*arguments)
+
+        def step(*data: Any, **options: Any) -> Any:
+            number = next(batches)  # the first one compiles the network
+            pass_time(60 if number == 1 else 1 if number <= 2 * BATCHES else 10)
+            return model.train_on_batch(*data, **options)
+
+        return Replaced(model, train_on_batch=step)
+
+    measuring_s = 0.01 * (len(VALIDATION) - 1)
+    train(
+        job(tmp_path / "m", epochs=4),
+        events.append,
+        stopping=lambda: pass_time(0.01),  # which is asked at each step of measuring
+        clock=lambda: now,
+        build=build_timed,
+    )
+    _, second, third, fourth = epoch_ends(events)
+    assert second.measuring_s == pytest.approx(measuring_s)
+    assert second.characters_per_second == pytest.approx(40, rel=0.02)
+    left = 2 * len(TEXT) / 40 + 3 * measuring_s
+    assert second.seconds_left == pytest.approx(left, rel=0.02)
+    assert third.seconds_left == pytest.approx(10 * len(TEXT) / 40 + 2 * measuring_s, rel=0.25)
+    assert fourth.seconds_left == pytest.approx(measuring_s)  # to write the model
 
 
 @pytest.mark.parametrize("batch", [2, BATCHES], ids=["training", "measuring"])
