@@ -9,9 +9,14 @@ from distributed import Client, Future, KilledWorker
 from bot.dask.cluster import LOST, Cluster
 from bot.dask.worker import Files, Order, Report, Training, read_tree, write_tree
 from bot.errors import ExecutorError
-from bot.training.process import CRASHED, TrainingCommand, TrainingEnd, TrainingOutcome
+from bot.training.process import (
+    CRASHED,
+    TrainingCommand,
+    TrainingEnd,
+    TrainingEvent,
+    TrainingOutcome,
+)
 from charrnn import store
-from charrnn.training.events import EpochEnd, Progress
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +39,11 @@ class DaskTraining:
         self._cluster = cluster
         self._command = command
         self._program = program
-        self._events: list[Progress | EpochEnd] = []
+        self._events: list[TrainingEvent] = []
         self._asked_to_stop = False
         self._task = asyncio.create_task(self._run(), name=f"training {command.output.name}")
 
-    def events(self) -> list[Progress | EpochEnd]:
+    def events(self) -> list[TrainingEvent]:
         events, self._events = self._events, []
         return events
 

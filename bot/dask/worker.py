@@ -20,11 +20,12 @@ from bot.training.process import (
     LocalTraining,
     TrainingCommand,
     TrainingEnd,
+    TrainingEvent,
     TrainingOutcome,
 )
 from charrnn import store
 from charrnn.generation import Generated, Prompt, generate
-from charrnn.training.events import EpochEnd, Progress
+from charrnn.training.events import EpochEnd
 
 MODELS_ON_DISK = 256  # in each worker's scratch folder; memory usually holds fewer
 
@@ -100,7 +101,7 @@ class Order:
 class Report:
     """How a training stands."""
 
-    events: list[Progress | EpochEnd]  # since the last report
+    events: list[TrainingEvent]  # since the last report
     curve: bytes | None  # after an epoch
     outcome: TrainingOutcome | None  # once it has ended, and then
     model: Mapping[str, bytes]  # the files of its model if it finished,

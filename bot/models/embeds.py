@@ -7,9 +7,11 @@ import discord
 
 from bot.interactions.markup import NEUTRAL, day, escape, megabytes
 from bot.storage.records import Scores, StoredModel, TrainingJob
+from charrnn.training.events import EpochEnd
 
 LISTED = 12  # models in one embed, so that they fit
 LISTED_SOURCE = 24  # characters of a source's name in that list
+STANDARD_ERRORS = 2  # after the ± of a voice: about 95 % of all measurements are within it
 
 IN_USE = "In use: /write writes with it."
 NO_MODELS = "This server has no model of its own yet. /retrain makes one."
@@ -33,7 +35,7 @@ def model_details(model: StoredModel) -> discord.Embed:
     """One model in detail."""
     lines = [origin(model), IN_USE if model.in_use else "Not in use."]
     if model.scores.voice is not None:
-        lines.insert(0, f"**{sounds_like(model.source.name, model.scores.voice)}**")
+        lines.insert(0, f"**{sounds_like(model.source.name, model.scores)}**")
     embed = discord.Embed(title=escape(model.name), description="\n".join(lines), colour=NEUTRAL)
     embed.add_field(name="Made", value=day(model.created_at))
     embed.add_field(name="Size", value=megabytes(model.size_bytes))
@@ -43,10 +45,11 @@ def model_details(model: StoredModel) -> discord.Embed:
 
 def _line(model: StoredModel) -> str:
     in_use = " · **in use**" if model.in_use else ""
-    source, voice = model.source.name, model.scores.voice
+    source = model.source.name
     if len(source) > LISTED_SOURCE:
         source = f"{source[:LISTED_SOURCE]}…"
-    sounds = "" if voice is None else f"{sounds_like(source, voice)} · "
+    scores = model.scores
+    sounds = "" if scores.voice is None else f"{sounds_like(source, scores)} · "
     return (
         f"**{escape(model.name)}** · {day(model.created_at)}{in_use}\n"
         f"-# {sounds}{losses(model.scores)} · {model.scores.characters:,} characters · "
@@ -59,9 +62,12 @@ def origin(made: TrainingJob | StoredModel) -> str:
     return f"From {escape(str(made.source))}, starting from {escape(made.base)}."
 
 
-def sounds_like(source: str, voice: float) -> str:
-    """How much a model sounds like the people who wrote its text. `source`: that text's name."""
-    return escape(f"Sounds like {source}: {100 * max(0.0, voice):.0f} %")
+def sounds_like(source: str, measured: Scores | EpochEnd) -> str:
+    """How much a model sounds like the people who wrote its text, if that was measured. `source`:
+    that text's name."""
+    error = measured.voice_error
+    uncertain = "" if error is None else f" ± {100 * STANDARD_ERRORS * error:.0f} %"
+    return escape(f"Sounds like {source}: {100 * max(0.0, measured.voice or 0.0):.0f} %{uncertain}")
 
 
 def bits(nats: float) -> str:

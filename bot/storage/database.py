@@ -30,6 +30,15 @@ _UPGRADES = {  # the steps from older versions, each to the next
         UPDATE jobs SET ready_at = created_at;
         UPDATE jobs SET shown = 0 WHERE ended_at IS NULL;
         CREATE INDEX jobs_to_follow ON jobs (shown) WHERE shown != 1 OR state = 'interrupted';
+        ALTER TABLE models ADD COLUMN standard_error REAL;
+        ALTER TABLE models ADD COLUMN voice_error REAL;
+        CREATE TABLE speeds (
+            parameters INTEGER NOT NULL,
+            threads INTEGER NOT NULL,
+            characters_per_second REAL NOT NULL,
+            measuring_s REAL NOT NULL,
+            PRIMARY KEY (parameters, threads)
+        ) STRICT;
     """,
 }
 

@@ -13,6 +13,7 @@ from bot.storage.records import (
     Scores,
     Shown,
     Source,
+    Speed,
     StoredModel,
     TextCounts,
     TrainingJob,
@@ -105,7 +106,7 @@ class Jobs(Table):
         """The job's folder holds a whole model, which is now the guild's candidate."""
         job = self._move(db, get_job(db, guild_id, job_id), JobState.FINISHED)
         row = (job.id, guild_id, job.name, self._now(), size_bytes, *astuple(scores))
-        db.execute("INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)", row)
+        db.execute("INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)", row)
         return get_model(db, guild_id, job_id)
 
     @writes
@@ -163,6 +164,22 @@ class Jobs(Table):
         """How many jobs `jobs_to_show` returns, by state."""
         query = "SELECT state, count(*) FROM jobs WHERE shown != 1 GROUP BY state"
         return Counter({JobState(state): count for state, count in db.execute(query)})
+
+    @writes
+    def save_speed(self, db: Connection, parameters: int, threads: int, speed: Speed) -> None:
+        """The latest speed of training a base with so many parameters on so many threads."""
+        row = (parameters, threads, *astuple(speed))
+        db.execute("INSERT OR REPLACE INTO speeds VALUES (?, ?, ?, ?)", row)
+
+    @reads
+    def speed(self, db: Connection, parameters: int, threads: int) -> Speed | None:
+        """The speed to expect, from what was measured with the most similar base: the time is
+        proportional to the parameters. None before the first training."""
+        query = "SELECT * FROM speeds ORDER BY threads = ? DESC, abs(parameters - ?) LIMIT 1"
+        for row in db.execute(query, (threads, parameters)):
+            times = parameters / row["parameters"]
+            return Speed(row["characters_per_second"] / times, row["measuring_s"] * times)
+        return None
 
     def _move(
         self, db: Connection, job: TrainingJob, state: JobState, ending: str | None = None

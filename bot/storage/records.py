@@ -171,6 +171,18 @@ class Scores:
     # How much it sounds like its text: 0 is like the base, 1 like the people who wrote the text,
     # more a caricature of them. None if that could not be measured.
     voice: float | None
+    # Standard errors: of the difference between both losses, and of the voice. None if they could
+    # not be measured, or the model is older than they are.
+    standard_error: float | None = None
+    voice_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast this machine trains."""
+
+    characters_per_second: float
+    measuring_s: float  # seconds that measuring takes after each epoch
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ CREATE TABLE models (
     longest_copied INTEGER NOT NULL,
     samples TEXT, -- JSON: what base and model write after the same words; NULL until written
     voice REAL, -- NULL if it could not be measured
+    standard_error REAL, -- of nats_after - nats_before; NULL for models of older versions
+    voice_error REAL, -- the standard error of voice
     UNIQUE (guild_id, id),
     UNIQUE (guild_id, name),
     FOREIGN KEY (guild_id, id) REFERENCES jobs (guild_id, id) ON DELETE CASCADE
@@ -78,6 +80,15 @@ CREATE TABLE authors (
     PRIMARY KEY (user_id, id)
 ) STRICT;
 CREATE INDEX authors_of_job ON authors (id);
+
+-- The latest speed of training on this machine.
+CREATE TABLE speeds (
+    parameters INTEGER NOT NULL, -- of the base
+    threads INTEGER NOT NULL,
+    characters_per_second REAL NOT NULL,
+    measuring_s REAL NOT NULL, -- after each epoch
+    PRIMARY KEY (parameters, threads)
+) STRICT;
 
 CREATE TABLE opt_outs (
     user_id INTEGER PRIMARY KEY,

@@ -8,7 +8,7 @@ import discord
 
 from bot.interactions.markup import BAD, GOOD, NEUTRAL, counted, duration, escape
 from bot.models.embeds import IN_USE, bits, losses, origin, sounds_like
-from bot.storage.records import JobState, StoredModel, TrainingJob
+from bot.storage.records import JobState, Scores, StoredModel, TrainingJob
 from bot.training.job import Job
 from charrnn.text.corpus import HELD_OUT_SHARE
 from charrnn.text.messages import Counts
@@ -18,6 +18,10 @@ from charrnn.training.recipes import alphabet_warning, least_text
 PICTURE = "curve.png"
 SAMPLE_LIMIT = 300  # characters of the sample that is shown during training
 BAR_LENGTH = 20
+# Standard errors within which a difference of losses may be chance. Because a channel changes its
+# topics, 2 of them cover only 80 % of its other stretches of the same length, and 3 about 90 %.
+NOISE = 3
+BUSY_CORES = 0.5  # of a processor; a training that gets less waits for other programs
 CARICATURE = 1.3  # the voice from which a model repeats its people's pet phrases
 
 
@@ -103,17 +107,23 @@ def _ready(row: TrainingJob) -> Screen:
 
 def _progress(job: Job) -> str:
     progress, epoch = job.progress, job.epoch
+    busy = []
+    if job.cores is not None and job.cores < BUSY_CORES:
+        share = f"{100 * job.cores:.0f} % of a core"
+        busy = [f"This machine is busy: the training gets only {share}."]
     if progress is None:
         steps = "loading the base and the text, then the first steps"
-        return f"Starting: {steps}. {job.running_s:.0f} seconds so far."
+        starting = f"Starting: {steps}. {job.running_s:.0f} seconds so far."
+        return "\n".join([starting, *busy])
     lines = [
         f"`{_bar((progress.epoch - 1 + progress.done) / progress.epochs)}`",
         f"Epoch {progress.epoch} of {progress.epochs} · "
         f"{progress.characters_per_second:,.0f} characters a second · "
         f"{duration(progress.seconds_left)} left",
+        *busy,
     ]
     if epoch and epoch.voice is not None:
-        lines.append(sounds_like(job.row.source.name, epoch.voice))
+        lines.append(sounds_like(job.row.source.name, epoch))
     if epoch:
         lines += ["", *(f"> {line}" for line in _lines(epoch.sample))]
     return "\n".join(lines)
@@ -135,23 +145,17 @@ def _bar(done: float) -> str:
 
 def _candidate(row: TrainingJob, model: StoredModel, note: str) -> Screen:
     scores, base = model.scores, escape(model.base)
-    better = scores.nats_after < scores.nats_before
+    verdict, colour = _verdict(scores, base)
     lines = []
     if scores.voice is not None:
         lines += [
-            f"**{sounds_like(row.source.name, scores.voice)}**",
+            f"**{sounds_like(row.source.name, scores)}**",
             f"0 % is like its base, {base}; 100 % is like the people themselves.",
         ]
         if scores.voice > CARICATURE:
             lines.append("This one is a caricature: their pet phrases again and again.")
-    elif better:
-        lines.append(f"It predicts what is written here better than its base, {base}.")
-    if not better:
-        lines.append(
-            f"**Not recommended:** it predicts what is written here no better than {base}."
-        )
-    lines.append(origin(row))
-    embed = _embed(f"{model.name} is ready", "\n".join(lines), GOOD if better else BAD)
+    lines += [*verdict, origin(row)]
+    embed = _embed(f"{model.name} is ready", "\n".join(lines), colour)
     if model.samples:
         before = ((sample.seed, sample.before) for sample in model.samples)
         after = ((sample.seed, sample.after) for sample in model.samples)
@@ -165,6 +169,24 @@ def _candidate(row: TrainingJob, model: StoredModel, note: str) -> Screen:
         footer = f"{now}\n{footer}"
     embed.set_footer(text=footer)
     return Screen(embed, (Action.ROLL_BACK,) if model.in_use else (Action.USE, Action.DISCARD))
+
+
+def _verdict(scores: Scores, base: str) -> tuple[list[str], discord.Colour]:
+    """Whether the held-out text shows that the model is better than its base."""
+    if scores.standard_error is None:  # made by an older version
+        return [], NEUTRAL
+    gain, noise = scores.nats_before - scores.nats_after, NOISE * scores.standard_error
+    if gain > noise:
+        sentence = f"**Recommended:** it predicts what is written here better than {base}."
+        return [sentence], GOOD
+    if gain <= -noise:
+        sentence = f"**Not recommended:** it predicts what is written here no better than {base}."
+        return [sentence], BAD
+    return [
+        f"**I cannot tell** whether it predicts what is written here better than {base}: so little "
+        "text is held out that the difference may be chance. Compare the samples, or train on "
+        "more messages."
+    ], NEUTRAL
 
 
 def _column(written: Iterable[tuple[str, str]]) -> str:

@@ -18,6 +18,7 @@ class Job:
     running_s: float = 0.0  # while TRAINING: since its process was started
     progress: Progress | None = None  # while TRAINING: the latest,
     epoch: EpochEnd | None = None  # and the last whole epoch
+    cores: float | None = None  # of a processor that it got lately; None: not measured yet
     paused: bool = False  # while TRAINING: the bot is stopping, and goes on after its restart
     model: StoredModel | None = None  # once FINISHED; None again when the model is deleted
 

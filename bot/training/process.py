@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +26,7 @@ NICENESS = 19  # below everything else on the machine
 LONGEST_COPY = 40  # characters in a row that a model may copy from people's messages
 POLL_S = 0.1  # between checks whether stopping trainings have ended
 KILLED_CODE = -9  # the exit code after SIGKILL
+USE_INTERVAL_S = 20.0  # between measurements of how much processor time a training gets
 LAST_WORDS = 4096  # bytes of standard error to log after a crash
 
 KILLED = "The training was killed by the system, probably because memory ran out."
@@ -68,10 +70,20 @@ class TrainingOutcome:
     sentence: str = ""  # what went wrong, if it failed
 
 
+@dataclass(frozen=True)
+class ProcessorUse:
+    """How much of the processor a training got."""
+
+    cores: float  # processor time / time
+
+
+TrainingEvent = Progress | EpochEnd | ProcessorUse
+
+
 class TrainingProcess(Protocol):
     """A training under way, here or on another machine. No method blocks."""
 
-    def events(self) -> list[Progress | EpochEnd]:
+    def events(self) -> list[TrainingEvent]:
         """What the process has reported since the last call. Call it once more after the end."""
         ...
 
@@ -100,10 +112,15 @@ class LocalTraining:
     It stops when its standard input closes. The system closes that when the bot dies, however the
     bot dies, so no training outlives the bot."""
 
-    def __init__(self, command: TrainingCommand, program: Sequence[str] = CHARRNN):
+    def __init__(
+        self,
+        command: TrainingCommand,
+        program: Sequence[str] = CHARRNN,
+        clock: Callable[[], float] = time.perf_counter,  # real time, also in a simulated Discord
+    ):
         """Start it, from the last checkpoint if there is one. Raises OSError."""
         self._name = command.output.name
-        self._events: list[Progress | EpochEnd] = []
+        self._events: list[TrainingEvent] = []
         self._last: object = None
         self._asked_to_end = False
         self._outcome: TrainingOutcome | None = None
@@ -117,15 +134,18 @@ class LocalTraining:
                 stdout=stdout,
                 stderr=stderr,
             )
+        self._clock = clock
+        self._measured_at, self._used_s = clock(), 0.0
         with contextlib.suppress(psutil.Error):  # it has ended already
             psutil.Process(self._process.pid).nice(_lowest_priority())
         self._printed = printed.open("rb")
         self._errors = errors
         self._rest = b""  # an incomplete last line
 
-    def events(self) -> list[Progress | EpochEnd]:
+    def events(self) -> list[TrainingEvent]:
         if self._outcome is None:
             self._read()
+            self._measure_use()
         events, self._events = self._events, []
         return events
 
@@ -160,6 +180,17 @@ class LocalTraining:
             self._last = event
             if isinstance(event, Progress | EpochEnd):
                 self._events.append(event)
+
+    def _measure_use(self) -> None:
+        now = self._clock()
+        if now - self._measured_at < USE_INTERVAL_S:
+            return
+        with contextlib.suppress(psutil.Error):  # it has ended
+            used = psutil.Process(self._process.pid).cpu_times()
+            used_s = used.user + used.system
+            cores = (used_s - self._used_s) / (now - self._measured_at)
+            self._events.append(ProcessorUse(cores))
+            self._measured_at, self._used_s = now, used_s
 
     def _ended(self, code: int) -> TrainingOutcome:
         if self._process.stdin:

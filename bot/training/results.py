@@ -24,12 +24,15 @@ def read_scores(command: TrainingCommand) -> tuple[Scores, int]:
     LookupError when the card lacks a score."""
     card, _ = store.read_card(command.output)
     history = card.training["history"]  # first the base, untouched
+    kept = history[card.training["best_epoch"]]
     scores = Scores(
         nats_before=history[0]["validation_loss"],
-        nats_after=history[card.training["best_epoch"]]["validation_loss"],
+        nats_after=kept["validation_loss"],
         characters=card.training["characters"],
         longest_copied=card.training["longest_copy"]["found"],
         voice=card.training.get("voice"),
+        standard_error=kept.get("standard_error"),
+        voice_error=card.training.get("voice_error"),
     )
     return scores, sum(path.stat().st_size for path in command.output.iterdir())
 

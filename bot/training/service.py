@@ -21,10 +21,11 @@ from bot.inference.executor import Executor
 from bot.models.server_models import ServerModels
 from bot.privacy import OPTED_OUT, Privacy, author_ids
 from bot.storage.files import StateFolder
-from bot.storage.records import JobState, Sample, Source, TextCounts, TrainingJob
+from bot.storage.records import JobState, Sample, Source, Speed, TextCounts, TrainingJob
 from bot.storage.registry import Registry
 from bot.training.job import Job
 from bot.training.process import (
+    ProcessorUse,
     StartTraining,
     TrainingCommand,
     TrainingEnd,
@@ -44,7 +45,10 @@ log = logging.getLogger(__name__)
 
 READY_LIMIT_S = 86_400  # how long a text waits for Train
 INTERRUPTED_LIMIT_S = 7 * 86_400  # how long an interrupted job waits for Resume
-FIRST_GUESS = 1500.0  # characters a second, before a training has been seen
+FIRST_GUESS = Speed(1500.0, measuring_s=5.0)  # before a training has been seen
+# Starting (TensorFlow, the base, the judge of the voice) and writing the model take about as long
+# as measuring this many epochs.
+STARTING_AND_WRITING = 4
 
 READING_BROKE = "Something went wrong on my side while I was reading. Try again."
 RESTARTED = "I was restarted while I was reading. Use /retrain again."
@@ -62,8 +66,10 @@ class _Running:
     command: TrainingCommand
     process: TrainingProcess
     started: float  # by the service's clock
+    parameters: int  # of the base
     progress: Progress | None = None
     epoch: EpochEnd | None = None
+    cores: float | None = None
 
 
 class TrainingService:
@@ -102,7 +108,6 @@ class TrainingService:
         self._reading: dict[int, Counts] = {}  # by job
         self._running: dict[int, _Running] = {}  # by job
         self._sampling: dict[int, asyncio.Task[tuple[Sample, ...]]] = {}  # by job
-        self._speed = FIRST_GUESS  # of the latest training, in characters a second
         self._closing = False
         # Called when a job starts, goes on or ends, so that somebody calls `tick` and shows it.
         self.on_change: Callable[[], None] = lambda: None
@@ -194,7 +199,10 @@ class TrainingService:
         kept = TextCounts(
             counts.characters, counts.messages, len(counts.authors), tuple(not_kept), known
         )
-        seconds = recipe.epochs * learnt / self._speed
+        parameters = card.spec.parameters
+        speed = await self._registry.speed(parameters, self._threads) or FIRST_GUESS
+        seconds = recipe.epochs * learnt / speed.characters_per_second
+        seconds += (recipe.epochs + STARTING_AND_WRITING) * speed.measuring_s
         await self._registry.ready(row.guild_id, row.id, kept, authors, round(seconds))
 
     async def enqueue(self, guild_id: int, job_id: int) -> None:
@@ -271,6 +279,7 @@ class TrainingService:
             running_s=self._clock() - running.started if running else 0.0,
             progress=running.progress if running else None,
             epoch=running.epoch if running else None,
+            cores=running.cores if running else None,
             paused=self._closing and row.state is JobState.TRAINING,
         )
 
@@ -319,8 +328,11 @@ class TrainingService:
             if (command.output / store.CARD).is_file() and not command.checkpoints.is_dir():
                 await self._accept(row, command)  # it finished just before the bot ended
             else:
+                card, _ = await asyncio.to_thread(store.read_card, base.folder)
                 process = self._start_training(command)
-                self._running[row.id] = _Running(row, command, process, self._clock())
+                self._running[row.id] = _Running(
+                    row, command, process, self._clock(), card.spec.parameters
+                )
         except RegistryError:
             raise
         except (BotError, CharRNNError, OSError) as error:
@@ -330,9 +342,13 @@ class TrainingService:
         over = not running.process.running()  # asked before the events, so that none is missed
         for event in running.process.events():
             if isinstance(event, Progress):
-                running.progress, self._speed = event, event.characters_per_second
+                running.progress = event
+            elif isinstance(event, ProcessorUse):
+                running.cores = event.cores
             else:
                 running.epoch = event
+                speed = Speed(event.characters_per_second, event.measuring_s)
+                await self._registry.save_speed(running.parameters, self._threads, speed)
         if not over or self._closing:
             return
         row, outcome = running.row, running.process.outcome()

@@ -7,7 +7,15 @@ GLOBE, ROSE = 10, 20  # two guilds
 ADMIN, ANN, BEN = 1, 2, 3
 CHANNEL = 5
 DAY_S = 86_400
-SCORES = Scores(1.75, 1.5, characters=50_000, longest_copied=37, voice=0.71)
+SCORES = Scores(
+    1.75,
+    1.5,
+    characters=50_000,
+    longest_copied=37,
+    voice=0.71,
+    standard_error=0.05,
+    voice_error=0.06,
+)
 
 SOURCE = Source("#general", CHANNEL, 10_000)
 COUNTS = TextCounts(50_000, 1_000, 3)

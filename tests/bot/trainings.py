@@ -26,6 +26,7 @@ EPOCH = EpochEnd(
     characters_per_second=9000.0,
     seconds_left=90.0,
     sample="So be it.",
+    measuring_s=4.0,
 )
 
 
@@ -74,15 +75,18 @@ def write_trained(
     losses: Sequence[float] = (1.75, 1.5),  # first the base's, then each epoch's
     best_epoch: int = 1,
     voice: float | None = 0.71,
+    standard_error: float | None = 0.05,
+    voice_error: float | None = 0.06,
 ) -> None:
     output.mkdir(parents=True)
     for name in (store.KERAS, store.ONNX):
         (output / name).write_bytes((base / name).read_bytes())
     card = json.loads((base / store.CARD).read_text())
     card["training"] |= {
-        "history": [{"validation_loss": loss} for loss in losses],
+        "history": [{"validation_loss": n, "standard_error": standard_error} for n in losses],
         "best_epoch": best_epoch,
         "voice": voice,
+        "voice_error": voice_error,
         "characters": 50_000,
         "longest_copy": {"allowed": 40, "found": 37},
     }

@@ -46,7 +46,9 @@ async def test_the_list_describes_each_model_and_says_which_is_in_use(globe: Ser
     old, new = await globe.make("old"), await globe.make("new_one")
     listed = await shown_list(globe)
     assert listed.startswith(rf"**new\_one** · <t:{new.created_at}:d>")
-    described = "Sounds like #general: 71 % · 2.52 → 2.16 bits per character · 50,000 characters"
+    described = (
+        "Sounds like #general: 71 % ± 12 % · 2.52 → 2.16 bits per character · 50,000 characters"
+    )
     assert listed.count(f"\n-# {described} · from chat") == 2
     assert listed.count("14.0 MB") == 2
     assert "None of them is in use: /write writes with chat." in listed

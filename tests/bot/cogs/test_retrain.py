@@ -14,6 +14,7 @@ from bot.corpus.source import NO_CHANNELS
 from bot.storage.records import JobState, Source, TrainingJob
 from bot.storage.registry import Registry
 from bot.training.message import EDIT_INTERVAL_S
+from bot.training.process import ProcessorUse
 from charrnn.store import Model
 from tests.bot.conftest import services
 from tests.bot.servers import press, told
@@ -75,7 +76,7 @@ async def test_a_training_whose_voice_is_unknown_shows_none(stage: Stage):
     assert "Sounds like" not in stage.text
     training.finish(voice=None)
     await stage.wait(EDIT_INTERVAL_S)
-    assert stage.text.startswith("It predicts what is written here better than its base, chat.")
+    assert stage.text.startswith("**Recommended:** it predicts what is written here better")
     assert "Sounds like" not in stage.text
 
 
@@ -83,7 +84,7 @@ async def test_a_candidate_leads_with_its_voice_and_ends_with_its_losses(stage: 
     await stage.finish()
     assert stage.title == "mine is ready"
     parts = [
-        "**Sounds like #general: 71 %**\n0 % is like its base, chat; 100 % is like the people",
+        "**Sounds like #general: 71 % ± 12 %**\n0 % is like its base, chat; 100 % is like the",
         "chat: **hi all**tiny says so\n\n**I think that**tiny says so",
         "mine: **hi all**mine says so",
         "Longest passage copied: 37 characters of 50,000",
@@ -111,12 +112,49 @@ async def test_a_model_made_from_a_file_sounds_like_that_file(stage: Stage):
     await stage.wait()
     stage.trainings.started[-1].finish(voice=-0.04)
     await stage.wait(EDIT_INTERVAL_S)
-    assert stage.text.startswith(r"**Sounds like our\_log.txt: 0 %**")
+    assert stage.text.startswith(r"**Sounds like our\_log.txt: 0 % ± 12 %**")
 
 
-async def test_a_model_that_is_no_better_is_not_recommended(stage: Stage):
-    await stage.finish(losses=(1.5, 1.6))
-    assert "**Not recommended:** it predicts what is written here no better than chat" in stage.text
+@pytest.mark.parametrize(
+    ("nats", "verdict"),
+    [
+        (1.30, "**Recommended:** it predicts what is written here better than chat."),
+        (1.37, "**I cannot tell** whether it predicts what is written here better than chat"),
+        (1.63, "**I cannot tell** whether"),
+        (1.70, "**Not recommended:** it predicts what is written here no better than chat."),
+    ],
+)
+async def test_a_model_is_recommended_only_if_it_is_better_by_more_than_chance(
+    stage: Stage, nats: float, verdict: str
+):
+    await stage.finish(losses=(1.5, nats), standard_error=0.05)
+    assert verdict in stage.text
+
+
+async def test_a_training_that_changed_nothing_is_not_recommended(stage: Stage):
+    await stage.finish(losses=(1.5, 1.6), best_epoch=0, standard_error=0.0)
+    assert "**Not recommended:**" in stage.text
+
+
+async def test_nothing_is_said_of_a_model_whose_noise_was_not_measured(stage: Stage):
+    await stage.finish(standard_error=None, voice_error=None)
+    assert "ecommended" not in stage.text
+    assert "cannot tell" not in stage.text
+    assert "**Sounds like #general: 71 %**" in stage.text
+
+
+@pytest.mark.parametrize(("cores", "busy"), [(0.12, True), (0.93, False)])
+async def test_a_training_that_gets_hardly_any_processor_time_says_so(
+    stage: Stage, cores: float, busy: bool
+):
+    training = await stage.train()
+    sentence = "This machine is busy: the training gets only 12 % of a core."
+    training.told = [ProcessorUse(cores)]
+    await stage.wait(EDIT_INTERVAL_S)
+    assert (sentence in stage.text) == busy  # from the start, before the first figures
+    training.told = [PROGRESS]
+    await stage.wait(EDIT_INTERVAL_S)
+    assert ("2 minutes left\n" + sentence in stage.text) == busy
 
 
 async def test_the_curve_is_shown_as_long_as_the_model_exists(stage: Stage):

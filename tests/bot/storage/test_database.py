@@ -168,7 +168,9 @@ async def test_models_of_version_4_are_kept(version_4: Path):
         with closing(Registry(version_4)) as registry:
             model = await registry.model_in_use(GLOBE)
             assert (model.name, model.source) == ("mine", SOURCE)
-            assert model.scores == replace(SCORES, voice=None)
+            assert model.scores == replace(
+                SCORES, voice=None, standard_error=None, voice_error=None
+            )
             assert model.samples == (Sample("hi", "before", "after"),)
             assert (await registry.kept_about(ANN)).models == (model,)
 

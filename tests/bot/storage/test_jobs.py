@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import BotError
-from bot.storage.records import NEXT_STATES, JobState, Shown, TextCounts, TrainingJob
+from bot.storage.records import NEXT_STATES, JobState, Shown, Speed, TextCounts, TrainingJob
 from bot.storage.registry import Registry
 from tests.bot.guilds import (
     ADMIN,
@@ -243,3 +243,17 @@ async def test_requests_at_the_same_time_make_one_job_and_start_it_once(registry
     await registry.enqueue(GLOBE, job.id)
     started = await asyncio.gather(*(registry.start_next() for _ in range(16)))
     assert [job.id for job in started if job] == [job.id]
+
+
+async def test_the_latest_speed_of_the_most_similar_base_is_expected(registry: Registry):
+    assert await registry.speed(4_000_000, 1) is None
+    await registry.save_speed(4_000_000, 1, Speed(500.0, 8.0))
+    await registry.save_speed(4_000_000, 1, Speed(1000.0, 4.0))
+    assert await registry.speed(4_000_000, 1) == Speed(1000.0, 4.0)
+    assert await registry.speed(8_000_000, 1) == Speed(500.0, 8.0)  # twice the work
+    assert await registry.speed(4_000_000, 2) == Speed(1000.0, 4.0)
+    await registry.save_speed(4_000_000, 2, Speed(1800.0, 4.0))
+    await registry.save_speed(9_000_000, 1, Speed(300.0, 9.0))
+    assert await registry.speed(4_000_000, 2) == Speed(1800.0, 4.0)
+    assert await registry.speed(9_000_000, 1) == Speed(300.0, 9.0)
+    assert await registry.speed(2_000_000, 1) == Speed(2000.0, 2.0)

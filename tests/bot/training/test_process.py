@@ -13,7 +13,9 @@ import pytest
 from bot.training.process import (
     CRASHED,
     KILLED,
+    USE_INTERVAL_S,
     LocalTraining,
+    ProcessorUse,
     TrainingCommand,
     TrainingEnd,
     TrainingOutcome,
@@ -85,6 +87,23 @@ report(finished)
 def test_a_training_has_the_lowest_priority(command: TrainingCommand):
     training = start(command, "while os.nice(0) < 19: time.sleep(0.01)\nanswer(os.nice(0))")
     assert outcome(training).sentence == "19"
+
+
+def test_it_is_measured_how_much_processor_time_a_training_gets(command: TrainingCommand):
+    now = 0.0
+    program = "report(progress); sys.stdin.read()"
+    words = (sys.executable, "-c", PRELUDE + program)
+    training = LocalTraining(command, words, clock=lambda: now)
+    until(training.events)
+    now = USE_INTERVAL_S
+    [use] = training.events()
+    assert isinstance(use, ProcessorUse)
+    assert 0 < use.cores < 0.1
+    assert training.events() == []
+    now = 2 * USE_INTERVAL_S
+    assert training.events() == [ProcessorUse(pytest.approx(0, abs=0.01))]
+    training.kill()
+    assert outcome(training).end is TrainingEnd.STOPPED
 
 
 @pytest.mark.parametrize("interrupted", [False, True])

@@ -19,6 +19,7 @@ from bot.training.service import (
     NOT_STARTED,
     OPTED_OUT,
     READING_BROKE,
+    STARTING_AND_WRITING,
     STOPPED,
     TrainingService,
 )
@@ -80,6 +81,19 @@ async def test_a_candidate_has_the_scores_of_the_epoch_that_was_kept(
     process.finish(losses=(1.75, 1.4, 1.5, 1.6), best_epoch=2, voice=None)
     model = (await sampled(training, job)).model
     assert model and model.scores == replace(SCORES, voice=None)
+
+
+async def test_a_training_is_expected_to_take_as_long_as_measured_before_the_restart(
+    start: Start, trainings: FakeTrainings
+):
+    training = start().training
+    _, process = await running(training, trainings)
+    process.told = [replace(EPOCH, characters_per_second=900.0, measuring_s=2.0)]
+    await training.tick()
+    expected = await ready(start().training, ROSE)
+    epochs, learnt = 25, 8100
+    seconds = epochs * learnt / 900 + (epochs + STARTING_AND_WRITING) * 2
+    assert expected.row.estimate_s == seconds
 
 
 async def test_texts_are_kept_where_the_operator_wants_it(start: Start, trainings: FakeTrainings):
