@@ -1,7 +1,7 @@
 """A channel's messages -> a text file: cleaned, one message a line, oldest first."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Container, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from contextlib import aclosing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -112,7 +112,7 @@ async def read_channel(
     channel: Channel,
     destination: Path,
     *,
-    opted_out: Container[str],
+    opted_out: Collection[str],
     limit: int = MAX_MESSAGES,
     after: datetime | None = None,
     progress: Callable[[Counts], None] | None = None,

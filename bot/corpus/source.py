@@ -1,10 +1,11 @@
 """What an admin chose to train on: a channel or an uploaded file, and how to read it."""
 
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import aiohttp
 import discord
 from discord import app_commands
 
@@ -15,6 +16,9 @@ from bot.interactions.markup import escape
 from bot.interactions.permissions import NEEDED_TO_READ, missing
 from bot.storage.records import Source
 from charrnn.text.messages import Counts
+from charrnn.text.transcripts import as_author
+
+MEMBERS_QUERY = 100  # members that Discord names at a time
 
 NO_CHANNELS = (
     "I do not learn from channels: Discord's Developer Policy forbids it without Discord's "
@@ -24,7 +28,7 @@ NO_CHANNELS = (
 
 Count = Callable[[Counts], None]
 # Writes a text to a path, leaving out the authors with these ids, and reports counts on the way.
-Read = Callable[[Path, Container[str], Count], Awaitable[Counts]]
+Read = Callable[[Path, Collection[str], Count], Awaitable[Counts]]
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,36 @@ def chosen(
     return Source(f"#{place.name}", place.id, messages, days)
 
 
-def from_file(file: discord.Attachment) -> ReadableSource:
+def from_file(guild: discord.Guild, file: discord.Attachment) -> ReadableSource:
     """An uploaded file."""
 
-    async def read(path: Path, opted_out: Container[str], _: Count) -> Counts:
-        return await upload.read_file(file, path, opted_out=opted_out)
+    async def read(path: Path, opted_out: Collection[str], _: Count) -> Counts:
+        names = await _names(guild, opted_out)
+        return await upload.read_file(file, path, opted_out={*opted_out, *names})
 
     return ReadableSource(Source(upload.name_of(file)), read)
+
+
+async def _names(guild: discord.Guild, ids: Collection[str]) -> set[str]:
+    """What these people are called in a server, as chats without ids name them. Raises BotError."""
+    numbers = list(map(int, ids))
+    members: list[discord.Member] = []
+    try:
+        for start in range(0, len(numbers), MEMBERS_QUERY):
+            some = numbers[start : start + MEMBERS_QUERY]
+            members += await guild.query_members(user_ids=some, limit=MEMBERS_QUERY, cache=False)
+    except (TimeoutError, aiohttp.ClientError, discord.ConnectionClosed) as error:
+        raise BotError(
+            "Discord did not tell me the names of the members who opted out. Try again in a few "
+            "minutes.",
+            "discord",
+        ) from error
+    return {
+        as_author(name)
+        for member in members
+        for name in (member.name, member.global_name, member.nick)
+        if name
+    }
 
 
 async def from_channel(
@@ -92,7 +119,7 @@ async def from_channel(
     after = discord.utils.utcnow() - timedelta(days=source.days) if source.days else None
     limit = source.messages or channels.MAX_MESSAGES
 
-    async def read(path: Path, opted_out: Container[str], count: Count) -> Counts:
+    async def read(path: Path, opted_out: Collection[str], count: Count) -> Counts:
         return await channels.read_channel(
             place, path, opted_out=opted_out, limit=limit, after=after, progress=count
         )

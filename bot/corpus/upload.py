@@ -1,7 +1,7 @@
 """An uploaded file -> a text file, cleaned as `charrnn train` cleans it."""
 
 import asyncio
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -12,15 +12,15 @@ from bot.errors import BotError
 from bot.interactions.markup import escape
 from bot.storage.files import write_text
 from charrnn.errors import CorpusError
-from charrnn.text.corpus import decode, join_messages
-from charrnn.text.messages import Counts, read_export, read_lines, without_private
+from charrnn.text.corpus import decode
+from charrnn.text.exports import read_export
+from charrnn.text.messages import Cleaner, Counts, join_messages, without_private
 from charrnn.vocabulary import clean
 
 MAX_FILE_BYTES = 25_000_000
 # Each bracket becomes a Python object of 60 bytes or more: 25 MB of them would take over 600 MB.
 MAX_BRACKETS = 1_000_000
 PIECE_CHARACTERS = 2**16
-READERS = {".json": read_export, ".jsonl": read_lines}
 
 
 def name_of(file: discord.Attachment) -> str:
@@ -34,24 +34,17 @@ async def read_file(
     file: discord.Attachment,
     destination: Path,
     *,
-    opted_out: Container[str],
+    opted_out: Collection[str],
     max_characters: int = MAX_CHARACTERS,
 ) -> Counts:
     """Write the text of an uploaded file to `destination` as UTF-8, and return the counts of what
-    was kept and left out. A channel (`.jsonl`, or DiscordChatExporter's `.json`) becomes one
-    message a line. A text (`.txt`) loses the same private data as messages do; only its characters
-    are counted. If the text is too long, its last lines are kept, up to `max_characters`; the
-    authors are still those of the whole file.
+    was kept and left out. An exported chat becomes one message a line. A text loses the same
+    private data as messages do; only its characters are counted. If the text is too long, its last
+    lines are kept, up to `max_characters`; the authors are still those of the whole file.
+    `opted_out` are ids, and names for chats without ids.
 
     Raises BotError when the file cannot be used or the disk is full. Then it leaves no file."""
     name = escape(file.filename)
-    suffix = Path(file.filename).suffix.lower()
-    if suffix not in (".txt", *READERS):
-        raise BotError(
-            f"I cannot read {name}. Upload a text (.txt), or a channel that DiscordChatExporter "
-            "saved as .json.",
-            "corpus",
-        )
     if file.size > MAX_FILE_BYTES:
         raise BotError(
             f"{name} is too large. Upload the most important part, at most "
@@ -60,7 +53,7 @@ async def read_file(
         )
     try:
         content = await file.read()
-        text, counts = await asyncio.to_thread(_read, content, suffix, name, opted_out)
+        text, counts = await asyncio.to_thread(_read, content, name, opted_out)
     except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
         raise BotError(f"Discord did not send me {name}. Upload it again.", "discord") from error
     except CorpusError as error:
@@ -74,16 +67,17 @@ async def read_file(
     return counts
 
 
-def _read(content: bytes, suffix: str, name: str, opted_out: Container[str]) -> tuple[str, Counts]:
+def _read(content: bytes, name: str, opted_out: Collection[str]) -> tuple[str, Counts]:
     """The cleaned text of a file. Raises CorpusError and BotError."""
-    text = decode(content, name)
+    text = decode(content, name, MAX_FILE_BYTES)
     if "\0" in text:
         sentence = f"{name} is not a text. Save it as plain text in UTF-8 and try again."
         raise BotError(sentence, "corpus")
-    if suffix in READERS:
-        if text.count("[") + text.count("{") > MAX_BRACKETS:
-            raise BotError(f"{name} has too many parts. Upload a smaller file.", "corpus")
-        text, counts = join_messages(READERS[suffix](text, name), opted_out)
+    if text.startswith(("[", "{")) and text.count("[") + text.count("{") > MAX_BRACKETS:
+        raise BotError(f"{name} has too many parts. Upload a smaller file.", "corpus")
+    messages = read_export(text, name)
+    if messages is not None:
+        text, counts = join_messages(messages, Cleaner(opted_out))
     else:
         # In pieces, because a regular expression holds the GIL until it has seen all of its text.
         text = "".join(map(_clean, _pieces(text)))

@@ -17,7 +17,8 @@ from bot.interactions.markup import MESSAGE_LIMIT
 from bot.settings import Settings
 from charrnn.errors import CorpusError, install
 from charrnn.text.corpus import read_text
-from charrnn.text.messages import Message, read_lines
+from charrnn.text.exports import read_export
+from charrnn.text.messages import Message
 
 SETTLE_TIMEOUT_S = 30.0  # for one command
 TICK_S = 1.0
@@ -86,9 +87,12 @@ async def _tick(bot: Bot, discord: simcord.Env, preview: simcord.preview.Preview
 
 def _messages(file: Path) -> list[Message]:
     try:
-        return list(read_lines(read_text(file), str(file)))
+        messages = read_export(read_text(file), file.name)
     except CorpusError as error:
         raise SettingsError([f"PREVIEW_MESSAGES: {error}"]) from error
+    if messages is None:
+        raise SettingsError([f"PREVIEW_MESSAGES: {file.name} is no exported chat."])
+    return messages
 
 
 async def _pour(

@@ -24,6 +24,7 @@ from charrnn.cli.options import (
     TopP,
     check_new,
     note,
+    note_counts,
     notes,
     split,
 )
@@ -127,6 +128,7 @@ def evaluate(
     was trained on."""
     loaded = store.load(model)
     documents = corpus.read_sources(sources)
+    note_counts(documents)
     training_text, text = split(documents, held_out, held_out_share)
     if samples and not training_text:
         raise OptionError(

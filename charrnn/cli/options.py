@@ -18,8 +18,8 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE...",
-        help="Text files, folders of .txt files, channels (.jsonl or .jsonl.gz with one message a "
-        "line, or DiscordChatExporter's .json), `plays` (all of Shakespeare's) or `plays:macbeth`.",
+        help="Texts, exported chats (of DiscordChatExporter, WhatsApp, Telegram or Slack), folders "
+        "of them, `plays` (all of Shakespeare's) or `plays:macbeth`.",
         show_default=False,
     ),
 ]
@@ -40,6 +40,13 @@ TopP = Annotated[
 def note(sentence: str) -> None:
     """Print a sentence for people on standard error."""
     notes.print(printable(sentence), style="dim", soft_wrap=True)
+
+
+def note_counts(documents: list[Document]) -> None:
+    """Print what was kept of exported chats, and left out."""
+    for document in documents:
+        if document.counts:
+            note(f"{Path(document.source).name}: {document.counts}")
 
 
 def split(documents: list[Document], held_out: list[str] | None, share: float) -> tuple[str, str]:

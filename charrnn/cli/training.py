@@ -12,7 +12,7 @@ import typer
 
 from charrnn import store
 from charrnn.cli.backend import with_keras
-from charrnn.cli.options import HeldOut, Sources, check_new, note, notes, split
+from charrnn.cli.options import HeldOut, Sources, check_new, note, note_counts, notes, split
 from charrnn.cli.reporter import ProgressFormat, Reporter
 from charrnn.cli.stopping import stop_requests
 from charrnn.errors import OptionError
@@ -100,9 +100,7 @@ def train(
             raise OptionError("--base brings its own network; leave out --preset.")
         documents = corpus.read_sources(sources)
         if progress is ProgressFormat.RICH:
-            for document in documents:
-                if document.counts:
-                    note(f"{Path(document.source).name}: {document.counts}")
+            note_counts(documents)
         text, held_out_text = split(documents, held_out, held_out_share)
         share = 0.0 if held_out else held_out_share
         learnt, everything = Counter(text), Counter(text if held_out else text + held_out_text)

