@@ -94,7 +94,7 @@ class Retrain(commands.Cog):
         messages="Learn from at most this many messages, newest first. "
         f"Default: {DEFAULT_MESSAGES:,}.",
         days="Leave out messages that are older than this many days.",
-        file="Learn from a file instead: a .txt, or a DiscordChatExporter .json.",
+        file="Learn from a file: a text, or a chat (DiscordChatExporter, WhatsApp, Telegram, …).",
         base="The model to start from. Default: chat.",
         name="The name of the new model.",
     )
@@ -117,7 +117,7 @@ class Retrain(commands.Cog):
             await interaction.response.defer(thinking=True)
             await check_in_thread(interaction, guild.me)
             if file is not None:
-                readable = from_file(file)
+                readable = from_file(guild, file)
             else:
                 granted = channel.permissions if channel else interaction.permissions
                 readable = await from_channel(guild, source, _member(interaction), granted)

@@ -22,8 +22,8 @@ MEMBERS_QUERY = 100  # members that Discord names at a time
 
 NO_CHANNELS = (
     "I do not learn from channels: Discord's Developer Policy forbids it without Discord's "
-    "permission, and my operator has not switched it on. Upload a `file` instead: a .txt, or a "
-    "channel that DiscordChatExporter saved as .json."
+    "permission, and my operator has not switched it on. Upload a `file` instead: a plain text, a "
+    "channel exported with DiscordChatExporter, or a chat from WhatsApp, Telegram or Slack."
 )
 
 Count = Callable[[Counts], None]

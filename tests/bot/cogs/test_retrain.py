@@ -342,6 +342,18 @@ class TestWithoutTheOperatorsPermission:
         await stage.wait()
         assert stage.trainings.started[0].command.text.read_text() == "so be it\n" * 1000
 
+    async def test_who_opted_out_is_left_out_of_a_chat_without_ids(
+        self, stage: Stage, bot_services: Services
+    ):
+        await bot_services.privacy.opt_out(stage.bob.id)
+        said = [f"{stage.bob.name}: no\n", *(f"ada: {n}, @{stage.bob.name}\n" for n in range(900))]
+        chat = "".join(f"12/05/24, 21:15 - {one}" for one in said)
+        await stage.retrain(file=("chat.txt", chat.encode()))
+        await stage.click("Train")
+        await stage.wait()
+        text = stage.trainings.started[0].command.text.read_text()
+        assert text == "".join(f"{n}, @someone\n" for n in range(900))
+
 
 @pytest.mark.simcord(shard_count=1, settle_timeout=5)
 async def test_a_bot_without_jobs_does_not_look_for_them_every_second(stage: Stage):
