@@ -21,6 +21,7 @@ from bot.cogs.retrain import Retrain
 from bot.errors import RegistryError, SettingsError
 from bot.inference.executor import Executor, LocalExecutor
 from bot.inference.queue import Inference
+from bot.inference.writer import Writer
 from bot.interactions import answering, command_sync
 from bot.interactions.command_tree import Tree
 from bot.interactions.permissions import invite_link
@@ -57,6 +58,7 @@ class Services:
 
     inference: Inference
     executor: Executor  # with which `inference` writes
+    writer: Writer
     files: StateFolder
     registry: Registry
     privacy: Privacy
@@ -99,6 +101,7 @@ def create_bot(settings: Settings) -> "Bot":
         Services(
             inference,
             executor,
+            Writer(inference, models),
             files,
             registry,
             privacy,
@@ -167,7 +170,9 @@ class Bot(commands.AutoShardedBot):
     async def add_cogs(self) -> None:
         """Define the commands. Discord need not know them yet."""
         has = self.services
-        await self.add_cog(Generate(has.inference, has.shakespeare, has.models, has.cooldown))
+        await self.add_cog(
+            Generate(has.inference, has.writer, has.shakespeare, has.models, has.cooldown)
+        )
         messages = TrainingMessages(self, has.training, has.registry, has.files, has.clock)
         self._retrain = Retrain(
             has.training,

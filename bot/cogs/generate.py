@@ -1,7 +1,6 @@
 """/shakespeare and /write, and the buttons under their replies."""
 
 import re
-import secrets
 from enum import StrEnum
 
 import discord
@@ -9,20 +8,18 @@ from discord import app_commands, ui
 from discord.ext import commands
 
 from bot.cogs.choices import model_choices, server_of
-from bot.inference.queue import GenerationRequest, Inference
+from bot.inference.queue import Inference
+from bot.inference.writer import MAX_RANDOM_SEED, Writer
 from bot.interactions.answering import Answering
 from bot.interactions.buttons import CogButton, not_yours, view_of
 from bot.interactions.rate_limits import Cooldown
-from bot.interactions.reply import Reply, as_shown
+from bot.interactions.reply import Reply
 from bot.models.reference import ModelReference
 from bot.models.server_models import ServerModels
-from charrnn.generation import Prompt
 from charrnn.sampling import Sampling
 
-LENGTH = 500  # characters of one reply
 MAX_TEMPERATURE = 2.0
 TEMPERATURE_STEP = 0.2
-MAX_RANDOM_SEED = 2**31 - 1
 
 SEED_OPTION = "The text to continue."
 TEMPERATURE_OPTION = (
@@ -50,11 +47,13 @@ class Generate(commands.Cog):
     def __init__(
         self,
         inference: Inference,
+        writer: Writer,
         shakespeare: ModelReference,
         models: ServerModels,
         cooldown: Cooldown,
     ):
         self._inference = inference
+        self._writer = writer
         self._shakespeare = shakespeare
         self._models = models
         self._cooldown = cooldown
@@ -152,23 +151,16 @@ class Generate(commands.Cog):
         temperature: float,
         random_seed: int | None,
     ) -> None:
-        if random_seed is None:
-            random_seed = secrets.randbelow(MAX_RANDOM_SEED + 1)
-        # Use exactly the values that the reply shows: buttons read them from it.
-        seed, temperature = as_shown(seed), round(temperature, 2)
-        prompt = Prompt(seed, LENGTH, Sampling(temperature), random_seed)
-        request = GenerationRequest(model, prompt, _server(interaction))
-        with self._models.explaining(model.name, model.folder):
-            generated = await self._inference.generate(request)
-        reply = Reply(
-            seed=seed,
-            text=generated.text,
-            model=model.name,
-            temperature=temperature,
-            rng_seed=random_seed,
-            dropped=generated.dropped,
+        server = server_of(interaction)
+        reply = await self._writer.write(
+            model,
+            seed,
+            temperature,
+            random_seed,
+            guild_id=server and server.id,
+            turn_of=_server(interaction),
         )
-        view = _buttons(interaction.user.id, temperature)
+        view = _buttons(interaction.user.id, reply.temperature)
         await interaction.edit_original_response(content=reply.render(), view=view)
 
 

@@ -12,6 +12,7 @@ from discord.http import Route
 from bot.client import Bot, Services
 from bot.inference.executor import Executor, LocalExecutor
 from bot.inference.queue import Inference
+from bot.inference.writer import Writer
 from bot.interactions.rate_limits import Cooldown
 from bot.models.cache import LoadedModels
 from bot.models.reference import ModelReference
@@ -86,9 +87,11 @@ def services(
         keep_texts=keep_texts,
         clock=clock,
     )
+    inference = Inference(executor, batch_limit=8, queue_limit=queue_limit)
     return Services(
-        Inference(executor, batch_limit=8, queue_limit=queue_limit),
+        inference,
         executor,
+        Writer(inference, models),
         files,
         registry,
         privacy,
