@@ -1,6 +1,8 @@
 """A Keras file and its training text -> a model folder."""
 
 import tempfile
+import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -27,14 +29,14 @@ def convert(
 
     Returns sentences about what was assumed.
 
-    The vocabulary is the sorted set of the text's characters, lower-cased or not: whichever has
-    as many characters as the model's softmax. Raises ModelError, CorpusError."""
+    The vocabulary is the sorted set of the text's characters, lower-cased or not, as the file has
+    them or in one of Unicode's normal forms: the first with as many characters as the model's
+    softmax. Raises ModelError, CorpusError."""
     model, remarks = read_model(source, told, architecture)
     spec = export.spec_of(model)
     raw = corpus.read_text(text)
-    for training_text in (raw.lower(), raw):
-        vocabulary = Vocabulary.of(training_text)
-        if len(vocabulary) == spec.characters:
+    for training_text in _forms(raw):
+        if len(set(training_text)) == spec.characters:
             break
     else:
         raise ModelError(
@@ -46,6 +48,7 @@ def convert(
             "The weights are so large that rounding alone changes what the model predicts. Its "
             "text may differ from Keras's, as Keras's own text does from machine to machine."
         )
+    vocabulary = Vocabulary.of(training_text)
     opening = corpus.opening(training_text, spec.window)
     training = {"converted_from": source.name, "parameters": model.count_params()}
     card = store.Card(spec, vocabulary, opening, training, scores={})
@@ -55,6 +58,13 @@ def convert(
         # float32, so that it writes the text that the model's own loop writes
         store.write(destination, card, keras_file, export.writing_graph(model, int8=False))
     return remarks
+
+
+def _forms(text: str) -> Iterator[str]:
+    yield from (text.lower(), text)
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):  # an editor may have saved the text in another one
+        normal = unicodedata.normalize(form, text)
+        yield from (normal.lower(), normal)
 
 
 def read_model(

@@ -5,17 +5,23 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
+import pytest
 
+from charrnn import store
 from charrnn.generation import Prompt, generate
+from charrnn.spec import ModelSpec
 from charrnn.store import Model
 from charrnn.text.messages import Message, join_messages
+from charrnn.training.conversion.convert import convert
 from charrnn.training.events import Warned, parse_event
 from charrnn.training.job import Job, left_out
 from charrnn.training.run import train
 from charrnn.vocabulary import MAX_CHARACTERS, Vocabulary
 from tests.charrnn.training.conftest import SMALL, ignore
+from tests.conftest import keras_model
 
 RUSSIAN = "Ада ёжик утром вечером кошка сервер снова наш тихо играет пишет ждёт чай, сегодня?"
 EMOJI = "👩\u200d🚀 👍🏽 👍 🇯🇵 ❤️\u200d🔥 1️⃣ 🏳️\u200d🌈 👨\u200d👩\u200d👧 🩷 😂 :кек: лол"
@@ -61,6 +67,21 @@ def test_the_most_frequent_characters_are_learnt_and_the_others_are_named():
     assert max(rare.values()) <= min(counts[c] for c in vocabulary.characters[4:])
     assert left_out(rare).startswith("characters too rare to learn: ")
     assert left_out(Counter("☃")) == "character too rare to learn: ☃"
+
+
+@pytest.mark.parametrize("saved", ["NFC", "NFD"])
+def test_a_converted_model_reads_accents_as_its_training_text_had_them(tmp_path: Path, saved: str):
+    text = "Le café était fermé à côté.\n" * 20
+    apart = normalize("NFD", text).lower()
+    spec = ModelSpec(len(set(apart)), units=(7,), embedding=None, stateful=False)
+    keras_model(spec).save(tmp_path / "m.keras")
+    (tmp_path / "text.txt").write_text(normalize(saved, text), encoding="utf-8")
+    convert(tmp_path / "m.keras", tmp_path / "text.txt", tmp_path / "m")
+    vocabulary = store.load(tmp_path / "m").vocabulary
+    assert vocabulary.characters == "".join(sorted(set(apart)))
+    encoded = vocabulary.encode("Café à côté")
+    assert vocabulary.decode(encoded.ids) == normalize("NFD", "café à côté")
+    assert encoded.dropped == ""
 
 
 def test_accents_do_not_make_another_alphabet():
