@@ -173,6 +173,8 @@ async def test_models_of_version_4_are_kept(version_4: Path):
             )
             assert model.samples == (Sample("hi", "before", "after"),)
             assert (await registry.kept_about(ANN)).models == (model,)
+            job = await registry.job(GLOBE, model.id)
+            assert job.ready_at == job.created_at
 
 
 def test_an_upgraded_file_is_like_a_new_one(version_4: Path, tmp_path: Path):

@@ -203,6 +203,14 @@ async def test_an_end_is_to_be_shown_until_it_was_shown(registry: Registry):
     assert await registry.count_jobs() == {JobState.READING: 1}
 
 
+async def test_a_job_that_is_resumed_while_its_end_is_shown_stays_to_be_shown(registry: Registry):
+    job = await train(registry)
+    await registry.end(GLOBE, job.id, JobState.INTERRUPTED, "Why.")
+    resumed = await registry.enqueue(GLOBE, job.id)
+    await registry.mark_shown(GLOBE, job.id)
+    assert await registry.jobs_to_show() == (resumed,)
+
+
 async def test_unfinished_jobs_survive_a_restart(tmp_path: Path):
     with closing(Registry(tmp_path / "registry.db")) as registry:
         job = await train(registry, 1)

@@ -61,6 +61,50 @@ async def test_models_survive_a_restart(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ("use", "b"),
+        ("use another", "ab"),
+        ("use again", ""),
+        ("roll back", "ab"),
+        ("rename", "a"),
+        ("delete", "a"),
+        ("delete the one in use", "ab"),
+    ],
+)
+async def test_a_change_is_to_be_shown_in_the_message_of_each_model_that_it_changes(
+    registry: Registry, change: str, changed: str
+):
+    models = {name: await make(registry, name=name) for name in "abc"}
+    a, b = models["a"].id, models["b"].id
+    used = {"use another": "a", "use again": "b", "roll back": "ab", "delete the one in use": "ba"}
+    await use(registry, used.get(change, ""))
+    for model in await registry.models(GLOBE):
+        await registry.mark_shown(GLOBE, model.id, model)
+    match change:
+        case "use" | "use another" | "use again":
+            await registry.use(GLOBE, b)
+        case "roll back":
+            await registry.roll_back(GLOBE, b)
+        case "rename":
+            await registry.rename(GLOBE, a, "better")
+        case _:
+            await registry.delete(GLOBE, a)
+    outdated = {job.id for job in await registry.jobs_to_show()}
+    assert outdated == {models[name].id for name in changed}
+    for job_id in outdated:
+        await registry.mark_shown(GLOBE, job_id, await registry.find_model(GLOBE, job_id))
+    assert await registry.jobs_to_show() == ()
+
+
+async def test_a_model_that_changed_while_it_was_being_shown_is_shown_again(registry: Registry):
+    drawn = await make(registry)
+    await registry.use(GLOBE, drawn.id)
+    await registry.mark_shown(GLOBE, drawn.id, drawn)
+    assert [job.id for job in await registry.jobs_to_show()] == [drawn.id]
+
+
+@pytest.mark.parametrize(
     ("used", "rolled_back"),
     [
         ("a", [None]),
