@@ -67,7 +67,8 @@ def _content(path: Path) -> KerasFile:
     if not h5py.is_hdf5(path):
         raise ModelError(
             f"{path} is neither HDF5 nor a .keras file. With the Keras that wrote it, save the "
-            "model as one file: model.save('model.h5')."
+            "model as one file: model.save('model.h5'). If this is the JSON of model.to_json(), "
+            "give the file of the weights instead, and this one with --architecture."
         )
     with h5py.File(path, "r") as file:
         configuration: Any = file.attrs.get("model_config")

@@ -40,10 +40,10 @@ def rebuild(file: KerasFile, told: Told) -> tuple[keras.Model, list[str]]:
         layer.finish()
     stack.check()
     if alone:
-        gates = " and ".join(sorted(stack.gates))
+        otherwise = "" if told.gates else "; --gates says otherwise"
         stack.remarks.append(
             "The file contains weights only. It was taken for LSTMs with tanh and the gate "
-            f"activation {gates}, and a softmax."
+            f"activation {stack.gates.pop()}{otherwise}."
         )
     return stack.model(), stack.remarks
 

@@ -181,7 +181,7 @@ def test_weights_alone_of_an_old_keras_need_to_be_told_their_gates(
 def test_weights_alone_say_what_was_assumed(tmp_path: Path):
     model, remarks = read_model(write_h5(tmp_path / "m.h5", None, "2.15.0"), Told())
     assert export.spec_of(model).window == 100
-    assert "gate activation sigmoid" in remarks[0]
+    assert "gate activation sigmoid; --gates says otherwise" in remarks[0]
     assert "--window says otherwise" in remarks[1]
 
 
