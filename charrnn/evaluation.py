@@ -26,6 +26,7 @@ MIN_FACTOR, MAX_FACTOR = 0.25, 4.0  # no model is trusted, or distrusted, furthe
 MIN_MESSAGE_LENGTH = 20  # characters; shorter lines say little about who wrote them
 MIN_MESSAGES = 10  # fewer cannot be judged
 MIN_STANDARD_ERRORS = 3.0  # between the base and the people, or a voice cannot be judged
+SPEECHES = 10
 MAX_MESSAGES = 10_000  # more do not make a judge better, only slower
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
@@ -247,6 +248,13 @@ def quality(samples: Sequence[str], training_text: str, vocabulary: Vocabulary) 
         loops=_share(sum(map(loops, samples)), len(samples)),
         messages=_share(len(messages_in(samples)), len(_whole_lines(samples))),
     )
+
+
+def speakers(play: str) -> list[str]:
+    """Who speaks in a play of the form that `text.corpus.speeches` gives it, most frequent first.
+    Leaves out those with fewer than SPEECHES, whom a model hardly knows. Empty for other texts."""
+    counts = Counter(_SPEAKER.findall(play))
+    return [name for name, speeches in counts.most_common() if speeches >= SPEECHES]
 
 
 def known_words(samples: Iterable[str], text: str) -> float:

@@ -34,6 +34,9 @@ class Card:
     opening: str  # stands before a seed that is too short to fill the window
     training: dict[str, Any]  # how it was trained: command, data, recipe, time
     scores: dict[str, dict[str, float]]  # the name of a text -> the model's score on it
+    # Who speaks in a training text that is a play, most frequent first: "HAMLET". After a line
+    # "HAMLET:", the model goes on with a speech of his.
+    speakers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,9 +147,14 @@ def _card(data: dict[str, Any]) -> Card:
     for name, kind in kinds.items():
         if not isinstance(data[name], kind):
             raise TypeError(f"{name} is not a {kind.__name__}")
+    speakers = data.get("speakers", [])  # models of older versions have none
+    if not isinstance(speakers, list) or not all(isinstance(name, str) for name in speakers):
+        raise TypeError("speakers is not a list of names")
     spec = ModelSpec(**{**data["spec"], "units": tuple(data["spec"]["units"])})
     vocabulary = Vocabulary(data["vocabulary"])
-    card = Card(spec, vocabulary, data["opening"], data["training"], data["scores"])
+    card = Card(
+        spec, vocabulary, data["opening"], data["training"], data["scores"], tuple(speakers)
+    )
     if len(vocabulary) != spec.characters:
         raise ModelError(
             f"The vocabulary has {len(vocabulary)} characters, the spec {spec.characters}."
@@ -177,6 +185,7 @@ def write(
             "spec": asdict(card.spec),
             "vocabulary": card.vocabulary.characters,
             "opening": card.opening,
+            "speakers": card.speakers,
             "training": card.training,
             "scores": card.scores,
             "sha256": {path.name: sha256(path) for path in sorted(new.iterdir())},

@@ -37,6 +37,7 @@ JSON = st.recursive(
 )
 
 CHARACTERS = "\n !',.:?ABCDEHINORSTabcdefghiklmnoprstuvwy"
+SPEAKERS = ("HERO", "Beatrice", "FIRST LORD")
 OPENING = ("And there an end.\n\nHERO:\nSo be it.\n\n" * 4)[-100:]
 
 
@@ -55,7 +56,7 @@ def write_model(folder: Path, spec: ModelSpec, characters: str) -> store.Model:
     file = folder.with_name(f"{folder.name}.keras")
     model.save(file)
     opening = OPENING if "H" in characters else OPENING.lower()
-    card = store.Card(spec, Vocabulary(characters), opening, {"parameters": 1}, {})
+    card = store.Card(spec, Vocabulary(characters), opening, {"parameters": 1}, {}, SPEAKERS)
     store.write(folder, card, file, export.shipped_graph(model))
     return store.load(folder)
 

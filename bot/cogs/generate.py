@@ -1,17 +1,20 @@
 """/shakespeare and /write, and the buttons under their replies."""
 
 import re
+from difflib import get_close_matches
 from enum import StrEnum
 
 import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.cogs.choices import model_choices, server_of
+from bot.cogs.choices import matching, model_choices, server_of
+from bot.errors import BotError
 from bot.inference.queue import Inference
 from bot.inference.writer import MAX_RANDOM_SEED, Writer
 from bot.interactions.answering import Answering
 from bot.interactions.buttons import CogButton, not_yours, view_of
+from bot.interactions.markup import escape
 from bot.interactions.rate_limits import Cooldown
 from bot.interactions.reply import Reply
 from bot.models.reference import ModelReference
@@ -26,6 +29,7 @@ TEMPERATURE_OPTION = (
     f"How daring: 0 plays safe and repeats itself, {MAX_TEMPERATURE:g} is wild. "
     f"Default: {Sampling.temperature}."
 )
+SPEAKER_OPTION = "Who says it: a character of the plays. The answer goes on with their speech."
 PRIVATE_OPTION = "Show the reply only to you."
 
 
@@ -61,22 +65,35 @@ class Generate(commands.Cog):
     @app_commands.command(description="Continue your text in the style of Shakespeare.")
     @app_commands.describe(
         seed=SEED_OPTION,
+        speaker=SPEAKER_OPTION,
         temperature=TEMPERATURE_OPTION,
         private=PRIVATE_OPTION,
         random_seed="The number under an earlier reply, to get the same text again.",
     )
+    @app_commands.rename(speaker="as")
     async def shakespeare(
         self,
         interaction: discord.Interaction,
         seed: str,
+        speaker: str | None = None,
         temperature: app_commands.Range[float, 0.0, MAX_TEMPERATURE] = Sampling.temperature,
         private: bool = False,
         random_seed: app_commands.Range[int, 0, MAX_RANDOM_SEED] | None = None,
     ) -> None:
         async with Answering(interaction):
+            if speaker is not None:
+                # The seed carries the name, so buttons keep it.
+                seed = f"{_speaker(self._shakespeare, speaker)}:\n{seed}"
             self._admit(interaction)
             await interaction.response.defer(thinking=True, ephemeral=private)
             await self._write(interaction, self._shakespeare, seed, temperature, random_seed)
+
+    @shakespeare.autocomplete("speaker")
+    async def _speakers(
+        self, interaction: discord.Interaction, typed: str
+    ) -> list[app_commands.Choice[str]]:
+        del interaction
+        return matching(self._shakespeare.speakers, typed)
 
     @app_commands.command(description="Continue your text in the style of this server.")
     @app_commands.describe(
@@ -171,6 +188,17 @@ class ReplyButton(CogButton, kind="reply", actions=Action, cog=Generate.__cog_na
         super().__init__(
             action, owner, label=action.title(), emoji=EMOJI[action], disabled=disabled
         )
+
+
+def _speaker(model: ModelReference, typed: str) -> str:
+    """The speaker of that name, in any case. Raises BotError if the model knows no such speaker."""
+    names = {name.casefold(): name for name in model.speakers}
+    wanted = typed.strip().casefold()
+    if wanted in names:
+        return names[wanted]
+    similar = [names[key] for key in get_close_matches(wanted, names)]
+    known = " or ".join(similar) or ", ".join(model.speakers[:3]) or "nobody by name"
+    raise BotError(f"{escape(model.name)} has no such speaker. It knows {known}.", "not_found")
 
 
 def _end(text: str, window: int) -> str:

@@ -1,6 +1,6 @@
 """A model by its name and folder, whether or not it is in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from charrnn import store
@@ -13,10 +13,12 @@ class ModelReference:
     name: str
     folder: Path
     window: int  # characters of a text from which the model continues
+    # Who speaks in the play that it learnt from, most frequent first.
+    speakers: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def of(cls, model: str | Path) -> "ModelReference":
         """The model with a shipped name, or in a folder. Raises ModelError."""
         folder = store.locate(model)
         card, _ = store.read_card(folder)
-        return cls(folder.resolve().name, folder, card.spec.window)
+        return cls(folder.resolve().name, folder, card.spec.window, card.speakers)

@@ -388,7 +388,12 @@ class _Run:
             found = longest_copy(texts, material.ids)[0]
             training["longest_copy"] = {"allowed": material.guard.longest, "found": found}
         scores = {"held out": score.rounded()}
-        card = store.Card(material.spec, material.vocabulary, material.opening, training, scores)
+        # The text of a model that must not copy it may hold names of people.
+        play = "" if material.guard else material.vocabulary.decode(material.ids)
+        speakers = tuple(evaluation.speakers(play))
+        card = store.Card(
+            material.spec, material.vocabulary, material.opening, training, scores, speakers
+        )
         with self.checkpoints.guarded():
             store.write(self.job.output, card, self.checkpoints.best, graph, material.guard)
         return store.load(self.job.output)

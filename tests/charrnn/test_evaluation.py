@@ -149,6 +149,13 @@ def test_the_longest_copy_is_found():
     assert (judged.longest_copy, judged.copied) == (14, ", and one for ")
 
 
+def test_speakers_are_those_of_ten_speeches_or_more_most_frequent_first():
+    speech = "{}:\nSo be it.\n\n"
+    play = speech.format("IAGO") * 10 + speech.format("HERO") * 11 + speech.format("Clown") * 9
+    assert evaluation.speakers(play) == ["HERO", "IAGO"]
+    assert evaluation.speakers("HERO: so be it\n" * 20) == []
+
+
 def test_a_speech_counts_as_named_if_its_speaker_is_in_the_training_text():
     judged = judge("go on.\n\nHERO:\nSo.\n\nNo name\n\nHERR:\nSo.\n\nUrsula:\nNot.\n\nHER")
     assert judged.named_speeches == pytest.approx(2 / 4)

@@ -38,6 +38,7 @@ def test_a_model_is_read_as_it_was_written(stateful: Model):
     assert card.vocabulary.characters == stateful.vocabulary.characters
     assert (card.spec, card.opening) == (stateful.card.spec, stateful.card.opening)
     assert (card.training, card.scores) == (stateful.card.training, stateful.card.scores)
+    assert card.speakers == ("HERO", "Beatrice", "FIRST LORD")
 
 
 @pytest.mark.parametrize("name", [store.ONNX, store.CARD])
@@ -67,6 +68,13 @@ def test_a_graph_that_does_not_fit_the_spec_is_refused(model_folder: Path):
     edit_card(model_folder, spec=spec | {"units": [24, 18]})
     with pytest.raises(ModelError, match=r"model\.onnx: .*the spec needs"):
         store.load(model_folder)
+
+
+def test_a_card_of_an_older_version_has_no_speakers(model_folder: Path):
+    content = json.loads((model_folder / store.CARD).read_text())
+    del content["speakers"]
+    (model_folder / store.CARD).write_text(json.dumps(content))
+    assert store.load(model_folder).card.speakers == ()
 
 
 def test_a_card_that_is_wrong_about_the_state_is_refused(model_folder: Path):

@@ -68,6 +68,31 @@ async def test_temperature_zero_is_argmax_whatever_the_random_seed(world: World)
     assert shown(first).text == shown(second).text
 
 
+async def test_somebody_of_the_play_says_the_words(world: World, stateful: Model):
+    result = await ask(world, "So be it", **{"as": "beatrice"})
+    assert result.response.content.startswith("**Beatrice:\nSo be it\u200b**")
+    assert shown(result).text == written(stateful, shown(result), "Beatrice:\nSo be it")
+
+
+async def test_buttons_keep_the_speaker(world: World):
+    result = await ask(world, "So be it", **{"as": "HERO"})
+    again = await world.alice.click(result.response, label="Reroll")
+    assert shown(again).seed == "HERO:\nSo be it"
+
+
+async def test_the_speakers_of_the_play_are_offered_most_frequent_first(world: World):
+    offered = await world.alice.autocomplete(world.channel, "shakespeare", "as", "", seed="So")
+    assert [choice["name"] for choice in offered] == ["HERO", "Beatrice", "FIRST LORD"]
+    found = await world.alice.autocomplete(world.channel, "shakespeare", "as", "lor", seed="So")
+    assert [choice["name"] for choice in found] == ["FIRST LORD"]
+
+
+async def test_an_unknown_speaker_is_refused_with_similar_ones(world: World):
+    refusal = await ask(world, "So be it", **{"as": "Beatrix"})
+    assert refusal.ephemeral
+    assert refusal.response.content == "tiny has no such speaker. It knows Beatrice."
+
+
 async def test_a_private_reply_is_shown_to_nobody_else(world: World):
     result = await ask(world, private=True)
     assert result.ephemeral
