@@ -36,8 +36,13 @@ from tests.discord_payloads import (
     wrong_with,
 )
 
-UNKNOWN_WEBHOOK, UNKNOWN_INTERACTION, ACKNOWLEDGED, INVALID_BODY = 10015, 10062, 40060, 50035
-HANGS = 0  # instead of a status: no answer at all
+UNKNOWN_MESSAGE, UNKNOWN_WEBHOOK, UNKNOWN_INTERACTION = 10008, 10015, 10062
+ACKNOWLEDGED, INVALID_BODY = 40060, 50035
+EPHEMERAL = 64  # a flag
+UPLOAD_LIMIT = 10 * 2**20  # bytes
+PLACEHOLDER = "…"  # the bot shows it before it deletes a "thinking…"
+# Instead of a status: no answer at all; the connection breaks before the answer, or within it.
+HANGS, BREAKS, BREAKS_OFF = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -61,15 +66,35 @@ class Asked:
     content: str = ""  # of the answer
     components: list[Any] = field(default_factory=list)  # of the answer
     told: list[str] = field(default_factory=list)  # refusals and follow-ups
+    files: dict[str, bytes] = field(default_factory=dict)  # of the answer
+    private: bool = False  # whether only the person who asked sees the answer
+    thinking: bool = False  # "thinking…" is shown
+    deleted: bool = False  # the answer, or "thinking…"
+    overheard: list[str] = field(default_factory=list)  # what everybody has seen
+
+    def think(self, private: bool) -> None:
+        self.thinking, self.private = True, private
 
     def show(self, shown: Mapping[str, Any]) -> None:
         self.content = shown.get("content") or ""
         self.components = shown.get("components") or []
+        self.thinking = False
+        if not self.private:
+            self.overheard.append(self.content)
+        if self.content != PLACEHOLDER:
+            self._answer()
+
+    def tell(self, shown: Mapping[str, Any]) -> None:
+        """Show a message of its own, or in the place of "thinking…"."""
+        self.told.append(shown.get("content") or "")
+        private = self.private if self.thinking else shown.get("flags", 0) & EPHEMERAL
+        self.thinking = False
+        if not private:
+            self.overheard.append(self.told[-1])
         self._answer()
 
-    def tell(self, sentence: str) -> None:
-        self.told.append(sentence)
-        self._answer()
+    def delete(self) -> None:
+        self.content, self.thinking, self.deleted = "", False, True
 
     def _answer(self) -> None:
         if not self.answered.done():
@@ -109,15 +134,16 @@ class DiscordServer(Gateway):
         self._asked: dict[str, Asked] = {}  # by interaction token
         self._failures: list[Failure] = []
         self._leaving = asyncio.Event()
-        app = web.Application()
+        app = web.Application(client_max_size=UPLOAD_LIMIT)
         app.router.add_get("/gateway/", self.serve_gateway)
         app.router.add_route("*", "/api/v10/{path:.*}", self._serve)
         self._runner = web.AppRunner(app, shutdown_timeout=1)
         self._port = port
+        self._site: web.TCPSite | None = None
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        await self.connect()
         self._port = self._runner.addresses[0][1]
         return self
 
@@ -132,6 +158,17 @@ class DiscordServer(Gateway):
     @property
     def gateway_url(self) -> str:
         return f"ws://127.0.0.1:{self._port}/gateway/"
+
+    async def connect(self) -> None:
+        """Accept connections."""
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
+        await self._site.start()
+
+    async def disconnect(self) -> None:
+        """Break all connections, and refuse new ones until `connect`."""
+        await self._site.stop()
+        for connection in self._runner.server.connections:
+            connection.transport.abort()
 
     async def slash(
         self,
@@ -163,7 +200,8 @@ class DiscordServer(Gateway):
     def fail(
         self, method: str, pattern: str, status: int, code: int = 0, times: int = 1, **more: bool
     ) -> "Failure":
-        """Answer the next requests to paths such as `webhooks/*` with a status, or with HANGS."""
+        """Answer the next requests to paths such as `webhooks/*` with a status, HANGS, BREAKS or
+        BREAKS_OFF."""
         self._failures = [failure for failure in self._failures if failure.times > 0]
         self._failures.append(Failure(method, pattern, status, code, times, **more))
         return self._failures[-1]
@@ -178,8 +216,8 @@ class DiscordServer(Gateway):
         await self.dispatch("INTERACTION_CREATE", event)
         return asked
 
-    async def _serve(self, request: web.Request) -> web.Response:
-        body = await _body(request)
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        body, files = await _body(request)
         path = request.match_info["path"]
         asked = Request(request.method, path, body, request.headers.get("Authorization"))
         self.requests.append(asked)
@@ -189,16 +227,23 @@ class DiscordServer(Gateway):
             await self.delivers.wait()
         failure = next((failure for failure in self._failures if failure.fits(asked)), None)
         if failure is None:
-            return self._answer(asked)
+            return self._answer(asked, files)
         failure.times -= 1
         if failure.lands:
-            self._answer(asked)
+            self._answer(asked, files)
         if failure.status == HANGS:
             await self._leaving.wait()
+        if failure.status in (BREAKS, BREAKS_OFF):
+            response = web.StreamResponse(headers={"Content-Length": "1000"})
+            if failure.status == BREAKS_OFF:
+                await response.prepare(request)
+                await response.write(b"{")
+            request.transport.abort()
+            return response
         said = {"message": "as planned", "code": failure.code, "retry_after": 0.1, "global": False}
         return _json(said, failure.status, {"Via": "1.1 test", "Retry-After": "1"})
 
-    def _answer(self, asked: Request) -> web.Response:
+    def _answer(self, asked: Request, files: dict[str, bytes]) -> web.Response:
         body = asked.json
         match asked.method, asked.path.split("/"):
             case "GET", ["users", "@me"]:
@@ -221,9 +266,11 @@ class DiscordServer(Gateway):
             case "POST", ["interactions", _, token, "callback"]:
                 return self._acknowledge(asked, token)
             case "POST", ["webhooks", _, token]:
-                return self._show(asked, token, anew=True)
-            case "PATCH", ["webhooks", _, token, "messages", "@original"]:
                 return self._show(asked, token)
+            case "PATCH", ["webhooks", _, token, "messages", "@original"]:
+                return self._show(asked, token, files)
+            case "DELETE", ["webhooks", _, token, "messages", "@original"]:
+                return self._delete(asked, token)
         self.unknown.append(asked)
         return _json({"message": "404: Not Found", "code": 0}, status=404)
 
@@ -239,23 +286,40 @@ class DiscordServer(Gateway):
         if kind in (SAID, UPDATED) and (wrong := wrong_with(body.get("data"))):
             return self._refuse(request, 400, INVALID_BODY, wrong)
         asked.acknowledged.set_result(time.monotonic())
-        if kind == SAID:
-            asked.tell(body["data"].get("content", ""))
+        if kind == DEFERRED:
+            asked.think(bool(body.get("data", {}).get("flags", 0) & EPHEMERAL))
+        elif kind == SAID:
+            asked.tell(body["data"])
         elif kind == UPDATED:
             asked.show(body["data"])
         return _json(callback(next(self._ids), kind))
 
-    def _show(self, request: Request, token: str, anew: bool = False) -> web.Response:
+    def _show(
+        self, request: Request, token: str, files: dict[str, bytes] | None = None
+    ) -> web.Response:
+        """Edit the answer, with its files; without `files`, send a follow-up."""
         asked, body = self._asked.get(token), request.json
         if asked is None or not asked.acknowledged.done():
             return self._refuse(request, 404, UNKNOWN_WEBHOOK, "Unknown Webhook")
         if wrong := wrong_with(body):
             return self._refuse(request, 400, INVALID_BODY, wrong)
-        if anew:
-            asked.tell(body.get("content", ""))
+        if files is None:
+            asked.tell(body)
+        elif asked.deleted:
+            return self._refuse(request, 404, UNKNOWN_MESSAGE, "Unknown Message", noted=False)
         else:
+            asked.files = files
             asked.show(body)
         return _json(message(next(self._ids), body))
+
+    def _delete(self, request: Request, token: str) -> web.Response:
+        asked = self._asked.get(token)
+        if asked is None or not asked.acknowledged.done():
+            return self._refuse(request, 404, UNKNOWN_WEBHOOK, "Unknown Webhook")
+        if asked.deleted:
+            return self._refuse(request, 404, UNKNOWN_MESSAGE, "Unknown Message", noted=False)
+        asked.delete()
+        return web.Response(status=204)
 
     def _refuse(
         self, request: Request, status: int, code: int, what: str, noted: bool = True
@@ -265,12 +329,15 @@ class DiscordServer(Gateway):
         return _json({"message": what, "code": code}, status)
 
 
-async def _body(request: web.Request) -> Any:
+async def _body(request: web.Request) -> tuple[Any, dict[str, bytes]]:
+    """What was sent, and the files with it."""
     if not request.can_read_body:
-        return None
-    if request.content_type == "multipart/form-data":  # the message has files
-        return json.loads(str((await request.post())["payload_json"]))
-    return await request.json()
+        return None, {}
+    if request.content_type != "multipart/form-data":
+        return await request.json(), {}
+    parts = await request.post()
+    files = [part for part in parts.values() if isinstance(part, web.FileField)]
+    return json.loads(str(parts["payload_json"])), {one.filename: one.file.read() for one in files}
 
 
 def _json(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -86,10 +86,13 @@ async def answer_error(interaction: discord.Interaction, error: Exception) -> No
 
 
 async def wait_for_answers(timeout_s: float) -> None:
-    """Return when every interaction has been answered, or after `timeout_s` seconds."""
+    """Return when every interaction has been answered. After `timeout_s` seconds, give up on the
+    others: they may be waiting for a broken connection."""
     answers = [task for task in asyncio.all_tasks() if task.get_name() == TASK_NAME]
     if answers:
-        await asyncio.wait(answers, timeout=timeout_s)
+        _, waiting = await asyncio.wait(answers, timeout=timeout_s)
+        for task in waiting:
+            task.cancel()
 
 
 def _judge(interaction: discord.Interaction, error: BaseException | None) -> tuple[str, str | None]:

@@ -1,21 +1,35 @@
 """Send answers to interactions again until Discord has them, but show none of them twice."""
 
 import asyncio
+import itertools
 import logging
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
 import discord
+from discord.http import json_or_text
 from discord.webhook.async_ import AsyncWebhookAdapter, async_context
 
 log = logging.getLogger(__name__)
 
 ACKNOWLEDGED = 40060  # Discord's code: the interaction has already been acknowledged
-PAUSE_S = 0.5  # after a broken connection
-# The time for each attempt. An interaction must be acknowledged within 3 s; its answer may take
-# 15 minutes. An attempt includes discord.py's own retries, after 429 and 5xx.
-ACKNOWLEDGING_S, ANSWERING_S = (1.4, 1.4, 20.0), (10.0, 20.0, 20.0)
+ACKNOWLEDGE_S, TOKEN_S = 3.0, 15 * 60.0  # Discord's limits, since somebody asked
+FIRST_PAUSE_S, LONGEST_PAUSE_S, GROWTH = 0.3, 10.0, 1.5  # between two attempts
+
+# How long one attempt may take. `connect` ends before `total`, so that it is known whether the
+# request was sent.
+ACKNOWLEDGING = aiohttp.ClientTimeout(total=1.4, connect=1)
+ANSWERING = aiohttp.ClientTimeout(total=20, connect=5)
+UPLOADING = aiohttp.ClientTimeout(total=300, connect=5)
+
+NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+# Each interaction is handled in a task of its own. Set by the task's first request.
+_asked_at: ContextVar[float] = ContextVar("asked_at")
 
 
 def install() -> None:
@@ -24,45 +38,97 @@ def install() -> None:
 
 
 class RetryingAdapter(AsyncWebhookAdapter):
-    """Sends a request again if Discord does not respond or the connection breaks.
+    """Sends a request again while the connection is broken or Discord does not handle it.
 
     Discord may have received the request all the same:
 
     - An acknowledgement is refused the second time, with a code that then means success.
-    - A second edit changes nothing.
-    - A follow-up would appear twice, and webhooks have no nonce. So it is sent again only if there
-      was no connection to send it over.
+    - A second edit or deletion changes nothing.
+    - A follow-up would appear twice, and webhooks have no nonce. So it is sent again only if it
+      was not received: without a connection, or when Discord is too busy or unavailable.
+
+    Only what somebody may still see is sent again: an answer until the interaction's token expires;
+    an acknowledgement for 3 s, and longer only if Discord may have received it. Somebody may then
+    be waiting, and Discord will say whether the interaction still exists.
     """
 
-    def __init__(self, pause_s: float = PAUSE_S):
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ):
         super().__init__()
-        self._pause_s = pause_s
+        self._clock = clock
+        self._sleep = sleep
 
     async def request(self, route: Any, session: aiohttp.ClientSession, **options: Any) -> Any:
-        if options.get("files"):
-            return await super().request(route, session, **options)  # an upload may take long
         acknowledges = route.path.endswith("/callback")
-        repeatable = acknowledges or route.method != "POST"
-        attempts_s = ACKNOWLEDGING_S if acknowledges else ANSWERING_S
-        started = time.monotonic()
-        for attempt, seconds in enumerate(attempts_s, start=1):
+        follows_up = route.method == "POST" and not acknowledges
+        files = options.get("files") or ()
+        timeout = UPLOADING if files else ACKNOWLEDGING if acknowledges else ANSWERING
+        bounded: Any = _Bounded(session, timeout)
+        asked_at = _asked_at.get(None)
+        if asked_at is None:
+            asked_at = self._clock()
+            _asked_at.set(asked_at)
+        sent = False  # whether Discord may have received an attempt
+        for attempt in itertools.count():
+            pause_s = min(FIRST_PAUSE_S * GROWTH**attempt, LONGEST_PAUSE_S)
             try:
-                async with asyncio.timeout(seconds):
-                    return await super().request(route, session, **options)
+                return await super().request(route, bounded, **options)
             except discord.HTTPException as error:
-                # discord.py waits for at least a second before its own second attempt.
-                again = attempt > 1 or time.monotonic() - started >= 1
-                if error.code == ACKNOWLEDGED and again:
+                if error.code == ACKNOWLEDGED and sent:
                     return _callback(route)
-                raise
-            except (aiohttp.ClientConnectionError, TimeoutError) as error:
-                not_sent = isinstance(error, aiohttp.ClientConnectorError)
-                if attempt == len(attempts_s) or not (repeatable or not_sent):
+                if error.status != 429:
                     raise
-                log.warning("Discord did not respond, so the answer is sent again: %r", error)
-                if not isinstance(error, TimeoutError):
-                    await asyncio.sleep(self._pause_s)
+                failure, repeatable = error, True
+                pause_s = max(pause_s, float(error.response.headers.get("Retry-After", 0)))
+            except _UnansweredError as unanswered:
+                failure = unanswered.error
+                repeatable = not unanswered.sent or not follows_up or _unavailable(failure)
+                sent = sent or unanswered.sent
+            ends = asked_at + (ACKNOWLEDGE_S if acknowledges and not sent else TOKEN_S)
+            if not repeatable or self._clock() + pause_s >= ends:
+                raise failure
+            if attempt == 0:
+                log.warning("Discord did not respond, so the answer is sent again: %r", failure)
+            await self._sleep(pause_s)
+            for file in files:
+                file.reset()
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+class _UnansweredError(Exception):
+    """A request ended with `error`. `sent`: Discord may have received it."""
+
+    def __init__(self, error: Exception):
+        super().__init__()
+        self.error = error
+        self.sent = not isinstance(error, NO_CONNECTION)
+
+
+class _Bounded:
+    """A session that raises _UnansweredError, which discord.py does not handle: its own retries
+    would post a follow-up twice."""
+
+    def __init__(self, session: aiohttp.ClientSession, timeout: aiohttp.ClientTimeout):
+        self._session = session
+        # Not asyncio.timeout around discord.py: cancelled in a pause, it keeps the token's lock.
+        self._timeout = timeout
+
+    @asynccontextmanager
+    async def request(self, *what: Any, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        try:
+            async with self._session.request(*what, timeout=self._timeout, **options) as response:
+                if response.status >= 500:
+                    raise discord.DiscordServerError(response, await json_or_text(response))
+                yield response
+        except (aiohttp.ClientError, OSError, discord.DiscordServerError) as error:
+            raise _UnansweredError(error) from error
+
+
+def _unavailable(error: Exception) -> bool:
+    return isinstance(error, discord.DiscordServerError) and error.status == 503
 
 
 def _callback(route: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,26 @@ async def test_a_stop_lets_the_answer_under_way_arrive_and_refuses_new_requests(
         assert not first.answered.done()
         discord.delivers.set()
     assert first.content.startswith("**To be")
+
+
+async def test_a_stop_does_not_wait_for_a_network_that_is_away(
+    stateful: Model,
+    tmp_path: Path,
+    discord: DiscordServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setattr("bot.client.LAST_ANSWERS_S", 0.1)
+    options: Any = {"executor": FakeExecutor(), "shutdown_grace_s": 0.1}
+    async with online(bot_with(stateful, tmp_path, **options)) as stop:
+        discord.delivers.clear()
+        asked = await discord.slash("shakespeare", {"seed": "To be"})
+        await until(lambda: any(request.method == "PATCH" for request in discord.requests))
+        await discord.disconnect()
+        await until(lambda: "the answer is sent again" in caplog.text)
+        stop.set()
+    assert not asked.answered.done()
+    await until(lambda: ": lost, " in caplog.text)
 
 
 async def test_a_lost_connection_is_trouble_until_it_is_back(bot: Bot, discord: DiscordServer):
