@@ -12,7 +12,7 @@ from bot.cogs.choices import matching, model_choices, server_of
 from bot.errors import BotError
 from bot.inference.queue import Inference
 from bot.inference.writer import MAX_RANDOM_SEED, Writer
-from bot.interactions.answering import Answering
+from bot.interactions.answering import Answering, think
 from bot.interactions.buttons import CogButton, not_yours, view_of
 from bot.interactions.markup import escape
 from bot.interactions.rate_limits import Cooldown
@@ -85,7 +85,7 @@ class Generate(commands.Cog):
                 # The seed carries the name, so buttons keep it.
                 seed = f"{_speaker(self._shakespeare, speaker)}:\n{seed}"
             self._admit(interaction)
-            await interaction.response.defer(thinking=True, ephemeral=private)
+            await think(interaction, private=private)
             await self._write(interaction, self._shakespeare, seed, temperature, random_seed)
 
     @shakespeare.autocomplete("speaker")
@@ -112,7 +112,7 @@ class Generate(commands.Cog):
     ) -> None:
         async with Answering(interaction):
             self._admit(interaction)
-            await interaction.response.defer(thinking=True, ephemeral=private)
+            await think(interaction, private=private)
             server = server_of(interaction)
             if model is None:
                 reference = await self._models.in_use(server and server.id)
@@ -135,10 +135,10 @@ class Generate(commands.Cog):
             message = interaction.message
             assert message is not None  # buttons are under messages
             reply = Reply.parse(message.content)
-            new_message = action is Action.CONTINUE
-            await interaction.response.defer(
-                thinking=new_message, ephemeral=new_message and message.flags.ephemeral
-            )
+            if action is Action.CONTINUE:  # in a new message
+                await think(interaction, private=message.flags.ephemeral)
+            else:
+                await interaction.response.defer()
             model = await self._model_of(reply, server_of(interaction))
             seed, temperature, random_seed = reply.seed, reply.temperature, None
             if action is Action.CONTINUE:

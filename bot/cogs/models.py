@@ -8,7 +8,7 @@ from discord import app_commands, ui
 from discord.ext import commands
 
 from bot.cogs.choices import admitted, matching, server_of
-from bot.interactions.answering import Answering
+from bot.interactions.answering import Answering, think
 from bot.interactions.buttons import CogButton, view_of
 from bot.interactions.markup import escape, megabytes
 from bot.models.archive import archived
@@ -64,7 +64,7 @@ class Models(commands.Cog):
     async def models(self, interaction: discord.Interaction, name: str | None = None) -> None:
         async with Answering(interaction):
             guild = admitted(interaction)
-            await interaction.response.defer(thinking=True, ephemeral=True)
+            await think(interaction, private=True)
             if name is None:
                 models = await self._registry.models(guild.id)
                 embed = model_list(models, self._models.shipped[0])
@@ -98,7 +98,7 @@ class Models(commands.Cog):
                         _NewName(self, model_id, interaction.user.id)
                     )
                 case Action.DELETE:
-                    await interaction.response.defer(thinking=True, ephemeral=True)
+                    await think(interaction, private=True)
                     model = await self._registry.model(guild.id, model_id)
                     await interaction.edit_original_response(
                         content=_question(model), view=_buttons(model_id, Action.CONFIRM)
@@ -109,7 +109,7 @@ class Models(commands.Cog):
                     sentence = f"{escape(model.name)} is deleted."
                     await interaction.edit_original_response(content=sentence, view=None)
                 case Action.DOWNLOAD:
-                    await interaction.response.defer(thinking=True, ephemeral=True)
+                    await think(interaction, private=True)
                     await self._hand_over(interaction, guild, model_id)
 
     async def rename(self, interaction: discord.Interaction, model_id: int, name: str) -> None:

@@ -14,7 +14,7 @@ from discord.ext import commands, tasks
 from bot.cogs.models import Action as ModelAction
 from bot.cogs.models import ModelButton
 from bot.errors import BotError
-from bot.interactions.answering import Answering
+from bot.interactions.answering import Answering, think
 from bot.interactions.buttons import CogButton, not_yours, view_of
 from bot.interactions.markup import EMBED_LIMIT, NEUTRAL, counted, day, escape
 from bot.privacy import Privacy
@@ -83,7 +83,7 @@ class PrivacyCog(commands.Cog, name="Privacy"):
     @app_commands.command(description="What I keep about you, and how to opt out.")
     async def privacy(self, interaction: discord.Interaction) -> None:
         async with Answering(interaction):
-            await interaction.response.defer(thinking=True, ephemeral=True)
+            await think(interaction, private=True)
             await self._show(interaction, await self._registry.kept_about(interaction.user.id))
 
     async def press(self, interaction: discord.Interaction, action: Action, owner: int) -> None:

@@ -12,7 +12,7 @@ from bot.cogs.choices import admitted, model_choices
 from bot.corpus.channel import CHANNEL_TYPES, MAX_MESSAGES
 from bot.corpus.source import NO_CHANNELS, ReadableSource, chosen, from_channel, from_file
 from bot.errors import BotError, RegistryError
-from bot.interactions.answering import Answering
+from bot.interactions.answering import Answering, keep_answer, think
 from bot.interactions.permissions import check_can_answer, check_in_thread
 from bot.models.server_models import ServerModels
 from bot.storage.records import NAME_LIMIT
@@ -114,7 +114,7 @@ class Retrain(commands.Cog):
             guild = admitted(interaction)
             self._check_possible(interaction, guild)
             source = chosen(interaction, channel, messages, days, file, self._channels_allowed)
-            await interaction.response.defer(thinking=True)
+            await think(interaction, private=False)
             await check_in_thread(interaction, guild.me)
             if file is not None:
                 readable = from_file(guild, file)
@@ -187,6 +187,7 @@ class Retrain(commands.Cog):
         except BaseException:  # nobody could start or cancel it
             self._training.abandon(job)
             raise
+        keep_answer(interaction)
         try:
             await self._training.prepare(job.row, source.read)
         except (BotError, CharRNNError) as error:
@@ -198,7 +199,7 @@ class Retrain(commands.Cog):
     ) -> None:
         """Start the same job anew, without the people who have opted out."""
         self._check_possible(interaction, guild)
-        await interaction.response.defer(thinking=True)
+        await think(interaction, private=False)
         row = (await self._training.job(guild.id, job_id)).row
         if row.source.channel_id is None:
             raise BotError(FILE_AGAIN, "not_allowed")

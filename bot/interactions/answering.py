@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 # webhook, invalid webhook token: it has expired. Unknown message: somebody deleted the answer.
 GONE = {10062, 10015, 50027, 10008, ACKNOWLEDGED}
 TASK_NAME = "answer"
+THINKING = "thinking"  # in an interaction's extras: see `think`
+PLACEHOLDER = "…"
 
 FORBIDDEN = (
     "Discord does not let me answer here. Ask an admin of this server to allow me View Channel, "
@@ -79,6 +82,18 @@ class Answering:
         return isinstance(error, Exception)
 
 
+async def think(interaction: discord.Interaction, *, private: bool) -> None:
+    """Show "thinking…" until the answer is ready: to everybody, or only to the person who asked.
+    After an error, the sentence about it replaces what is shown; only that person sees it."""
+    await interaction.response.defer(thinking=True, ephemeral=private)
+    interaction.extras[THINKING] = "private" if private else "public"
+
+
+def keep_answer(interaction: discord.Interaction) -> None:
+    """Let the answer stay, as it is now, if an error follows."""
+    del interaction.extras[THINKING]
+
+
 async def answer_error(interaction: discord.Interaction, error: Exception) -> None:
     """Answer an error that was raised before the command's own code ran."""
     async with Answering(interaction):
@@ -126,13 +141,25 @@ async def _say(interaction: discord.Interaction, sentence: str) -> None:
             await response.autocomplete([])  # has no room for a sentence
         elif not response.is_done():
             await response.send_message(sentence, ephemeral=True)
-        elif response.type is discord.InteractionResponseType.deferred_channel_message:
-            # Not a follow-up: an edit can be sent again if Discord does not respond.
+        elif interaction.extras.get(THINKING) == "private":
+            # Not a follow-up: an edit can always be sent again if Discord does not respond.
             await interaction.edit_original_response(content=sentence)
         else:
+            if interaction.extras.get(THINKING) == "public":
+                await _stop_thinking(interaction)
             await interaction.followup.send(sentence, ephemeral=True)
     except (discord.HTTPException, aiohttp.ClientError, OSError) as failure:
         log.warning("Interaction %d could not be answered: %r", interaction.id, failure)
+
+
+async def _stop_thinking(interaction: discord.Interaction) -> None:
+    """Delete a public "thinking…": a follow-up would take its place, so everybody would see it."""
+    # Either may be refused, for example if somebody has deleted the message. It is edited first
+    # because Discord has refused follow-ups after a "thinking…" that was deleted as such.
+    with suppress(discord.HTTPException):
+        await interaction.edit_original_response(content=PLACEHOLDER)
+    with suppress(discord.HTTPException):
+        await interaction.delete_original_response()
 
 
 def _log(interaction: discord.Interaction, answered: Answered, error: BaseException | None) -> None:

@@ -8,6 +8,7 @@ import simcord
 
 from bot.cogs.retrain import TICK_S
 from bot.training.message import EDIT_INTERVAL_S
+from tests.bot.servers import told
 from tests.bot.trainings import FakeTraining, FakeTrainings
 
 MESSAGES = 60  # together long enough to learn from
@@ -64,7 +65,7 @@ class Stage:
     async def retrain(self, **options: Any) -> str:
         """Use the command; what it says when it refuses."""
         result = await self.admin.slash(self.channel, "retrain", **options)
-        return result.response.content or ""
+        return told(result) or ""
 
     async def click(self, label: str) -> None:
         await self.admin.click(self.message, label=label)

@@ -155,7 +155,7 @@ async def test_a_batch_that_takes_far_too_long_is_trouble_and_its_asker_is_told(
     bot = Bot(replace(services(stateful, tmp_path, executor=FakeExecutor()), inference=inference))
     async with online(bot):
         asked = await answer(await discord.slash("shakespeare", {"seed": "To be"}))
-        assert "takes far too long" in asked.content
+        assert "takes far too long" in asked.told[0]
         assert bot.trouble() == "A batch of texts is taking far too long."
         gate.open.set()
         await until(lambda: bot.trouble() is None)

@@ -6,14 +6,20 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 
+import aiohttp
 import pytest
+from discord import File
+from discord.http import handle_message_parameters
+from discord.webhook.async_ import async_context
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from bot.__main__ import connect
 from bot.errors import SettingsError
 from bot.interactions.reply import Reply
+from bot.interactions.retries import RetryingAdapter
 from bot.models.reference import ModelReference
 from charrnn.generation import Generated, Prompt
 from charrnn.store import Model
@@ -21,8 +27,8 @@ from tests.bot.conftest import bot_with
 from tests.bot.online import answer, online
 from tests.bot.processes import PATIENCE_S, until
 from tests.bot.trainings import FakeExecutor
-from tests.discord_payloads import CHOICES, TOKEN
-from tests.discord_server import Asked, DiscordServer, Request
+from tests.discord_payloads import APPLICATION_ID, CHOICES, TOKEN
+from tests.discord_server import BREAKS, BREAKS_OFF, Asked, DiscordServer, Request
 
 pytestmark = pytest.mark.usefixtures("api")
 
@@ -30,10 +36,49 @@ CALLBACKS, EDITS = ("POST", "interactions/*"), ("PATCH", "webhooks/*")
 AUTOCOMPLETE = 4
 
 
+class Pauses:
+    """The pauses between attempts: they end when a test says that time has passed."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._waiting: list[tuple[float, asyncio.Future[None]]] = []
+
+    def __len__(self) -> int:
+        return sum(not ends.done() for _, ends in self._waiting)
+
+    def clock(self) -> float:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        ends: asyncio.Future[None] = asyncio.Future()
+        self._waiting.append((self._now + seconds, ends))
+        await ends
+
+    def advance(self, seconds: float) -> None:
+        self._now += seconds
+        for at, ends in self._waiting:
+            if at <= self._now and not ends.done():
+                ends.set_result(None)
+
+    def install(self) -> None:
+        async_context.set(RetryingAdapter(self.clock, self.sleep))
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
+    pauses = Pauses()
+    monkeypatch.setattr("bot.interactions.retries.install", pauses.install)
+    monkeypatch.setattr("bot.client.PAUSE_S", 0)  # between two IDENTIFYs
+    return pauses
+
+
 class FailingExecutor(FakeExecutor):
     """Fails as a seed says."""
 
+    texts = 0  # asked for
+
     async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
+        self.texts += len(prompts)
         seeds = {prompt.seed for prompt in prompts}
         if "out of memory" in seeds:
             raise MemoryError
@@ -128,11 +173,98 @@ async def test_what_discord_did_and_called_a_failure_is_not_done_twice(bot: Disc
     assert asked.told == []
 
 
+@pytest.mark.parametrize("break_s", [3, 60])
+async def test_a_network_break_costs_nobody_their_answer(
+    stateful: Model, tmp_path: Path, discord: DiscordServer, pauses: Pauses, break_s: int
+):
+    people = 32
+    async with online(bot_with(stateful, tmp_path, executor=FakeExecutor(), queue_limit=people)):
+        discord.delivers.clear()
+        everybody = [
+            await discord.slash("shakespeare", {"seed": "To be"}, asker=n) for n in range(people)
+        ]
+        await until(lambda: sum("PATCH" in sent(discord, asked) for asked in everybody) == people)
+        await discord.disconnect()
+        for _ in range(0, break_s, 20):
+            await until(lambda: len(pauses) == people)
+            pauses.advance(min(break_s, 20))
+        await until(lambda: len(pauses) == people)
+        assert not any(asked.answered.done() for asked in everybody)
+        discord.delivers.set()
+        await discord.connect()
+        pauses.advance(10)
+        for asked in everybody:
+            await answer(asked)
+        # discord.py leaks a thread if it is stopped before.
+        await until(lambda: discord.resumes + discord.identifies > 1)
+    assert all(Reply.parse(asked.content).seed == "To be" for asked in everybody)
+    assert all(asked.told == [] and len(set(asked.overheard)) == 1 for asked in everybody)
+
+
+@pytest.mark.parametrize("lands", [False, True])
+@pytest.mark.parametrize("failure", [BREAKS, BREAKS_OFF])
+@pytest.mark.parametrize("request_", [CALLBACKS, EDITS])
+async def test_a_request_that_breaks_is_sent_again(
+    bot: DiscordServer, request_: tuple[str, str], failure: int, lands: bool
+):
+    bot.fail(*request_, failure, lands=lands)
+    asked = await answer(await shakespeare(bot))
+    await until(lambda: sent(bot, asked).count(request_[0]) == 2)
+    assert Reply.parse(asked.content).seed == "To be"
+    assert asked.told == []
+
+
+async def test_a_refusal_is_not_posted_twice(bot: DiscordServer):
+    bot.fail("POST", "webhooks/*", BREAKS, lands=True)
+    asked = await answer(await shakespeare(bot, "broken"))
+    await check_well(bot)
+    assert sent(bot, asked) == ["POST", "PATCH", "DELETE", "POST"]
+    assert len(asked.told) == 1
+
+
+async def test_nothing_is_written_for_somebody_whose_interaction_is_lost(
+    stateful: Model,
+    tmp_path: Path,
+    discord: DiscordServer,
+    pauses: Pauses,
+    caplog: pytest.LogCaptureFixture,
+):
+    executor = FailingExecutor()
+    async with online(bot_with(stateful, tmp_path, executor=executor)):
+        discord.fail(*CALLBACKS, BREAKS)
+        discord.fail(*CALLBACKS, 404, 10062)  # too late
+        asked = await shakespeare(discord)
+        await until(lambda: len(pauses))
+        pauses.advance(60)
+        await until(lambda: ": lost, " in caplog.text)
+    assert sent(discord, asked) == ["POST", "POST"]
+    assert executor.texts == 0
+
+
+async def test_a_file_arrives_whole_after_a_break(bot: DiscordServer):
+    asked = await answer(await shakespeare(bot))
+    model = os.urandom(3 * 2**20)
+    retrying = RetryingAdapter()
+    for failure in (BREAKS, BREAKS_OFF):
+        bot.fail(*EDITS, failure)
+        file = File(BytesIO(model), "model.zip")
+        async with aiohttp.ClientSession() as session:
+            with handle_message_parameters(attachments=[file]) as parameters:
+                await retrying.edit_original_interaction_response(
+                    APPLICATION_ID,
+                    asked.event["token"],
+                    session=session,
+                    multipart=parameters.multipart,
+                    files=parameters.files,
+                )
+        assert asked.files == {"model.zip": model}
+
+
 @pytest.mark.parametrize("code", [50001, 50013])
 async def test_a_missing_permission_is_named(bot: DiscordServer, code: int):
     bot.fail(*EDITS, 403, code)
     asked = await answer(await shakespeare(bot))
-    assert "Ask an admin of this server" in asked.content
+    assert "Ask an admin of this server" in asked.told[0]
 
 
 @pytest.mark.parametrize("code", [10008, 10062])
@@ -195,8 +327,40 @@ async def test_a_text_that_cannot_be_written_is_reported_with_a_number(
     bot: DiscordServer, seed: str
 ):
     asked = await answer(await shakespeare(bot, seed))
+    assert "Something went wrong on my side" in asked.told[0]
+    assert asked.event["id"] in asked.told[0]
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_a_refusal_after_a_public_thinking_is_seen_by_nobody_else(
+    bot: DiscordServer, deleted: bool
+):
+    bot.delivers.clear()
+    asked = await shakespeare(bot, "broken")
+    await asyncio.wait_for(asked.acknowledged, PATIENCE_S)
+    if deleted:  # by somebody
+        asked.delete()
+    bot.delivers.set()
+    await answer(asked)
+    [sentence] = asked.told
+    assert "Something went wrong on my side" in sentence
+    assert sentence not in asked.overheard
+    assert asked.deleted
+
+
+async def test_a_refusal_after_a_private_thinking_takes_its_place(bot: DiscordServer):
+    asked = await bot.slash("shakespeare", {"seed": "broken", "private": True})
+    await answer(asked)
     assert "Something went wrong on my side" in asked.content
-    assert asked.event["id"] in asked.content
+    assert asked.told == asked.overheard == []
+
+
+async def test_a_public_thinking_ends_even_if_the_refusal_cannot_be_sent(bot: DiscordServer):
+    bot.fail("POST", "webhooks/*", BREAKS)
+    asked = await shakespeare(bot, "broken")
+    await until(lambda: sent(bot, asked) == ["POST", "PATCH", "DELETE", "POST"])
+    assert asked.deleted
+    assert not asked.thinking
 
 
 async def test_a_damaged_registry_affects_only_the_commands_that_need_it(
@@ -209,4 +373,4 @@ async def test_a_damaged_registry_affects_only_the_commands_that_need_it(
     await asyncio.to_thread(registry.write_bytes, os.urandom(registry.stat().st_size))
     for command, options in (("privacy", {}), ("write", {"seed": "To be"})):
         asked = await answer(await bot.slash(command, options))
-        assert "I cannot read or write my records" in asked.content
+        assert "I cannot read or write my records" in (asked.told or [asked.content])[0]

@@ -8,7 +8,13 @@ import pytest
 from discord import InteractionResponseType, InteractionType, app_commands
 
 from bot.errors import BotError
-from bot.interactions.answering import FORBIDDEN, NOT_CONFIRMED, answer_error
+from bot.interactions.answering import (
+    FORBIDDEN,
+    NOT_CONFIRMED,
+    answer_error,
+    keep_answer,
+    think,
+)
 from bot.interactions.markup import MESSAGE_LIMIT, utf16_length
 
 REFUSAL = BotError("There is nothing to learn from.", kind="corpus")
@@ -26,6 +32,7 @@ def interaction(
         command=None,
         guild_id=None,
         data=None,
+        extras={},
         client=Mock(),
         response=AsyncMock(type=response, is_done=responded),
     )
@@ -74,11 +81,47 @@ async def test_a_sentence_that_is_too_long_is_cut():
     assert utf16_length(said) == MESSAGE_LIMIT
 
 
-async def test_after_a_deferral_the_answer_itself_becomes_the_refusal():
+async def test_a_private_thinking_becomes_the_refusal():
     asked = interaction(InteractionResponseType.deferred_channel_message)
+    await think(asked, private=True)
     await answer_error(asked, REFUSAL)
     asked.edit_original_response.assert_awaited_once_with(content=str(REFUSAL))
     asked.followup.send.assert_not_awaited()
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_a_public_thinking_is_deleted_before_the_refusal_is_sent_in_private(deleted: bool):
+    asked = interaction(InteractionResponseType.deferred_channel_message)
+    if deleted:  # already
+        gone = http_error(discord.NotFound, 404, 10008)
+        asked.edit_original_response.side_effect = asked.delete_original_response.side_effect = gone
+    await think(asked, private=False)
+    await answer_error(asked, REFUSAL)
+    assert [name for name, *_ in asked.mock_calls if "original" in name or "followup" in name] == [
+        "edit_original_response",
+        "delete_original_response",
+        "followup.send",
+    ]
+    assert str(REFUSAL) not in str(asked.edit_original_response.await_args)
+    asked.followup.send.assert_awaited_once_with(str(REFUSAL), ephemeral=True)
+
+
+async def test_a_public_thinking_is_deleted_even_if_the_refusal_cannot_be_sent():
+    asked = interaction(InteractionResponseType.deferred_channel_message)
+    asked.followup.send.side_effect = ConnectionResetError("gone")
+    await think(asked, private=False)
+    await answer_error(asked, REFUSAL)
+    asked.delete_original_response.assert_awaited_once_with()
+
+
+async def test_an_answer_that_is_shown_stays_when_an_error_follows():
+    asked = interaction(InteractionResponseType.deferred_channel_message)
+    await think(asked, private=False)
+    keep_answer(asked)
+    await answer_error(asked, REFUSAL)
+    asked.edit_original_response.assert_not_awaited()
+    asked.delete_original_response.assert_not_awaited()
+    asked.followup.send.assert_awaited_once_with(str(REFUSAL), ephemeral=True)
 
 
 async def test_the_message_over_a_button_is_not_replaced_by_a_refusal():
