@@ -148,7 +148,7 @@ class PrivacyCog(commands.Cog, name="Privacy"):
                 await self._registry.mark_told(model.id)
 
     async def _tell(self, model: StoredModel) -> bool:
-        text = STILL_THERE + (FROM_A_FILE if model.source.channel_id is None else FROM_A_CHANNEL)
+        text = STILL_THERE + (FROM_A_CHANNEL if model.source.channel_ids else FROM_A_FILE)
         text = text.format(name=escape(model.name), day=day(model.created_at))
         for channel in await self._admin_channels(model):
             try:
@@ -219,6 +219,6 @@ class PrivacyButton(CogButton, kind="privacy", actions=Action, cog=PrivacyCog.__
 
 def _admin_buttons(model: StoredModel) -> ui.View:
     delete = ModelButton(ModelAction.DELETE, model.id)
-    if model.source.channel_id is None:
+    if not model.source.channel_ids:
         return view_of(delete)
     return view_of(TrainingButton(TrainingAction.AGAIN, model.id), delete)

@@ -201,7 +201,7 @@ class Retrain(commands.Cog):
         self._check_possible(interaction, guild)
         await think(interaction, private=False)
         row = (await self._training.job(guild.id, job_id)).row
-        if row.source.channel_id is None:
+        if not row.source.channel_ids:
             raise BotError(FILE_AGAIN, "not_allowed")
         if not self._channels_allowed:
             raise BotError(NO_CHANNELS, "not_allowed")

@@ -1,7 +1,7 @@
 """What an admin chose to train on: a channel or an uploaded file, and how to read it."""
 
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def chosen(
         channels.check_readable(known, own)
     if missing(NEEDED_TO_READ, granted):
         raise _not_yours(place.mention)
-    return Source(f"#{place.name}", place.id, messages, days)
+    return Source(f"#{place.name}", (place.id,), messages, days)
 
 
 def from_file(guild: discord.Guild, file: discord.Attachment) -> ReadableSource:
@@ -111,8 +111,8 @@ async def from_channel(
 ) -> ReadableSource:
     """The newest messages of a channel that bot and asker may read. `granted`: what the asker may
     do there, if Discord sent it. Raises BotError."""
-    assert source.channel_id is not None
-    place = await channels.find_channel(guild, source.channel_id)
+    [channel_id] = source.channel_ids
+    place = await channels.find_channel(guild, channel_id)
     channels.check_readable(place)
     if not await _may_read(place, asker, granted):
         raise _not_yours(place.mention)
@@ -124,7 +124,7 @@ async def from_channel(
             place, path, opted_out=opted_out, limit=limit, after=after, progress=count
         )
 
-    return ReadableSource(Source(f"#{place.name}", place.id, source.messages, source.days), read)
+    return ReadableSource(replace(source, name=f"#{place.name}"), read)
 
 
 def _not_yours(mention: str) -> BotError:

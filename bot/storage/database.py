@@ -13,7 +13,7 @@ from bot.errors import RegistryError
 log = logging.getLogger(__name__)
 
 SCHEMA = Path(__file__).with_name("schema.sql")
-VERSION = 6  # of the schema, kept in SQLite's user_version
+VERSION = 7  # of the schema, kept in SQLite's user_version
 _UPGRADES = {  # the steps from older versions, each to the next
     4: """
         ALTER TABLE models ADD COLUMN voice REAL;
@@ -39,6 +39,26 @@ _UPGRADES = {  # the steps from older versions, each to the next
             measuring_s REAL NOT NULL,
             PRIMARY KEY (parameters, threads)
         ) STRICT;
+    """,
+    6: """
+        ALTER TABLE jobs ADD COLUMN source_channel_ids TEXT NOT NULL DEFAULT '[]';
+        UPDATE jobs SET source_channel_ids = '[' || source_channel_id || ']'
+            WHERE source_channel_id IS NOT NULL;
+        DROP VIEW stored_models;
+        DROP VIEW active_jobs;
+        DROP VIEW unfinished_jobs;
+        ALTER TABLE jobs DROP COLUMN source_channel_id;
+        CREATE VIEW active_jobs AS
+            SELECT * FROM jobs WHERE state IN ('reading', 'ready', 'queued', 'training');
+        CREATE VIEW unfinished_jobs AS
+            SELECT * FROM jobs
+            WHERE state IN ('reading', 'ready', 'queued', 'training', 'interrupted');
+        CREATE VIEW stored_models AS
+            SELECT models.*, base, source_name, source_channel_ids, source_messages, source_days,
+                   models.id IS (SELECT model_id FROM activations
+                                 WHERE activations.guild_id = models.guild_id
+                                 ORDER BY activations.id DESC LIMIT 1) AS in_use
+            FROM models JOIN jobs ON jobs.id = models.id;
     """,
 }
 

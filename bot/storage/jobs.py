@@ -1,5 +1,6 @@
 """Training jobs in the registry."""
 
+import json
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict, astuple
@@ -48,6 +49,7 @@ class Jobs(Table):
             "base": base,
             "base_id": base_id,
             **{f"source_{field}": value for field, value in asdict(source).items()},
+            "source_channel_ids": json.dumps(source.channel_ids),
             "created_at": self._now(),
             "state": JobState.READING,
         }

@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum, StrEnum
 from typing import Self
@@ -13,6 +14,9 @@ from charrnn.vocabulary import visible
 NAME_LIMIT = 32  # characters of a model's name
 JOINERS = "\u200c\u200d"  # part of how words of some scripts are written
 _STEM_LIMIT = NAME_LIMIT - 8  # leaves room for a number
+
+NAMED_CHANNELS = 2  # of a job with several; the others are counted
+_SEPARATOR = re.compile(", | and ")
 
 
 class JobState(StrEnum):
@@ -87,25 +91,33 @@ def folder_of(guild_id: int, job_id: int | None = None) -> str:
     return f"models/{guild_id}" if job_id is None else f"models/{guild_id}/{job_id}"
 
 
+def names_of(channels: Sequence[str]) -> str:
+    """A few channels by name, and how many more there are: `#general, #memes and 3 more`."""
+    named, more = channels[:NAMED_CHANNELS], len(channels) - NAMED_CHANNELS
+    return f"{', '.join(named)} and {more:,} more" if more > 0 else " and ".join(named)
+
+
 @dataclass(frozen=True)
 class Source:
-    """What a job learns from: the newest messages of a channel, or an uploaded file."""
+    """What a job learns from: the newest messages of some channels, or an uploaded file."""
 
-    name: str  # of the channel, with its #, or of the file
-    channel_id: int | None = None  # None: an uploaded file
+    name: str  # of the channels, each with its #, or of the file
+    channel_ids: tuple[int, ...] = ()  # none: an uploaded file
     messages: int | None = None  # at most this many, newest first
     days: int | None = None  # no older than this
 
     @property
     def stem(self) -> str:
-        """The name without # or file suffix: a model is called something like it."""
-        if self.channel_id is not None:
-            return self.name.lstrip("#")
+        """The first channel's name, or the file's without its suffix: a model is called something
+        like it."""
+        if self.channel_ids:
+            first = self.name if len(self.channel_ids) == 1 else _SEPARATOR.split(self.name)[0]
+            return first.lstrip("#")
         return self.name.rpartition(".")[0] or self.name
 
     def __str__(self) -> str:
         """What people are told."""
-        if self.channel_id is None:
+        if not self.channel_ids:
             return f"the file {self.name}"
         newest = f"{self.name}, the newest {self.messages or 0:,} messages"
         return newest if self.days is None else f"{newest} of {self.days:,} days"

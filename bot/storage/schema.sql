@@ -10,7 +10,6 @@ CREATE TABLE jobs (
     base TEXT NOT NULL,
     base_id INTEGER, -- a model of the guild, even one deleted since; NULL for a shipped model
     source_name TEXT NOT NULL,
-    source_channel_id INTEGER,
     source_messages INTEGER,
     source_days INTEGER,
     counts TEXT, -- JSON: how much text was read
@@ -23,6 +22,7 @@ CREATE TABLE jobs (
     ended_at INTEGER,
     ending TEXT, -- why there is no model, for people
     shown INTEGER NOT NULL DEFAULT FALSE, -- whether the end was shown; 2: the model changed since
+    source_channel_ids TEXT NOT NULL DEFAULT '[]', -- JSON; none: the source is a file
     UNIQUE (guild_id, id)
 ) STRICT;
 CREATE UNIQUE INDEX one_active_job ON jobs (guild_id)
@@ -64,7 +64,7 @@ CREATE INDEX activations_of_guild ON activations (guild_id, id);
 CREATE INDEX activations_of_model ON activations (guild_id, model_id);
 
 CREATE VIEW stored_models AS
-    SELECT models.*, base, source_name, source_channel_id, source_messages, source_days,
+    SELECT models.*, base, source_name, source_channel_ids, source_messages, source_days,
            models.id IS (SELECT model_id FROM activations
                          WHERE activations.guild_id = models.guild_id
                          ORDER BY activations.id DESC LIMIT 1) AS in_use

@@ -152,4 +152,6 @@ def _model_of(row: Row) -> StoredModel:
 
 def _source(columns: dict[str, Any]) -> Source:
     """Take the columns of a source out of a row."""
-    return Source(*(columns.pop(f"source_{field.name}") for field in fields(Source)))
+    values = {field.name: columns.pop(f"source_{field.name}") for field in fields(Source)}
+    values["channel_ids"] = tuple(json.loads(values["channel_ids"]))
+    return Source(**values)

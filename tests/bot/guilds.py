@@ -17,7 +17,7 @@ SCORES = Scores(
     voice_error=0.06,
 )
 
-SOURCE = Source("#general", CHANNEL, 10_000)
+SOURCE = Source("#general", (CHANNEL,), 10_000)
 COUNTS = TextCounts(50_000, 1_000, 3)
 
 

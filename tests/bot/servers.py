@@ -31,7 +31,7 @@ class Server:
 
     async def queue(self, name: str, *authors: int, file: bool = False) -> TrainingJob:
         """A job in QUEUED, which learns from a file or from the channel."""
-        source = Source("a.json") if file else Source("#general", self.channel.id, 10_000)
+        source = Source("a.json") if file else Source("#general", (self.channel.id,), 10_000)
         where = self.guild.id, self.admin.id, self.channel.id
         job = await self.registry.create_job(*where, name=name, base="chat", source=source)
         await self.registry.ready(self.guild.id, job.id, COUNTS, authors, 60)

@@ -107,7 +107,7 @@ async def learnt_from(stage: Stage, services: Services, place: simcord.ChannelHa
         stage.channel.id,
         name="mine",
         base="chat",
-        source=Source(f"#{place.name}", place.id, 10_000),
+        source=Source(f"#{place.name}", (place.id,), 10_000),
     )
     await services.registry.end(stage.guild.id, job.id, JobState.CANCELLED, "No.")
     return f"training:again:{job.id}"

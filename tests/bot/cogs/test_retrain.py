@@ -259,7 +259,7 @@ async def learnt_from(stage: Stage, registry: Registry, thread: discord.Thread) 
         stage.channel.id,
         name="mine",
         base="chat",
-        source=Source("#inside", thread.id, 10_000),
+        source=Source("#inside", (thread.id,), 10_000),
     )
     return await registry.end(stage.guild.id, job.id, JobState.CANCELLED, "No.")
 

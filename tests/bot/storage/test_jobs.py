@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from bot.errors import BotError
-from bot.storage.records import NEXT_STATES, JobState, Shown, Speed, TextCounts, TrainingJob
+from bot.storage.records import (
+    NEXT_STATES,
+    JobState,
+    Shown,
+    Source,
+    Speed,
+    TextCounts,
+    TrainingJob,
+    names_of,
+)
 from bot.storage.registry import Registry
 from tests.bot.guilds import (
     ADMIN,
@@ -63,6 +72,23 @@ async def test_a_new_job_keeps_what_was_asked_for(registry: Registry, clock: Clo
     )
     assert await registry.job(GLOBE, job.id) == job
     assert job.folder == f"models/{GLOBE}/1"
+
+
+@pytest.mark.parametrize(
+    ("channels", "says", "stem"),
+    [
+        (["#Games and Fun"], "#Games and Fun", "Games and Fun"),
+        (["#general", "#memes"], "#general and #memes", "general"),
+        (["#general", "#memes", "#art"], "#general, #memes and 1 more", "general"),
+    ],
+)
+async def test_a_job_learns_from_one_channel_or_several(
+    registry: Registry, channels: list[str], says: str, stem: str
+):
+    source = Source(names_of(channels), tuple(range(len(channels))), 10_000)
+    assert (str(source), source.stem) == (f"{says}, the newest 10,000 messages", stem)
+    job = await registry.create_job(GLOBE, ADMIN, CHANNEL, name="a", base="chat", source=source)
+    assert (await registry.job(GLOBE, job.id)).source == source
 
 
 async def test_a_ready_job_keeps_its_counts_estimate_and_authors(registry: Registry):

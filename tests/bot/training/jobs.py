@@ -17,7 +17,7 @@ async def create(
     training: TrainingService, guild: int = GLOBE, name: str = "mine", base: str = "chat"
 ) -> Job:
     return await training.create(
-        guild, ADMIN, CHANNEL, name=name, base=base, source=Source("#general", CHANNEL, 10_000)
+        guild, ADMIN, CHANNEL, name=name, base=base, source=Source("#general", (CHANNEL,), 10_000)
     )
 
 

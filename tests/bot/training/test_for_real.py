@@ -76,7 +76,7 @@ async def test_a_training_goes_on_after_its_bot_and_then_itself_were_killed(
     registry: Registry, stateful: Model, tmp_path: Path
 ):
     training = services(stateful, tmp_path, registry=registry, trainings=LocalTraining).training
-    source = Source("#general", CHANNEL, 10_000)
+    source = Source("#general", (CHANNEL,), 10_000)
     job = await training.create(GLOBE, ADMIN, CHANNEL, name="mine", base="chat", source=source)
     await training.prepare(job.row, read)
     await training.enqueue(GLOBE, job.id)
