@@ -131,7 +131,7 @@ async def read_channel(
     async with aclosing(_messages(channel, limit, after)) as messages:
         async for message in messages:
             content.add(message)
-            line = cleaner.clean(_plain(message))
+            line = cleaner.clean(as_message(message))
             if line is not None:
                 # What was said several times is kept where it was said first.
                 repeated = newest_first.pop(line.casefold(), line)
@@ -203,7 +203,8 @@ async def _messages(
             await asyncio.sleep(0)
 
 
-def _plain(message: discord.Message) -> Message:
+def as_message(message: discord.Message) -> Message:
+    """A message of Discord, with the names of those that it mentions."""
     mentioned = (
         *((user.id, user.display_name) for user in message.mentions),
         *((role.id, role.name) for role in message.role_mentions),

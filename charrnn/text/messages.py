@@ -201,18 +201,10 @@ class Cleaner:
         return None
 
     def _line(self, message: Message) -> str:
-        def name(mention: re.Match[str]) -> str:
-            sign, number = mention[1][0], mention[2]
-            known = None if number in self._opted_out else message.names.get(number)
-            nameless = "channel" if sign == "#" else "someone"
-            return sign + clean(known or nameless)  # an export may contain any name
-
         text = clean(message.content)
         if self._opted_out and "@" in text:
             text = self._anonymous(text, message.ids)
-        for pattern, replacement in _MARKUP:
-            text = pattern.sub(replacement, text)
-        text = without_private(_MENTION.sub(name, text))
+        text = without_private(_readable(text, message.names, self._opted_out))
         return " ".join(_EVERYONE.sub("", text).split())
 
     def _anonymous(self, text: str, ids: Mapping[str, str]) -> str:
@@ -244,6 +236,27 @@ class Cleaner:
                         start = end
                     break
         return "".join(parts) + text[start:]
+
+
+def readable(message: Message) -> str:
+    """The message's content as people see it, without markup.
+
+    >>> readable(Message("ada", "see <#7>,\\n||<@8>||", names={"7": "art"}))
+    'see #art,\\n@someone'
+    """
+    return _readable(clean(message.content), message.names)
+
+
+def _readable(text: str, names: Mapping[str, str], nameless: Collection[str] = ()) -> str:
+    def name(mention: re.Match[str]) -> str:
+        sign, number = mention[1][0], mention[2]
+        known = None if number in nameless else names.get(number)
+        instead = "channel" if sign == "#" else "someone"
+        return sign + clean(known or instead)  # an export may contain any name
+
+    for pattern, replacement in _MARKUP:
+        text = pattern.sub(replacement, text)
+    return _MENTION.sub(name, text)
 
 
 def without_private(line: str) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.text import messages
-from charrnn.text.messages import Cleaner, LeftOut, Message, join_messages
+from charrnn.text.messages import Cleaner, LeftOut, Message, join_messages, readable
 from charrnn.vocabulary import clean
 
 
@@ -241,3 +241,9 @@ def test_any_message_becomes_one_harmless_line(content: str):
     assert line == " ".join(line.split())
     assert clean(line) == line
     assert not re.search("@(?:everyone|here)|https?://|<[@#][!&]?[0-9]+>", line)
+
+
+def test_what_people_see_of_a_message_keeps_its_lines_and_links():
+    content = "> <@!8>:\n<a:wave:99> see <#7> ||https://example.com|| <@9>"
+    message = Message("ada", content, names={"8": "bo", "7": "art"})
+    assert readable(message) == "@bo:\n:wave: see #art https://example.com @someone"
