@@ -59,6 +59,12 @@ _UPGRADES = {  # the steps from older versions, each to the next
                                  WHERE activations.guild_id = models.guild_id
                                  ORDER BY activations.id DESC LIMIT 1) AS in_use
             FROM models JOIN jobs ON jobs.id = models.id;
+        CREATE TABLE mentions (
+            guild_id INTEGER NOT NULL,
+            channel_id INTEGER NOT NULL,
+            answered INTEGER NOT NULL,
+            PRIMARY KEY (guild_id, channel_id)
+        ) STRICT;
     """,
 }
 

@@ -1,14 +1,15 @@
-"""Who has opted out, what is kept about a person, and which guilds removed the bot."""
+"""Who has opted out, what is kept about a person, where mentions are answered, and which guilds
+removed the bot."""
 
 from collections.abc import Collection
 from sqlite3 import Connection
 
-from bot.storage.records import KeptAbout, StoredModel, TrainingJob
+from bot.storage.records import KeptAbout, Mentions, StoredModel, TrainingJob
 from bot.storage.table import Table, find_jobs, find_models, reads, writes
 
 
 class People(Table):
-    """Opt-outs and removals, and what follows from them for jobs and models."""
+    """Opt-outs and removals, and what follows from them for jobs and models; and mentions."""
 
     @writes
     def opt_out(self, db: Connection, user_id: int) -> None:
@@ -81,6 +82,25 @@ class People(Table):
             find_jobs(db, asked_for, user_id),
         )
 
+    @reads
+    def mentions(self, db: Connection, guild_id: int) -> Mentions:
+        """Where in the guild mentions are answered."""
+        query = "SELECT channel_id, answered FROM mentions WHERE guild_id = ? ORDER BY channel_id"
+        channels = {
+            row["channel_id"]: bool(row["answered"]) for row in db.execute(query, (guild_id,))
+        }
+        return Mentions(channels.pop(0, False), channels)
+
+    @writes
+    def answer_mentions(
+        self, db: Connection, guild_id: int, channel_id: int | None, answered: bool
+    ) -> None:
+        """Answer mentions in a channel from now on, or do not; None: in every channel."""
+        if channel_id is None:
+            db.execute("DELETE FROM mentions WHERE guild_id = ?", (guild_id,))
+        row = (guild_id, channel_id or 0, answered)
+        db.execute("INSERT OR REPLACE INTO mentions VALUES (?, ?, ?)", row)
+
     @writes
     def mark_removed(self, db: Connection, guild_id: int) -> None:
         """The bot was removed from the guild. Only the first call sets the time."""
@@ -95,7 +115,8 @@ class People(Table):
     def mark_guilds(self, db: Connection, present: Collection[int]) -> tuple[int, ...]:
         """Mark every known guild as present or removed, and return those that are removed: the bot
         may have been away when it was removed from one."""
-        query = "SELECT guild_id FROM jobs UNION SELECT guild_id FROM removals"
+        tables = ("jobs", "mentions", "removals")
+        query = " UNION ".join(f"SELECT guild_id FROM {table}" for table in tables)  # noqa: S608
         known = {row[0] for row in db.execute(query)}
         here, gone = known & set(present), known - set(present)
         db.executemany("DELETE FROM removals WHERE guild_id = ?", [(guild,) for guild in here])
@@ -116,5 +137,6 @@ class People(Table):
         removed = db.execute("DELETE FROM removals WHERE guild_id = ?", (guild_id,))
         if not removed.rowcount:
             return None
+        db.execute("DELETE FROM mentions WHERE guild_id = ?", (guild_id,))
         ids = db.execute("DELETE FROM jobs WHERE guild_id = ? RETURNING id", (guild_id,))
         return tuple(row[0] for row in ids)

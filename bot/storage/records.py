@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum, StrEnum
 from typing import Self
@@ -235,3 +235,14 @@ class KeptAbout:
     models: tuple[StoredModel, ...]  # that learnt from their messages
     learning: tuple[TrainingJob, ...]  # unfinished jobs that use their messages
     asked_for: tuple[TrainingJob, ...]  # jobs that they created
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """Where in a guild messages that mention the bot are answered."""
+
+    everywhere: bool  # but for `channels`
+    channels: Mapping[int, bool]  # channel id -> whether they are answered there
+
+    def answered_in(self, channel_id: int) -> bool:
+        return self.channels.get(channel_id, self.everywhere)

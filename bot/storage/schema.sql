@@ -99,3 +99,11 @@ CREATE TABLE removals (
     guild_id INTEGER PRIMARY KEY,
     removed_at INTEGER NOT NULL
 ) STRICT;
+
+-- Whether messages that mention the bot are answered: in a channel, or in all others of the guild.
+CREATE TABLE mentions (
+    guild_id INTEGER NOT NULL,
+    channel_id INTEGER NOT NULL, -- 0: all others
+    answered INTEGER NOT NULL,
+    PRIMARY KEY (guild_id, channel_id)
+) STRICT;

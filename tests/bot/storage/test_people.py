@@ -2,7 +2,20 @@ import pytest
 
 from bot.storage.records import JobState
 from bot.storage.registry import Registry
-from tests.bot.guilds import ADMIN, ANN, BEN, DAY_S, GLOBE, ROSE, Clock, make, prepare, queue, train
+from tests.bot.guilds import (
+    ADMIN,
+    ANN,
+    BEN,
+    CHANNEL,
+    DAY_S,
+    GLOBE,
+    ROSE,
+    Clock,
+    make,
+    prepare,
+    queue,
+    train,
+)
 
 
 async def test_people_opt_out_and_in(registry: Registry, clock: Clock):
@@ -99,6 +112,32 @@ async def test_marking_guilds_finds_those_that_are_gone_and_those_that_are_back(
     assert await registry.guilds_to_forget(DAY_S) == (ROSE,)
     assert await registry.mark_guilds({ROSE}) == (GLOBE,)
     assert await registry.guilds_to_forget(0) == (GLOBE,)
+
+
+async def test_mentions_are_answered_where_an_admin_has_said_so(registry: Registry):
+    assert not (await registry.mentions(GLOBE)).answered_in(CHANNEL)
+    await registry.answer_mentions(GLOBE, CHANNEL, True)
+    mentions = await registry.mentions(GLOBE)
+    assert mentions.answered_in(CHANNEL) and not mentions.answered_in(CHANNEL + 1)
+    assert not (await registry.mentions(ROSE)).answered_in(CHANNEL)
+
+
+async def test_a_channel_is_an_exception_until_the_whole_guild_is_switched(registry: Registry):
+    await registry.answer_mentions(GLOBE, None, True)
+    await registry.answer_mentions(GLOBE, CHANNEL, False)
+    mentions = await registry.mentions(GLOBE)
+    assert mentions.answered_in(CHANNEL + 1) and not mentions.answered_in(CHANNEL)
+    for answered in (True, False):
+        await registry.answer_mentions(GLOBE, None, answered)
+        assert (await registry.mentions(GLOBE)).answered_in(CHANNEL) is answered
+
+
+async def test_a_guild_of_which_only_mentions_are_kept_is_forgotten_too(registry: Registry):
+    await registry.answer_mentions(GLOBE, None, True)
+    await registry.answer_mentions(ROSE, None, True)
+    assert await registry.mark_guilds({ROSE}) == (GLOBE,)
+    assert await registry.forget_guild(GLOBE) == ()
+    assert rows(registry, "mentions") == 1
 
 
 async def test_everything_about_a_guild_is_forgotten_and_nothing_about_others(registry: Registry):
