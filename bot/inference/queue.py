@@ -198,7 +198,8 @@ class Inference:
             self._executor.write(batch.model, prompts), return_exceptions=True
         )
         seconds = self._clock() - started
-        self._times.add(batch, seconds)
+        if not isinstance(result, BaseException):  # an error may come at once
+            self._times.add(batch, seconds)
         for observer in self._observers:
             observer(len(batch.requests), seconds)
         for n, waiting in enumerate(batch.requests):
