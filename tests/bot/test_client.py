@@ -11,6 +11,7 @@ import pytest
 from bot.client import Bot, create_bot
 from bot.errors import RegistryError
 from bot.inference.queue import Inference
+from bot.inference.writer import Writer
 from bot.interactions.reply import Reply
 from bot.settings import Settings
 from bot.storage.files import StateFolder
@@ -152,7 +153,8 @@ async def test_a_batch_that_takes_far_too_long_is_trouble_and_its_asker_is_told(
 ):
     gate = Gate()
     inference = Inference(gate, batch_limit=8, queue_limit=16, patience_s=0)
-    bot = Bot(replace(services(stateful, tmp_path, executor=FakeExecutor()), inference=inference))
+    has = services(stateful, tmp_path, executor=FakeExecutor())
+    bot = Bot(replace(has, inference=inference, writer=Writer(inference, has.models)))
     async with online(bot):
         asked = await answer(await discord.slash("shakespeare", {"seed": "To be"}))
         assert "takes far too long" in asked.told[0]
