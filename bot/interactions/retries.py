@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 
 ACKNOWLEDGED = 40060  # Discord's code: the interaction has already been acknowledged
 ACKNOWLEDGE_S, TOKEN_S = 3.0, 15 * 60.0  # Discord's limits, since somebody asked
-FIRST_PAUSE_S, LONGEST_PAUSE_S, GROWTH = 0.3, 10.0, 1.5  # between two attempts
+# Between two attempts. There is no time for longer pauses between acknowledgements.
+FIRST_PAUSE_S, LONGEST_PAUSE_S, GROWTH = 0.3, 10.0, 1.5
 
 # How long one attempt may take. `connect` ends before `total`, so that it is known whether the
 # request was sent.
@@ -73,7 +74,8 @@ class RetryingAdapter(AsyncWebhookAdapter):
             _asked_at.set(asked_at)
         sent = False  # whether Discord may have received an attempt
         for attempt in itertools.count():
-            pause_s = min(FIRST_PAUSE_S * GROWTH**attempt, LONGEST_PAUSE_S)
+            growing_s = min(FIRST_PAUSE_S * GROWTH**attempt, LONGEST_PAUSE_S)
+            pause_s = FIRST_PAUSE_S if acknowledges and not sent else growing_s
             try:
                 return await super().request(route, bounded, **options)
             except discord.HTTPException as error:
