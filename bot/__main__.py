@@ -126,6 +126,7 @@ async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:
     """Run `bot` on Discord until `stop` is set. Raises SettingsError if Discord refuses the
     token or the bot's intents."""
     retries.install()
+    bot.on_discord = True
     async with bot:
         bot.add_listener(partial(_announce, bot), "on_ready")
         running = asyncio.create_task(bot.start(token))
@@ -166,7 +167,8 @@ def _give_up(why: str) -> NoReturn:
 
 async def _announce(bot: Bot) -> None:
     log.info("Connected as %s, in %d servers.", bot.user, len(bot.guilds))
-    log.info("Invite the bot to a server: %s", bot.invite_link())
+    for sentence in bot.install_links().splitlines():
+        log.info("%s", sentence)
 
 
 async def _starting_late(supervisor: Supervisor, seconds: float, why: str) -> None:

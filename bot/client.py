@@ -24,7 +24,7 @@ from bot.inference.queue import Inference
 from bot.inference.writer import Writer
 from bot.interactions import answering, command_sync
 from bot.interactions.command_tree import Tree
-from bot.interactions.permissions import invite_link
+from bot.interactions.permissions import install_links
 from bot.interactions.rate_limits import PAUSE_S, Cooldown, IdentifyPace
 from bot.models.cache import LoadedModels
 from bot.models.reference import ModelReference
@@ -144,6 +144,8 @@ def _workers(settings: Settings, model: ModelReference) -> tuple[Executor, Start
 class Bot(commands.AutoShardedBot):
     """Answers commands and buttons with what the services do."""
 
+    on_discord = False  # a simulated Discord has no settings of an application
+
     def __init__(self, services: Services):
         super().__init__(
             command_prefix=commands.when_mentioned,
@@ -157,14 +159,17 @@ class Bot(commands.AutoShardedBot):
         self.services = services
         self._retrain: Retrain | None = None
         self._stopping = False
+        self._for_oneself = True  # whether people can install the application for themselves
         self._pace = IdentifyPace(1)  # until Discord says how many shards there are
 
     async def setup_hook(self) -> None:
         await self.services.training.restore(self.services.training_blocked)
         await self.add_cogs()
+        # Discord takes no command for people who cannot install the application.
+        if self.on_discord:
+            self._for_oneself = await command_sync.offer_both(self)
         # Discord limits registrations per day, so a restart alone must not register anything.
-        if not await command_sync.are_registered(self):
-            await self.tree.sync()
+        if await command_sync.register(self, for_oneself=self._for_oneself):
             log.info("Registered the commands with Discord: they are new or have changed.")
 
     async def add_cogs(self) -> None:
@@ -232,11 +237,10 @@ class Bot(commands.AutoShardedBot):
             return "A batch of texts is taking far too long."
         return self.services.executor.trouble()
 
-    def invite_link(self) -> str:
-        """The invite link of this bot. Raises RuntimeError before it has logged in."""
-        if self.application_id is None:
-            raise RuntimeError("the bot has not logged in yet")
-        return invite_link(self.application_id)
+    def install_links(self) -> str:
+        """Where people add the bot to a server or to their account, in sentences."""
+        assert self.application is not None  # the bot has logged in
+        return install_links(self.application, for_oneself=self._for_oneself)
 
     async def close(self) -> None:
         """Refuse new requests, answer those under way and stop the trainings, all within the grace

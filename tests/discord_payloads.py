@@ -1,6 +1,6 @@
 """What Discord sends, and which messages it refuses, as far as the bot needs it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Looks like a token, and is nobody's.
@@ -8,6 +8,7 @@ TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.G1a2b3.abcdefghijklmnopqrstuvwxyz0123456789AB"
 APPLICATION_ID = 1000
 GUILD_ID, CHANNEL_ID = 2000, 3000
 CHAT_INPUT, COMPONENT = 2, 3  # interactions
+ENTRY_POINT = 4  # a command
 SAID, DEFERRED, DEFERRED_UPDATE, UPDATED, CHOICES, MODAL = 4, 5, 6, 7, 8, 9  # responses
 MESSAGE_LIMIT, EMBED_LIMIT, ID_LIMIT = 2000, 4096, 100  # UTF-16 units; characters
 
@@ -60,24 +61,43 @@ def application() -> dict[str, Any]:
         "verify_key": "",
         "flags": 0,
         "owner": user(1),
+        "integration_types_config": {
+            "0": {
+                "oauth2_install_params": {"scopes": ["applications.commands"], "permissions": "0"}
+            }
+        },
     }
 
 
-def command(number: int, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A registered command as Discord returns it: with defaults filled in, and false left out."""
-    permissions = given["default_member_permissions"]
+def command(number: int, given: Mapping[str, Any], kinds: Sequence[int]) -> dict[str, Any]:
+    """A registered command as Discord returns it, with defaults filled in. `kinds`: how people can
+    install the application."""
+    permissions = given.get("default_member_permissions")
+    options = {"options": [_option(option) for option in given.get("options") or []]}
     return {
-        **given,
         "id": str(number),
-        "version": "1",
         "application_id": str(APPLICATION_ID),
+        "version": str(number + 1),
         "default_member_permissions": None if permissions is None else str(permissions),
-        "integration_types": given["integration_types"] or [0],
-        "options": [
-            {name: value for name, value in option.items() if value is not False}
-            for option in given["options"]
-        ],
+        "type": given.get("type", 1),
+        "name": given["name"],
+        "name_localizations": given.get("name_localizations"),
+        "description": given.get("description", ""),
+        "description_localizations": given.get("description_localizations"),
+        "dm_permission": given.get("dm_permission", True),
+        "contexts": given.get("contexts"),
+        "integration_types": given.get("integration_types") or list(kinds),
+        **(options if options["options"] else {}),
+        **({"handler": given["handler"]} if "handler" in given else {}),
+        "nsfw": given.get("nsfw", False),
     }
+
+
+def _option(given: Mapping[str, Any]) -> dict[str, Any]:
+    option = {name: value for name, value in given.items() if value is not False and value != []}
+    if "choices" in option:
+        option["choices"] = [{"name_localizations": None} | choice for choice in given["choices"]]
+    return {"name_localizations": None, "description_localizations": None} | option
 
 
 def callback(number: int, kind: int) -> dict[str, Any]:

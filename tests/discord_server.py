@@ -23,6 +23,7 @@ from tests.discord_payloads import (
     COMPONENT,
     DEFERRED,
     DEFERRED_UPDATE,
+    ENTRY_POINT,
     GUILD_ID,
     MODAL,
     SAID,
@@ -37,7 +38,7 @@ from tests.discord_payloads import (
 )
 
 UNKNOWN_MESSAGE, UNKNOWN_WEBHOOK, UNKNOWN_INTERACTION = 10008, 10015, 10062
-ACKNOWLEDGED, INVALID_BODY = 40060, 50035
+ACKNOWLEDGED, INVALID_BODY, ENTRY_POINT_REMOVED = 40060, 50035, 50240
 EPHEMERAL = 64  # a flag
 UPLOAD_LIMIT = 10 * 2**20  # bytes
 PLACEHOLDER = "…"  # the bot shows it before it deletes a "thinking…"
@@ -251,14 +252,15 @@ class DiscordServer(Gateway):
             case "GET", ["users", "@me", "guilds"]:
                 return _json([{"id": str(GUILD_ID), "name": "The Globe", "owner": False}])
             case "GET", ["oauth2", "applications", "@me"]:
-                return _json(application() | self.application)
+                return _json(self._application)
+            case "PATCH", ["applications", "@me"]:
+                return self._edit_application(asked)
             case "GET", ["gateway", "bot"]:
                 limit = {"total": 1000, "max_concurrency": 1} | self.starts_left
                 gateway = {"url": self.gateway_url, "shards": 1, "session_start_limit": limit}
                 return _json(gateway)
             case "PUT", ["applications", _, "commands"] if isinstance(body, list):
-                self.commands = [command(next(self._ids), given) for given in body]
-                return _json(self.commands)
+                return self._register(asked)
             case "GET", ["applications", _, "commands"]:
                 return _json(self.commands)
             case "PATCH", ["channels", _, "messages", number]:
@@ -273,6 +275,31 @@ class DiscordServer(Gateway):
                 return self._delete(asked, token)
         self.unknown.append(asked)
         return _json({"message": "404: Not Found", "code": 0}, status=404)
+
+    @property
+    def _application(self) -> dict[str, Any]:
+        return application() | self.application
+
+    def _edit_application(self, request: Request) -> web.Response:
+        config = request.json.get("integration_types_config", {})
+        private = not self._application["bot_public"]
+        if private and any("oauth2_install_params" in kind for kind in config.values()):
+            what = "Private application cannot have a default authorization link"
+            return self._refuse(request, 400, INVALID_BODY, what)
+        self.application |= request.json
+        return _json(self._application)
+
+    def _register(self, request: Request) -> web.Response:
+        kinds = [int(kind) for kind in self._application["integration_types_config"]]
+        given = request.json
+        if not all(set(each.get("integration_types") or []) <= set(kinds) for each in given):
+            return self._refuse(request, 400, INVALID_BODY, "integration_types")
+        entry_points = {each["name"] for each in self.commands if each["type"] == ENTRY_POINT}
+        if not entry_points <= {each["name"] for each in given}:
+            what = "You cannot remove this app's Entry Point command in a bulk update operation"
+            return self._refuse(request, 400, ENTRY_POINT_REMOVED, what)
+        self.commands = [command(next(self._ids), each, kinds) for each in given]
+        return _json(self.commands)
 
     def _acknowledge(self, request: Request, token: str) -> web.Response:
         asked, body = self._asked.get(token), request.json

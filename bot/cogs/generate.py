@@ -14,6 +14,7 @@ from bot.inference.queue import Inference
 from bot.inference.writer import MAX_RANDOM_SEED, Writer
 from bot.interactions.answering import Answering, think
 from bot.interactions.buttons import CogButton, not_yours, view_of
+from bot.interactions.command_tree import everywhere
 from bot.interactions.markup import escape
 from bot.interactions.rate_limits import Cooldown
 from bot.interactions.reply import Reply
@@ -63,6 +64,7 @@ class Generate(commands.Cog):
         self._cooldown = cooldown
 
     @app_commands.command(description="Continue your text in the style of Shakespeare.")
+    @everywhere
     @app_commands.describe(
         seed=SEED_OPTION,
         speaker=SPEAKER_OPTION,
@@ -96,6 +98,7 @@ class Generate(commands.Cog):
         return matching(self._shakespeare.speakers, typed)
 
     @app_commands.command(description="Continue your text in the style of this server.")
+    @everywhere
     @app_commands.describe(
         seed=SEED_OPTION,
         model="The model to write with. Default: the one in use in this server.",

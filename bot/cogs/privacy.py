@@ -16,6 +16,7 @@ from bot.cogs.models import ModelButton
 from bot.errors import BotError
 from bot.interactions.answering import Answering, think
 from bot.interactions.buttons import CogButton, not_yours, view_of
+from bot.interactions.command_tree import everywhere
 from bot.interactions.markup import EMBED_LIMIT, NEUTRAL, counted, day, escape
 from bot.privacy import Privacy
 from bot.storage.records import KeptAbout, StoredModel
@@ -81,6 +82,7 @@ class PrivacyCog(commands.Cog, name="Privacy"):
         self._daily.cancel()
 
     @app_commands.command(description="What I keep about you, and how to opt out.")
+    @everywhere
     async def privacy(self, interaction: discord.Interaction) -> None:
         async with Answering(interaction):
             await think(interaction, private=True)

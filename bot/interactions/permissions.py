@@ -1,10 +1,9 @@
-"""What the bot must be allowed in a place, as Discord names it, and the link that asks for it."""
+"""What the bot must be allowed in a place, as Discord names it, and the links that ask for it."""
 
 import discord
 
 from bot.errors import BotError
 
-SCOPES = ("bot", "applications.commands")
 VOICE = (discord.VoiceChannel, discord.StageChannel)
 
 NEEDED_TO_READ = discord.Permissions(view_channel=True, read_message_history=True)
@@ -12,7 +11,12 @@ TO_SHOW = discord.Permissions(view_channel=True, embed_links=True, attach_files=
 TO_WRITE = discord.Permissions(send_messages=True)
 TO_WRITE_IN_THREADS = discord.Permissions(send_messages_in_threads=True)
 # What the invite link asks for.
+SERVER_SCOPES = ("bot", "applications.commands")
 NEEDED = NEEDED_TO_READ | TO_SHOW | TO_WRITE | TO_WRITE_IN_THREADS
+# What a person is asked for who installs the bot for themselves.
+USER_SCOPES = ("applications.commands",)
+
+IN_SERVERS, FOR_ONESELF = "0", "1"  # kinds of installation, as Discord numbers them
 
 RENAMED = {"read_messages": "View Channel"}  # where discord.py's name is not Discord's
 
@@ -25,7 +29,19 @@ LOCKED = "This thread is locked. Unlock it, or use /retrain in another channel."
 
 def invite_link(application_id: int) -> str:
     """The page on which a server's admin adds the bot, with the permissions that it needs."""
-    return discord.utils.oauth_url(application_id, permissions=NEEDED, scopes=SCOPES)
+    return discord.utils.oauth_url(application_id, permissions=NEEDED, scopes=SERVER_SCOPES)
+
+
+def install_links(application: discord.AppInfo, *, for_oneself: bool) -> str:
+    """Where people add the bot to a server and, if that is possible, to their account."""
+    server = f"Add me to a server: {invite_link(application.id)}"
+    if not for_oneself:
+        return server
+    if application.bot_public and not application.custom_install_url:
+        page = f"https://discord.com/oauth2/authorize?client_id={application.id}"
+        return f"Add me to a server or to your account: {page}"
+    account = discord.utils.oauth_url(application.id, scopes=USER_SCOPES)
+    return f"{server}\nAdd me to your account: {account}&integration_type={FOR_ONESELF}"
 
 
 def needed_to_read(place: object) -> discord.Permissions:

@@ -123,7 +123,8 @@ async def test_a_bot_that_was_started_too_often_waits_before_it_connects(
 async def test_once_connected_it_logs_its_invite_link(bot: Bot, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
     async with online(bot):
-        await until(lambda: bot.invite_link() in caplog.text)
+        link = f"https://discord.com/oauth2/authorize?client_id={APPLICATION_ID}\n"
+        await until(lambda: link in caplog.text)
 
 
 class StuckExecutor(FakeExecutor):

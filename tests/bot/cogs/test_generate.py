@@ -10,6 +10,7 @@ import pytest
 import simcord
 
 from bot.inference.executor import LocalExecutor
+from bot.interactions.permissions import invite_link
 from bot.interactions.rate_limits import Cooldown
 from bot.interactions.reply import Reply
 from bot.models.cache import LoadedModels
@@ -271,6 +272,6 @@ class TestFullQueue:
 
 
 async def test_the_invite_link_asks_for_what_is_needed(world: World):
-    link = world.env.bot.invite_link()
+    link = invite_link(world.env.bot.application_id)
     assert "scope=bot+applications.commands" in link
     assert f"permissions={discord.Permissions(**dict.fromkeys(NEEDED, True)).value}" in link
