@@ -31,6 +31,7 @@ Kind = Literal[
     "settings",
     "stopping",
     "too_slow",
+    "words",
 ]
 
 

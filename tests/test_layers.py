@@ -19,7 +19,7 @@ LAYERS = (
     {"bot.cogs", "bot.dask"},
     {"bot.training"},
     {"bot.inference"},
-    {"bot.corpus", "bot.models", "bot.privacy"},
+    {"bot.corpus", "bot.models", "bot.privacy", "bot.words"},
     {"bot.storage", "bot.interactions", "bot.settings"},
     {"bot.errors"},
     {"charrnn.cli"},
