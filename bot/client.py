@@ -18,6 +18,7 @@ from bot.cogs.generate import Generate, ReplyButton
 from bot.cogs.models import ModelButton, Models
 from bot.cogs.privacy import PrivacyButton, PrivacyCog
 from bot.cogs.retrain import Retrain
+from bot.cogs.words import Words
 from bot.errors import RegistryError, SettingsError
 from bot.inference.executor import Executor, LocalExecutor
 from bot.inference.queue import Inference
@@ -36,6 +37,7 @@ from bot.storage.registry import Registry
 from bot.training.message import TrainingButton, TrainingMessages
 from bot.training.process import LocalTraining, StartTraining
 from bot.training.service import TrainingService
+from bot.words.lists import NeverSaid, read_file
 from charrnn import store
 from charrnn.errors import needs_extra
 
@@ -59,6 +61,7 @@ class Services:
     inference: Inference
     executor: Executor  # with which `inference` writes
     writer: Writer
+    never_said: NeverSaid
     files: StateFolder
     registry: Registry
     privacy: Privacy
@@ -76,6 +79,7 @@ class Services:
 def create_bot(settings: Settings) -> "Bot":
     """The bot with its model loaded, ready to start. Raises ModelError, SettingsError, and
     RegistryError when its state cannot be read or written."""
+    operators = read_file(settings.words_file) if settings.words_file else []
     shakespeare = ModelReference.of(settings.model)
     executor, start_training = _workers(settings, shakespeare)
     inference = Inference(
@@ -85,12 +89,14 @@ def create_bot(settings: Settings) -> "Bot":
     files.claim()
     registry = Registry(files.registry, reserved_names=[*store.shipped(), shakespeare.name])
     privacy = Privacy(registry, files, keep_texts=settings.keep_texts)
+    never_said = NeverSaid(registry, operators)
     models = ServerModels(registry, files, {name: ModelReference.of(name) for name in BASES})
     training = TrainingService(
         registry,
         privacy,
         files,
         models,
+        never_said,
         executor,
         start_training,
         limit=settings.max_trainings,
@@ -101,7 +107,8 @@ def create_bot(settings: Settings) -> "Bot":
         Services(
             inference,
             executor,
-            Writer(inference, models),
+            Writer(inference, models, never_said),
+            never_said,
             files,
             registry,
             privacy,
@@ -163,6 +170,7 @@ class Bot(commands.AutoShardedBot):
         self._pace = IdentifyPace(1)  # until Discord says how many shards there are
 
     async def setup_hook(self) -> None:
+        await self.services.never_said.load()
         await self.services.training.restore(self.services.training_blocked)
         await self.add_cogs()
         # Discord takes no command for people who cannot install the application.
@@ -188,11 +196,13 @@ class Bot(commands.AutoShardedBot):
         )
         await self.add_cog(self._retrain)
         await self.add_cog(Models(has.models, has.registry, has.files))
+        await self.add_cog(Words(has.never_said))
         privacy = PrivacyCog(
             self,
             has.privacy,
             has.registry,
             has.training,
+            has.never_said,
             forget_after_days=has.forget_after_days,
         )
         await self.add_cog(privacy)

@@ -88,6 +88,7 @@ class Settings:
     # None: run the preview.
     token: str | None = _setting(None, _token, name="DISCORD_TOKEN", secret=True)
     model: str = _setting("shakespeare", str)
+    words_file: Path | None = _setting(None, Path)  # noqa: RUF009 - immutable
     cooldown_s: float = _setting(2.0, _number(0, 3600))
     batch_limit: int = _setting(32, _number(1, 1024, int))
     queue_limit: int = _setting(256, _number(1, 100_000, int))

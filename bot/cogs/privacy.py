@@ -24,6 +24,7 @@ from bot.storage.registry import Registry
 from bot.training.embeds import Action as TrainingAction
 from bot.training.message import TrainingButton
 from bot.training.service import TrainingService
+from bot.words.lists import NeverSaid
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class PrivacyCog(commands.Cog, name="Privacy"):
         privacy: Privacy,
         registry: Registry,
         training: TrainingService,
+        never_said: NeverSaid,
         *,
         forget_after_days: float,  # a server that has removed the bot
         clock: Callable[[], float] = time.time,
@@ -75,6 +77,7 @@ class PrivacyCog(commands.Cog, name="Privacy"):
         self._privacy = privacy
         self._registry = registry
         self._training = training
+        self._never_said = never_said
         self._forget_after_s = int(forget_after_days * DAY_S)
         self._clock = clock
 
@@ -206,6 +209,7 @@ class PrivacyCog(commands.Cog, name="Privacy"):
                 await self._training.cancel_in(guild_id)
             for guild_id in await self._registry.guilds_to_forget(self._forget_after_s):
                 if await self._privacy.forget_guild(guild_id):
+                    self._never_said.forget(guild_id)
                     log.info("Server %d removed me. I have deleted what I kept of it.", guild_id)
         except (BotError, OSError, aiohttp.ClientError, discord.HTTPException) as error:
             log.warning("Not everything that is due was deleted. I go on tomorrow: %s", error)

@@ -44,7 +44,7 @@ async def read_file(
     `opted_out` are ids, and names for chats without ids.
 
     Raises BotError when the file cannot be used or the disk is full. Then it leaves no file."""
-    name = escape(name_of(file))
+    name = escape(file.filename)
     if file.size > MAX_FILE_BYTES:
         raise BotError(
             f"{name} is too large. Upload the most important part, at most "
@@ -73,7 +73,7 @@ def _read(content: bytes, name: str, opted_out: Collection[str]) -> tuple[str, C
     if "\0" in text:
         sentence = f"{name} is not a text. Save it as plain text in UTF-8 and try again."
         raise BotError(sentence, "corpus")
-    if text.lstrip().startswith(("[", "{")) and text.count("[") + text.count("{") > MAX_BRACKETS:
+    if text.startswith(("[", "{")) and text.count("[") + text.count("{") > MAX_BRACKETS:
         raise BotError(f"{name} has too many parts. Upload a smaller file.", "corpus")
     messages = read_export(text, name)
     if messages is not None:

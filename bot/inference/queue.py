@@ -198,8 +198,7 @@ class Inference:
             self._executor.write(batch.model, prompts), return_exceptions=True
         )
         seconds = self._clock() - started
-        if not isinstance(result, BaseException):  # an error may come at once
-            self._times.add(batch, seconds)
+        self._times.add(batch, seconds)
         for observer in self._observers:
             observer(len(batch.requests), seconds)
         for n, waiting in enumerate(batch.requests):

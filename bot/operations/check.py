@@ -16,10 +16,12 @@ from discord.http import Route
 
 from bot.client import BASES
 from bot.errors import BotError, RegistryError, SettingsError
+from bot.interactions.markup import counted
 from bot.interactions.permissions import NEEDED, invite_link, names
 from bot.settings import Settings
 from bot.storage import database
 from bot.storage.files import StateFolder, how_to_give, writable
+from bot.words.lists import read_file
 from charrnn import store
 from charrnn.errors import ModelError, needs_extra
 
@@ -68,6 +70,8 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
     """Run the checks one after the other. Logs in to Discord's REST API once."""
     async for finding in _discord(settings):
         yield finding
+    if settings.words_file is not None:
+        yield _words(settings.words_file)
     for finding in (*_models(settings.model), _state(settings.state), _disk(settings.state)):
         yield finding
     yield _memory(settings)
@@ -124,6 +128,14 @@ def _intents(application: discord.AppInfo, train_on_channels: bool) -> Finding:
         f"TRAIN_ON_CHANNELS needs Message Content. Switch it on, on the Bot page at {PORTAL}."
     )
     return Finding("intents", False, sentence)
+
+
+def _words(path: Path) -> Finding:
+    try:
+        words = read_file(path)
+    except SettingsError as error:
+        return Finding("words", False, " ".join(error.problems))
+    return Finding("words", True, f"I never say what {path} lists: {counted(len(words), 'word')}.")
 
 
 def _models(model: str) -> Iterator[Finding]:

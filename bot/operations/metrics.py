@@ -14,7 +14,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from bot.client import Bot
@@ -146,6 +146,16 @@ class _Gauges(Collector):
         yield _gauge("charrnn_servers", "Servers that the bot is in.", len(bot.guilds))
         yield _gauge("charrnn_queue_requests", "Requests waiting.", has.inference.waiting)
         yield _gauge("charrnn_models_in_memory", "Models in memory.", has.executor.models)
+        yield CounterMetricFamily(
+            "charrnn_redraws",
+            "Texts drawn again because of a word that is never said.",
+            value=has.writer.redrawn,
+        )
+        yield CounterMetricFamily(
+            "charrnn_masked_texts",
+            "Texts in which such a word was masked, because all draws had one.",
+            value=has.writer.masked,
+        )
         latency = GaugeMetricFamily(
             "charrnn_gateway_latency_seconds",
             "Time from a heartbeat to Discord's response.",

@@ -65,6 +65,11 @@ _UPGRADES = {  # the steps from older versions, each to the next
             answered INTEGER NOT NULL,
             PRIMARY KEY (guild_id, channel_id)
         ) STRICT;
+        CREATE TABLE words (
+            guild_id INTEGER NOT NULL,
+            word TEXT NOT NULL,
+            PRIMARY KEY (guild_id, word)
+        ) STRICT;
     """,
 }
 

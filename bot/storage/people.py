@@ -115,7 +115,7 @@ class People(Table):
     def mark_guilds(self, db: Connection, present: Collection[int]) -> tuple[int, ...]:
         """Mark every known guild as present or removed, and return those that are removed: the bot
         may have been away when it was removed from one."""
-        tables = ("jobs", "mentions", "removals")
+        tables = ("jobs", "mentions", "words", "removals")
         query = " UNION ".join(f"SELECT guild_id FROM {table}" for table in tables)  # noqa: S608
         known = {row[0] for row in db.execute(query)}
         here, gone = known & set(present), known - set(present)
@@ -138,5 +138,6 @@ class People(Table):
         if not removed.rowcount:
             return None
         db.execute("DELETE FROM mentions WHERE guild_id = ?", (guild_id,))
+        db.execute("DELETE FROM words WHERE guild_id = ?", (guild_id,))
         ids = db.execute("DELETE FROM jobs WHERE guild_id = ? RETURNING id", (guild_id,))
         return tuple(row[0] for row in ids)

@@ -1,4 +1,4 @@
-"""The registry: jobs, models, opt-outs and removals in one SQLite file.
+"""The registry: jobs, models, opt-outs, removals and servers' words in one SQLite file.
 
 A job and the model that it makes share one id and one folder. A job's row is written before
 anything is done for it, and a model's row is deleted before its files. So after a crash at any
@@ -13,9 +13,10 @@ from bot.storage.database import Database
 from bot.storage.jobs import Jobs
 from bot.storage.models import Models
 from bot.storage.people import People
+from bot.storage.words import Words
 
 
-class Registry(Jobs, Models, People):
+class Registry(Jobs, Models, People, Words):
     """The bot's memory. Each method is one transaction, run in a thread. Rows of a guild are found
     only with that guild's id.
 

@@ -107,3 +107,10 @@ CREATE TABLE mentions (
     answered INTEGER NOT NULL,
     PRIMARY KEY (guild_id, channel_id)
 ) STRICT;
+
+-- What the bot never says in a guild.
+CREATE TABLE words (
+    guild_id INTEGER NOT NULL,
+    word TEXT NOT NULL,
+    PRIMARY KEY (guild_id, word)
+) STRICT;

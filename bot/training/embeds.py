@@ -10,6 +10,7 @@ from bot.interactions.markup import BAD, GOOD, NEUTRAL, counted, duration, escap
 from bot.models.embeds import IN_USE, bits, losses, origin, sounds_like
 from bot.storage.records import JobState, Scores, StoredModel, TrainingJob
 from bot.training.job import Job
+from bot.words.matching import WordFilter
 from charrnn.text.corpus import HELD_OUT_SHARE
 from charrnn.text.messages import Counts
 from charrnn.training.events import EpochEnd, Progress
@@ -70,7 +71,7 @@ def screen(job: Job, note: str = "") -> Screen:
         case JobState.FINISHED:
             if job.model is None:
                 return Screen(_embed(row.name, note or "This model has been deleted.", BAD))
-            return _candidate(row, job.model, note)
+            return _candidate(job, job.model, note)
         case JobState.INTERRUPTED:
             embed = _embed(f"Interrupted: {row.name}", row.ending or "", BAD)
             return Screen(embed, (Action.RESUME, Action.CANCEL))
@@ -125,7 +126,7 @@ def _progress(job: Job) -> str:
     if epoch and epoch.voice is not None:
         lines.append(sounds_like(job.row.source.name, epoch))
     if epoch:
-        lines += ["", *(f"> {line}" for line in _lines(epoch.sample))]
+        lines += ["", *(f"> {line}" for line in _lines(job.never_said.mask(epoch.sample)))]
     return "\n".join(lines)
 
 
@@ -143,7 +144,8 @@ def _bar(done: float) -> str:
     return "█" * filled + "░" * (BAR_LENGTH - filled)
 
 
-def _candidate(row: TrainingJob, model: StoredModel, note: str) -> Screen:
+def _candidate(job: Job, model: StoredModel, note: str) -> Screen:
+    row = job.row
     scores, base = model.scores, escape(model.base)
     verdict, colour = _verdict(scores, base)
     lines = []
@@ -159,8 +161,8 @@ def _candidate(row: TrainingJob, model: StoredModel, note: str) -> Screen:
     if model.samples:
         before = ((sample.seed, sample.before) for sample in model.samples)
         after = ((sample.seed, sample.after) for sample in model.samples)
-        embed.add_field(name=base, value=_column(before))
-        embed.add_field(name=escape(model.name), value=_column(after))
+        embed.add_field(name=base, value=_column(before, job.never_said))
+        embed.add_field(name=escape(model.name), value=_column(after, job.never_said))
     copied = f"{counted(scores.longest_copied, 'character')} of {scores.characters:,}"
     embed.add_field(name="Longest passage copied", value=copied, inline=False)
     embed.set_image(url=f"attachment://{PICTURE}")
@@ -189,7 +191,11 @@ def _verdict(scores: Scores, base: str) -> tuple[list[str], discord.Colour]:
     ], NEUTRAL
 
 
-def _column(written: Iterable[tuple[str, str]]) -> str:
+def _column(written: Iterable[tuple[str, str]], never_said: WordFilter) -> str:
     """Texts one below the other, with their seeds in bold."""
-    lines = (f"**{escape(seed)}**{' / '.join(_lines(text))}" for seed, text in written)
+    lines = []
+    for seed, text in written:
+        whole = never_said.mask(seed + text)  # of the same length
+        seed, text = whole[: len(seed)], whole[len(seed) :]
+        lines.append(f"**{escape(seed)}**{' / '.join(_lines(text))}")
     return "\n\n".join(lines)

@@ -1,8 +1,9 @@
 """What a training job is at this moment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bot.storage.records import JobState, StoredModel, TrainingJob
+from bot.words.matching import WordFilter
 from charrnn.text.messages import Counts
 from charrnn.training.events import EpochEnd, Progress
 
@@ -21,6 +22,7 @@ class Job:
     cores: float | None = None  # of a processor that it got lately; None: not measured yet
     paused: bool = False  # while TRAINING: the bot is stopping, and goes on after its restart
     model: StoredModel | None = None  # once FINISHED; None again when the model is deleted
+    never_said: WordFilter = field(default_factory=WordFilter, compare=False)  # in the server
 
     @property
     def id(self) -> int:

@@ -33,6 +33,7 @@ from bot.training.process import (
     stop_all,
 )
 from bot.training.results import read_scores, write_samples
+from bot.words.lists import NeverSaid
 from charrnn import store
 from charrnn.errors import CharRNNError, CorpusError
 from charrnn.text.corpus import HELD_OUT_SHARE, trained_on
@@ -85,6 +86,7 @@ class TrainingService:
         privacy: Privacy,
         files: StateFolder,
         models: ServerModels,
+        never_said: NeverSaid,
         executor: Executor,
         start_training: StartTraining,
         *,
@@ -97,6 +99,7 @@ class TrainingService:
         self._privacy = privacy
         self._files = files
         self._models = models
+        self._never_said = never_said
         self._executor = executor
         self._start_training = start_training
         self._limit = limit
@@ -281,6 +284,7 @@ class TrainingService:
             epoch=running.epoch if running else None,
             cores=running.cores if running else None,
             paused=self._closing and row.state is JobState.TRAINING,
+            never_said=self._never_said.in_server(row.guild_id),
         )
 
     async def _with_model(self, job: Job) -> Job:

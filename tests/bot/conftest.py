@@ -1,7 +1,7 @@
 """A simulated Discord with the bot in it, and people."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from bot.storage.files import StateFolder
 from bot.storage.registry import Registry
 from bot.training.process import StartTraining
 from bot.training.service import TrainingService
+from bot.words.lists import NeverSaid
 from charrnn.store import Model
 from tests.bot.guilds import Clock
 from tests.bot.processes import Processes, Start
@@ -64,6 +65,7 @@ def services(
     keep_texts: bool = False,
     shutdown_grace_s: float = 20.0,
     forget_after_days: float = 30,
+    operators_words: Sequence[str] = (),
     clock: Callable[[], float] = virtual_time,
 ) -> Services:
     """The services of a bot that writes with `model`, and trains from it under the name chat."""
@@ -75,11 +77,13 @@ def services(
     files = StateFolder(state)
     models = ServerModels(registry, files, {"chat": reference})
     privacy = Privacy(registry, files, keep_texts=keep_texts)
+    never_said = NeverSaid(registry, operators_words)
     training = TrainingService(
         registry,
         privacy,
         files,
         models,
+        never_said,
         executor,
         trainings or FakeTrainings(),
         limit=1,
@@ -91,7 +95,8 @@ def services(
     return Services(
         inference,
         executor,
-        Writer(inference, models),
+        Writer(inference, models, never_said),
+        never_said,
         files,
         registry,
         privacy,

@@ -54,7 +54,7 @@ async def test_it_registers_its_commands_only_if_they_differ(
         async with online(bot_with(stateful, tmp_path)):
             assert registrations(discord) == [f"applications/{APPLICATION_ID}/commands"] * count
     names = [command["name"] for command in discord.commands]
-    assert names == ["shakespeare", "write", "retrain", "models", "privacy"]
+    assert names == ["shakespeare", "write", "retrain", "models", "words", "privacy"]
 
 
 async def test_a_stop_lets_the_answer_under_way_arrive_and_refuses_new_requests(
@@ -155,7 +155,8 @@ async def test_a_batch_that_takes_far_too_long_is_trouble_and_its_asker_is_told(
     gate = Gate()
     inference = Inference(gate, batch_limit=8, queue_limit=16, patience_s=0)
     has = services(stateful, tmp_path, executor=FakeExecutor())
-    bot = Bot(replace(has, inference=inference, writer=Writer(inference, has.models)))
+    writer = Writer(inference, has.models, has.never_said)
+    bot = Bot(replace(has, inference=inference, writer=writer))
     async with online(bot):
         asked = await answer(await discord.slash("shakespeare", {"seed": "To be"}))
         assert "takes far too long" in asked.told[0]

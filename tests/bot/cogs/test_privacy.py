@@ -320,6 +320,7 @@ async def test_a_job_that_nobody_resumes_is_cancelled_in_time(
         globe.services.privacy,
         globe.registry,
         globe.services.training,
+        globe.services.never_said,
         forget_after_days=30,
         clock=lambda: time.time() + 8 * DAY_S,
     )

@@ -12,7 +12,6 @@ from bot.errors import BotError
 from bot.inference.queue import GenerationRequest, Inference
 from bot.inference.turns import SERVER_LIMIT
 from bot.models.reference import ModelReference
-from charrnn.errors import ModelError
 from charrnn.generation import Generated, Prompt
 from tests.bot.inference.virtual_time import run
 
@@ -169,29 +168,6 @@ def test_one_servers_flood_delays_another_by_one_batch_at_most(workers: int, wan
     running = writer.seconds(SERVER_LIMIT)
     alongside = writer.seconds(2)  # the person's text and one of the flood
     assert max(run(scenario())) <= running + alongside + 1e-6
-
-
-def test_batches_that_fail_at_once_do_not_shorten_the_wait_that_is_told():
-    class Broken(Writer):
-        async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
-            if model != SHARED:
-                raise ModelError("The model is broken.")
-            return await super().write(model, prompts)
-
-    async def told(failures: int) -> float:
-        inference = service(Broken(workers=1))
-        for server in range(failures):
-            with pytest.raises(ModelError):
-                await answer(inference, server, own(server))
-        people = QUEUE_LIMIT + 1  # one whose text is being written, and a full queue
-        asking = [asyncio.create_task(answer(inference, 0, SHARED)) for _ in range(people)]
-        await asyncio.sleep(0)
-        with pytest.raises(BotError, match="about") as refused:
-            inference.check_room(0)
-        await asyncio.gather(*asking)
-        return float(re.findall(r"about (\d+) second", str(refused.value))[0])
-
-    assert run(told(failures=50)) == run(told(failures=0))
 
 
 def test_a_queue_that_was_full_keeps_to_the_shares_until_it_is_half_empty():

@@ -64,6 +64,17 @@ async def test_a_discord_that_cannot_be_reached_is_wrong(
     assert "http://127.0.0.1:9/api/v10 cannot be reached" in discord.sentence
 
 
+async def test_the_list_of_words_is_read(tmp_path: Path):
+    file = tmp_path / "words.txt"
+    file.write_text("fool\n# mine\nknave\n")
+    [words] = await find("words", tmp_path, words_file=file)
+    assert str(words) == f"fine   words     I never say what {file} lists: 2 words."
+    file.write_text("fool\n...\n")
+    [words] = await find("words", tmp_path, words_file=file)
+    assert not words.fine
+    assert f"line 2 of {file} is wrong" in words.sentence
+
+
 @pytest.mark.usefixtures("api")
 @pytest.mark.parametrize(("flags", "fine"), [(0, False), (MESSAGE_CONTENT_LIMITED, True)])
 async def test_training_on_channels_needs_message_content(
