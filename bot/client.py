@@ -34,6 +34,7 @@ from bot.privacy import Privacy
 from bot.settings import Settings
 from bot.storage.files import StateFolder
 from bot.storage.registry import Registry
+from bot.training.choice import ChoiceItem
 from bot.training.message import TrainingButton, TrainingMessages
 from bot.training.process import LocalTraining, StartTraining
 from bot.training.service import TrainingService
@@ -43,7 +44,7 @@ from charrnn.errors import needs_extra
 
 log = logging.getLogger(__name__)
 
-BUTTONS = (ReplyButton, TrainingButton, ModelButton, PrivacyButton)
+BUTTONS = (ReplyButton, ChoiceItem, TrainingButton, ModelButton, PrivacyButton)
 BASES = ("chat", "shakespeare")  # the models that every server can write with and train from
 NOT_INSTALLED = (
     "What training needs is not installed here. My operator can install charrnn's extra `train` "

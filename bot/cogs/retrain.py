@@ -1,8 +1,10 @@
-"""/retrain: from a channel or a file to a model that writes like it, shown in one message."""
+"""/retrain: from channels or a file to a model that writes like them, shown in one message."""
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import discord
 from discord import app_commands
@@ -10,12 +12,15 @@ from discord.ext import commands, tasks
 
 from bot.cogs.choices import admitted, model_choices
 from bot.corpus.channel import CHANNEL_TYPES, MAX_MESSAGES
-from bot.corpus.source import NO_CHANNELS, ReadableSource, chosen, from_channel, from_file
+from bot.corpus.source import NO_CHANNELS, ReadableSource, chosen, from_channels, from_file
 from bot.errors import BotError, RegistryError
 from bot.interactions.answering import Answering, keep_answer, think
+from bot.interactions.buttons import not_yours
 from bot.interactions.permissions import check_can_answer, check_in_thread
 from bot.models.server_models import ServerModels
-from bot.storage.records import NAME_LIMIT
+from bot.storage.records import NAME_LIMIT, Source
+from bot.training.choice import Action as ChoiceAction
+from bot.training.choice import ChannelChoice
 from bot.training.embeds import Action
 from bot.training.message import TrainingMessages
 from bot.training.service import TrainingService
@@ -88,9 +93,9 @@ class Retrain(commands.Cog):
         for job in await self._training.jobs():
             await self._messages.show_now(job.row.guild_id, job.id)
 
-    @app_commands.command(description="Teach me to write like a channel of yours, or like a file.")
+    @app_commands.command(description="Teach me to write like channels of yours, or like a file.")
     @app_commands.describe(
-        channel="The channel to learn from. Default: this one.",
+        channel="The channel to learn from. Default: choose several.",
         messages="Learn from at most this many messages, newest first. "
         f"Default: {DEFAULT_MESSAGES:,}.",
         days="Leave out messages that are older than this many days.",
@@ -107,20 +112,26 @@ class Retrain(commands.Cog):
         messages: app_commands.Range[int, 1, MAX_MESSAGES] = DEFAULT_MESSAGES,
         days: app_commands.Range[int, 1, MAX_DAYS] | None = None,
         file: discord.Attachment | None = None,
-        base: str | None = None,
+        base: app_commands.Range[str, 1, NAME_LIMIT] | None = None,
         name: app_commands.Range[str, 1, NAME_LIMIT] | None = None,
     ) -> None:
         async with Answering(interaction):
             guild = admitted(interaction)
             self._check_possible(interaction, guild)
+            base = base or self._models.shipped[0]
             source = chosen(interaction, channel, messages, days, file, self._channels_allowed)
             await think(interaction, private=False)
             await check_in_thread(interaction, guild.me)
+            if source is None:
+                here = (interaction.channel_id or 0,)
+                choice = ChannelChoice(interaction.user.id, here, messages, days, base, name)
+                await self._offer(interaction, guild, choice)
+                return
             if file is not None:
                 readable = from_file(guild, file)
             else:
                 granted = channel.permissions if channel else interaction.permissions
-                readable = await from_channel(guild, source, _member(interaction), granted)
+                readable = await from_channels(guild, source, _member(interaction), granted)
             await self._prepare(interaction, guild, readable, base, name)
 
     @retrain.autocomplete("base")
@@ -128,6 +139,30 @@ class Retrain(commands.Cog):
         self, interaction: discord.Interaction, typed: str
     ) -> list[app_commands.Choice[str]]:
         return await model_choices(self._models, interaction, typed)
+
+    async def choose(self, interaction: discord.Interaction, action: ChoiceAction) -> None:
+        """Do what the select or a button under the question for channels says."""
+        async with Answering(interaction):
+            guild = admitted(interaction)
+            assert interaction.message is not None  # it holds the select
+            choice = ChannelChoice.shown_in(interaction.message)
+            if interaction.user.id != choice.asker_id:
+                raise not_yours(choice.asker_id, "Use /retrain yourself.")
+            if action is ChoiceAction.CHOOSE:
+                data: Any = interaction.data
+                choice = replace(choice, channel_ids=tuple(map(int, data["values"])))
+                await interaction.response.edit_message(view=choice.view())
+                return
+            await interaction.response.defer()
+            if action is ChoiceAction.CANCEL:
+                await interaction.delete_original_response()
+                return
+            self._check_possible(interaction, guild)
+            if not self._channels_allowed:
+                raise BotError(NO_CHANNELS, "not_allowed")
+            source = Source("", choice.channel_ids, choice.messages, choice.days)
+            readable = await from_channels(guild, source, _member(interaction))
+            await self._prepare(interaction, guild, readable, choice.base, choice.name)
 
     async def press(self, interaction: discord.Interaction, action: Action, job_id: int) -> None:
         """Do what a button under a job says."""
@@ -162,12 +197,22 @@ class Retrain(commands.Cog):
             raise BotError(self._blocked, "not_allowed")
         check_can_answer(interaction, guild.me)
 
+    async def _offer(
+        self, interaction: discord.Interaction, guild: discord.Guild, choice: ChannelChoice
+    ) -> None:
+        """Ask which channels to learn from."""
+        if job := await self._training.unfinished_job(guild.id):
+            await self._messages.show_here(interaction, job, UNDER_WAY)
+            return
+        await self._training.check(guild.id, choice.name, choice.base)
+        await interaction.edit_original_response(content=str(choice), view=choice.view())
+
     async def _prepare(
         self,
         interaction: discord.Interaction,
         guild: discord.Guild,
         source: ReadableSource,
-        base: str | None = None,
+        base: str,
         name: str | None = None,
     ) -> None:
         """Get a job ready for Train, and show it in the answer to `interaction`."""
@@ -179,7 +224,7 @@ class Retrain(commands.Cog):
             interaction.user.id,
             interaction.channel_id or 0,
             name=name,
-            base=base or self._models.shipped[0],
+            base=base,
             source=source.source,
         )
         try:
@@ -206,9 +251,9 @@ class Retrain(commands.Cog):
         if not self._channels_allowed:
             raise BotError(NO_CHANNELS, "not_allowed")
         await check_in_thread(interaction, guild.me)
-        source = await from_channel(guild, row.source, _member(interaction))
+        source = await from_channels(guild, row.source, _member(interaction))
         # A model of the server's own may have learnt from the same people.
-        base = row.base if row.base_id is None else None
+        base = row.base if row.base_id is None else self._models.shipped[0]
         await self._prepare(interaction, guild, source, base)
 
     def _start_watching(self) -> None:

@@ -1,9 +1,12 @@
-"""A channel's messages -> a text file: cleaned, one message a line, oldest first."""
+"""The messages of channels -> a text file: cleaned, one message a line."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator
-from contextlib import aclosing, contextmanager
+import heapq
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 
 import aiohttp
@@ -13,9 +16,11 @@ from bot.errors import BotError
 from bot.interactions.markup import escape
 from bot.interactions.permissions import NEEDED_TO_READ, missing, names, needed_to_read, remedy
 from bot.storage.files import write_text
+from bot.storage.records import names_of
+from charrnn.text.corpus import HELD_OUT_SHARE, trained_on
 from charrnn.text.messages import Cleaner, Counts, Message
 
-MAX_MESSAGES = 1_000_000  # of a channel, whether kept or left out
+MAX_MESSAGES = 1_000_000  # of all channels together, whether kept or left out
 MAX_CHARACTERS = 10_000_000  # of a text; the newest are kept
 HIDDEN_LIMIT = 200  # messages without visible content, after which reading stops
 PAGE_MESSAGES = 100  # that Discord returns at a time
@@ -50,30 +55,45 @@ def without_messages(mention: str, kind: discord.ChannelType) -> BotError:
     return BotError(f"{mention} {INSTEAD.get(kind, NO_MESSAGES)}", "not_allowed")
 
 
-def check_readable(channel: Channel, granted: discord.Permissions | None = None) -> None:
-    """Raises BotError, naming the permissions that the bot lacks in `channel`. Discord itself
+def check_readable(*places: Channel, granted: discord.Permissions | None = None) -> None:
+    """Raises BotError, naming all permissions that the bot lacks in the places. Discord itself
     reports no error: it returns an empty history. `granted`: the bot's permissions, if Discord
     sent them."""
-    me = channel.guild.me
+    if problem := unreadable(*places, granted=granted):
+        raise BotError(problem, "not_allowed")
+
+
+def unreadable(*places: Channel, granted: discord.Permissions | None = None) -> str:
+    """What the bot lacks to read the places, as a sentence for each permission and what to do;
+    empty if it may read all of them. Raises BotError for a thread without its channel."""
+    lacking: defaultdict[str, list[str]] = defaultdict(list)
+    for place in places:
+        allowed = _granted(place) if granted is None else granted
+        if lacks := missing(needed_to_read(place), allowed):
+            lacking[names(lacks)].append(place.mention)
+    sentences = [
+        f"To read {names_of(mentions, len(mentions))} I need {permissions} there."
+        for permissions, mentions in lacking.items()
+    ]
+    return " ".join([*sentences, remedy(places[0].guild.me)]) if sentences else ""
+
+
+def _granted(channel: Channel) -> discord.Permissions:
+    """What the bot may do in a channel."""
     place = channel.parent if isinstance(channel, discord.Thread) else channel
-    if granted is None and place is not None:
-        # The channel's own `permissions_for` returns no permission at all without View Channel.
-        granted = discord.abc.GuildChannel.permissions_for(place, me)
-    if granted is None:
+    if place is None:
         raise BotError(
             f"The channel of the thread {_name(channel)} is deleted or hidden from me. Choose "
             "another channel.",
             "not_allowed",
         )
-    if lacking := missing(needed_to_read(channel), granted):
-        raise BotError(
-            f"To read {_name(channel)} I need {names(lacking)} there. {remedy(me)}", "not_allowed"
-        )
+    # The channel's own `permissions_for` returns no permission at all without View Channel.
+    return discord.abc.GuildChannel.permissions_for(place, channel.guild.me)
 
 
 async def find_channel(guild: discord.Guild, channel_id: int) -> Channel:
-    """A channel or thread of `guild`. Raises BotError when the bot cannot see it, or it holds no
-    messages."""
+    """A channel or thread of `guild`. Raises BotError when it is deleted (of kind `not_found`), the
+    bot cannot see it, or it holds no messages."""
     channel = guild.get_channel_or_thread(channel_id)
     if channel is None:  # discord.py does not keep archived threads
         mention = f"<#{channel_id}>"
@@ -81,7 +101,9 @@ async def find_channel(guild: discord.Guild, channel_id: int) -> Channel:
             try:
                 channel = await guild.fetch_channel(channel_id)
             except (discord.Forbidden, discord.NotFound) as error:
-                raise BotError(HIDDEN.format(mention=mention), "not_allowed") from error
+                deleted = isinstance(error, discord.NotFound)
+                kind = "not_found" if deleted else "not_allowed"
+                raise BotError(HIDDEN.format(mention=mention), kind) from error
     if not isinstance(channel, Channel):
         raise without_messages(channel.mention, channel.type)
     return channel
@@ -108,8 +130,8 @@ def explaining(name: str, place: Channel | None = None) -> Iterator[None]:
         ) from error
 
 
-async def read_channel(
-    channel: Channel,
+async def read_channels(
+    places: Sequence[Channel],
     destination: Path,
     *,
     opted_out: Collection[str],
@@ -118,36 +140,55 @@ async def read_channel(
     progress: Callable[[Counts], None] | None = None,
     max_characters: int = MAX_CHARACTERS,
 ) -> Counts:
-    """Write a channel's newest messages to `destination` as UTF-8, and return the counts of what
-    was kept and left out. Reading goes back in time until `limit` messages, the time `after`, or
-    `max_characters` are reached. `progress` gets the counts after every 100 messages.
+    """Write the newest messages of some channels to `destination` as UTF-8, and return the counts
+    of what was kept and left out. Reading goes back in time, in all of them at once, until they
+    have given `limit` messages, the time `after`, or `max_characters` are reached. `progress` gets
+    the counts after every 100 messages.
 
-    Raises BotError when the bot may not read the channel, Discord hides the content of messages,
-    there is nothing to learn from, or the disk is full. Then it leaves no file."""
+    Raises BotError when the bot may not read one of the channels, Discord hides the content of
+    messages, there is nothing to learn from, or the disk is full. Then it leaves no file."""
     cleaner = Cleaner(opted_out, newest_first=True)
     counts = cleaner.counts
-    content = _ContentCheck(channel)
-    newest_first: dict[str, str] = {}  # lines, by what they have in common with their repeats
-    async with aclosing(_messages(channel, limit, after)) as messages:
-        async for message in messages:
+    counts.channels.update({place.id: 0 for place in places})
+    content = _ContentCheck(places)
+    # A line and the place where it was said, by what it has in common with its repeats.
+    newest_first: dict[str, tuple[int, str]] = {}
+    async with aclosing(_newest_first(places, limit, after)) as messages:
+        async for place, message in messages:
             content.add(message)
             line = cleaner.clean(as_message(message))
             if line is not None:
                 # What was said several times is kept where it was said first.
-                repeated = newest_first.pop(line.casefold(), line)
-                newest_first[line.casefold()] = line
-                counts.characters += len(line) - len(repeated)
+                later = newest_first.pop(line.casefold(), None)
+                newest_first[line.casefold()] = place, line
+                counts.channels[places[place].id] += 1
+                if later is not None:
+                    counts.channels[places[later[0]].id] -= 1
+                    counts.characters += len(line) - len(later[1])
             if counts.characters >= max_characters:
                 break
             if progress and counts.total() % PAGE_MESSAGES == 0:
                 progress(counts)
     content.check()
-    check_readable(channel)  # without permission the history is empty
+    check_readable(*places)  # without permission the history is empty
     if not counts.messages:
-        raise BotError(_nothing(channel, counts, after), "corpus")
-    oldest_first = (f"{line}\n" for line in reversed(newest_first.values()))
-    await asyncio.to_thread(write_text, destination, oldest_first)
+        raise BotError(_nothing(places, counts, after), "corpus")
+    lines = _in_order([*reversed(newest_first.values())], counts.characters)
+    await asyncio.to_thread(write_text, destination, lines)
     return counts
+
+
+def _in_order(oldest_first: list[tuple[int, str]], characters: int) -> Iterator[str]:
+    """The lines in the order in which they are learnt: one place after another, because a
+    conversation cannot be learnt if others interrupt it. The newest ones of all places come last,
+    as many as are held out, so that a model is judged by all places and not by the last one."""
+    start, held_out = len(oldest_first), characters - trained_on(characters, HELD_OUT_SHARE)
+    while held_out > 0:
+        start -= 1
+        held_out -= len(oldest_first[start][1]) + 1
+    for part in (oldest_first[:start], oldest_first[start:]):
+        for _, line in sorted(part, key=itemgetter(0)):  # within a place the order stays
+            yield f"{line}\n"
 
 
 class _ContentCheck:
@@ -156,8 +197,8 @@ class _ContentCheck:
     Without Message Content Intent, text, attachments and embeds of all messages are empty, except
     in messages that mention the bot."""
 
-    def __init__(self, channel: Channel):
-        self._channel = channel
+    def __init__(self, places: Sequence[Channel]):
+        self._places = places
         self._hidden = 0  # messages whose content is hidden
         self._shown = False  # whether any message showed its content
 
@@ -176,7 +217,7 @@ class _ContentCheck:
         """Raises BotError when the content of the messages so far is hidden."""
         if self._hidden and not self._shown:
             raise BotError(
-                f"Discord hides from me what people write in {_name(self._channel)}. The bot's "
+                f"Discord hides from me what people write in {_names(self._places)}. The bot's "
                 "operator must enable Message Content Intent, on the Bot page of Discord's "
                 "developer portal. Until then, upload a file.",
                 "not_allowed",
@@ -184,13 +225,37 @@ class _ContentCheck:
 
     def _proves_something(self, message: discord.Message) -> bool:
         """Whether the message must have text, which is then shown or hidden."""
-        mentions_me = self._channel.guild.me.id in {user.id for user in message.mentions}
+        mentions_me = self._places[0].guild.me.id in {user.id for user in message.mentions}
         parts_beside_text = (
             *(message.attachments, message.embeds, message.stickers, message.poll),
             *(message.message_snapshots, message.components, message.activity),
         )
         by_person = not (_automatic(message) or _system(message))
         return by_person and not mentions_me and not any(parts_beside_text)
+
+
+async def _newest_first(
+    places: Sequence[Channel], limit: int, after: datetime | None
+) -> AsyncGenerator[tuple[int, discord.Message], None]:
+    """The histories of some places as one, each message with its place's index. Raises
+    BotError."""
+    async with AsyncExitStack() as closing:
+        histories = [
+            await closing.enter_async_context(aclosing(_messages(place, limit, after)))
+            for place in places
+        ]
+        firsts = [await anext(history, None) for history in histories]
+        # Ids grow with time. The newest message has the smallest key.
+        heads = [(-first.id, place, first) for place, first in enumerate(firsts) if first]
+        heapq.heapify(heads)
+        while heads and limit:
+            _, place, message = heads[0]
+            yield place, message
+            limit -= 1
+            if following := await anext(histories[place], None):
+                heapq.heapreplace(heads, (-following.id, place, following))
+            else:
+                heapq.heappop(heads)
 
 
 async def _messages(
@@ -227,11 +292,15 @@ def _system(message: discord.Message) -> bool:
     return message.type not in WRITTEN_BY_PEOPLE
 
 
-def _nothing(channel: Channel, counts: Counts, after: datetime | None) -> str:
+def _nothing(places: Sequence[Channel], counts: Counts, after: datetime | None) -> str:
     since = f" since {discord.utils.format_dt(after)}" if after else ""
     found = f"is nothing to learn from ({counts})" if counts.total() else "are no messages"
-    return f"There {found} in {_name(channel)}{since}. Choose another channel or upload a file."
+    return f"There {found} in {_names(places)}{since}. Choose another channel or upload a file."
 
 
-def _name(channel: Channel) -> str:
-    return f"#{escape(channel.name)}"
+def _names(places: Sequence[Channel]) -> str:
+    return names_of([*map(_name, places)])
+
+
+def _name(place: Channel) -> str:
+    return f"#{escape(place.name)}"

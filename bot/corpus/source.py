@@ -1,6 +1,6 @@
-"""What an admin chose to train on: a channel or an uploaded file, and how to read it."""
+"""What an admin chose to train on: channels or an uploaded file, and how to read it."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from bot.corpus import upload
 from bot.errors import BotError
 from bot.interactions.markup import escape
 from bot.interactions.permissions import NEEDED_TO_READ, missing
-from bot.storage.records import Source
+from bot.storage.records import Source, names_of
 from charrnn.text.messages import Counts
 from charrnn.text.transcripts import as_author
 
@@ -46,9 +46,9 @@ def chosen(
     days: int | None,
     file: discord.Attachment | None,
     channels_allowed: bool,
-) -> Source:
-    """What the options of /retrain name. Raises BotError when it is clear without asking Discord
-    that it cannot be used."""
+) -> Source | None:
+    """What the options of /retrain name; None if the channels are still to be chosen. Raises
+    BotError when it is clear without asking Discord that it cannot be used."""
     if file is not None:
         if channel is not None:
             raise BotError("Choose a channel or a file, not both.", "not_allowed")
@@ -64,10 +64,12 @@ def chosen(
         known, own = channel.resolve(), None
     if place.type not in channels.CHANNEL_TYPES:
         raise channels.without_messages(place.mention, place.type)
+    if channel is None and not isinstance(place, discord.Thread):
+        return None  # in a thread, a person means that thread: not all apps let them choose one
     if isinstance(known, channels.Channel):
-        channels.check_readable(known, own)
+        channels.check_readable(known, granted=own)
     if missing(NEEDED_TO_READ, granted):
-        raise _not_yours(place.mention)
+        raise BotError(_not_yours(place.mention), "not_allowed")
     return Source(f"#{place.name}", (place.id,), messages, days)
 
 
@@ -103,32 +105,53 @@ async def _names(guild: discord.Guild, ids: Collection[str]) -> set[str]:
     }
 
 
-async def from_channel(
+async def from_channels(
     guild: discord.Guild,
     source: Source,
     asker: discord.Member,
     granted: discord.Permissions | None = None,
 ) -> ReadableSource:
-    """The newest messages of a channel that bot and asker may read. `granted`: what the asker may
-    do there, if Discord sent it. Raises BotError."""
-    [channel_id] = source.channel_ids
-    place = await channels.find_channel(guild, channel_id)
-    channels.check_readable(place)
-    if not await _may_read(place, asker, granted):
-        raise _not_yours(place.mention)
+    """The newest messages of channels that bot and asker may read. Channels that were deleted are
+    left out, unless all were. `granted`: what the asker may do there, if Discord sent it. Raises
+    BotError, naming all channels that bot or asker may not read."""
+    places = await _existing(guild, source.channel_ids)
+    problem = channels.unreadable(*places)
+    closed = [place.mention for place in places if not await _may_read(place, asker, granted)]
+    if closed:
+        problem = f"{problem} {_not_yours(*closed)}".lstrip()
+    if problem:
+        raise BotError(problem, "not_allowed")
     after = discord.utils.utcnow() - timedelta(days=source.days) if source.days else None
     limit = source.messages or channels.MAX_MESSAGES
 
     async def read(path: Path, opted_out: Collection[str], count: Count) -> Counts:
-        return await channels.read_channel(
-            place, path, opted_out=opted_out, limit=limit, after=after, progress=count
+        return await channels.read_channels(
+            places, path, opted_out=opted_out, limit=limit, after=after, progress=count
         )
 
-    return ReadableSource(replace(source, name=f"#{place.name}"), read)
+    name = names_of([f"#{place.name}" for place in places])
+    found = tuple(place.id for place in places)
+    return ReadableSource(replace(source, name=name, channel_ids=found), read)
 
 
-def _not_yours(mention: str) -> BotError:
-    return BotError(f"You may not read {mention} yourself.", "not_allowed")
+async def _existing(guild: discord.Guild, ids: Iterable[int]) -> list[channels.Channel]:
+    """The channels that are not deleted. Raises BotError if none is left."""
+    places: list[channels.Channel] = []
+    deleted = None
+    for channel_id in ids:
+        try:
+            places.append(await channels.find_channel(guild, channel_id))
+        except BotError as error:
+            if error.kind != "not_found":
+                raise
+            deleted = error
+    if deleted is not None and not places:
+        raise deleted
+    return places
+
+
+def _not_yours(*mentions: str) -> str:
+    return f"You may not read {names_of(mentions, len(mentions))} yourself."
 
 
 async def _may_read(

@@ -91,7 +91,7 @@ async def think(interaction: discord.Interaction, *, private: bool) -> None:
 
 def keep_answer(interaction: discord.Interaction) -> None:
     """Let the answer stay, as it is now, if an error follows."""
-    del interaction.extras[THINKING]
+    interaction.extras.pop(THINKING, None)
 
 
 async def answer_error(interaction: discord.Interaction, error: Exception) -> None:

@@ -23,8 +23,9 @@ def view_of(*buttons: ui.Item[Any]) -> ui.View:
     return view
 
 
-class CogButton(ui.DynamicItem[ui.Button[Any]], template=r"(?!)"):
-    """A button whose id says what it does: `kind:action:number`, such as `model:delete:7`.
+class CogButton(ui.DynamicItem[ui.Item[Any]], template=r"(?!)"):
+    """A button whose id says what it does: `kind:action:number`, such as `model:delete:7`. The id
+    may go on after another colon, and the item may be a select.
 
     Its cog handles it: `press(interaction, action, number)`, once for each click."""
 
@@ -33,15 +34,18 @@ class CogButton(ui.DynamicItem[ui.Button[Any]], template=r"(?!)"):
     _cog: str
 
     def __init_subclass__(cls, *, kind: str, actions: type[StrEnum], cog: str) -> None:
-        template = rf"{kind}:(?P<action>{'|'.join(actions)}):(?P<number>\d+)"
+        template = rf"{kind}:(?P<action>{'|'.join(actions)}):(?P<number>\d+)(?::.*)?"
         super().__init_subclass__(template=template)
         cls._kind, cls._actions, cls._cog = kind, actions, cog
 
-    def __init__(self, action: StrEnum, number: int, **look: Any):
-        """`look`: label, style, emoji, disabled, as for ui.Button."""
+    def __init__(
+        self, action: StrEnum, number: int, *, item: ui.Item[Any] | None = None, **look: Any
+    ):
+        """`item`: the item itself, with its id. Without it, `look` describes the button: label,
+        style, emoji, disabled, as for ui.Button."""
         self._action = action
         self._number = number
-        super().__init__(ui.Button(custom_id=f"{self._kind}:{action}:{number}", **look))
+        super().__init__(item or ui.Button(custom_id=f"{self._kind}:{action}:{number}", **look))
 
     @classmethod
     def names(cls) -> list[str]:

@@ -119,6 +119,11 @@ class Models(Table):
         return frozenset(folder_of(*row) for row in db.execute(query))
 
     @reads
+    def check_name(self, db: Connection, guild_id: int, name: str) -> None:
+        """Raises BotError when the name is taken or invalid."""
+        self._free_name(db, guild_id, name)
+
+    @reads
     def free_name(self, db: Connection, guild_id: int, wish: str) -> str:
         """A name for a new model that resembles `wish` and is not taken."""
         stem = name_like(wish) or "model"

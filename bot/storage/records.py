@@ -91,10 +91,13 @@ def folder_of(guild_id: int, job_id: int | None = None) -> str:
     return f"models/{guild_id}" if job_id is None else f"models/{guild_id}/{job_id}"
 
 
-def names_of(channels: Sequence[str]) -> str:
-    """A few channels by name, and how many more there are: `#general, #memes and 3 more`."""
-    named, more = channels[:NAMED_CHANNELS], len(channels) - NAMED_CHANNELS
-    return f"{', '.join(named)} and {more:,} more" if more > 0 else " and ".join(named)
+def names_of(channels: Sequence[str], limit: int = NAMED_CHANNELS) -> str:
+    """The first few channels, and how many more there are: `#general, #memes and 3 more`."""
+    named = list(channels[:limit])
+    if more := len(channels) - len(named):
+        named.append(f"{more:,} more")
+    *first, last = named
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 @dataclass(frozen=True)
@@ -133,11 +136,14 @@ class TextCounts:
     # Reason and number of messages, most first; then characters.
     left_out: tuple[tuple[str, int], ...] = ()
     known: float = 1.0  # the share of the characters that the base knows
+    # Id and number of messages, most first; none for a file.
+    channels: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         values = json.loads(text)
-        return cls(**values | {"left_out": tuple(map(tuple, values["left_out"]))})
+        pairs = {name: tuple(map(tuple, values.get(name, ()))) for name in ("left_out", "channels")}
+        return cls(**values | pairs)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

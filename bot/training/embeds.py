@@ -52,6 +52,8 @@ def screen(job: Job, note: str = "") -> Screen:
             read = (job.counts or Counts()).total()
             so_far = f": {read:,} messages so far" if read else ""  # a file is not counted
             text = f"Reading {escape(str(row.source))}{so_far}."
+            if job.counts and len(job.counts.channels) > 1:
+                text += f"\n\n{_by_channel(job.counts.channels.most_common())}"
             return Screen(_embed(f"Reading for {row.name}", text), (Action.CANCEL,))
         case JobState.READY:
             return _ready(row)
@@ -91,6 +93,9 @@ def _ready(row: TrainingJob) -> Screen:
         if counts.messages:
             embed.add_field(name="Messages", value=f"{counts.messages:,}")
             embed.add_field(name="People", value=f"{counts.people:,}")
+        if len(counts.channels) > 1:
+            by_channel = _by_channel(counts.channels)
+            embed.add_field(name="Messages by channel", value=by_channel, inline=False)
         if counts.left_out:
             lines = (f"{number:,} {why}" for why, number in counts.left_out)
             embed.add_field(name="Left out", value=escape("\n".join(lines)), inline=False)
@@ -104,6 +109,12 @@ def _ready(row: TrainingJob) -> Screen:
         if any(warnings):
             embed.add_field(name="Note", value="\n".join(filter(None, warnings)), inline=False)
     return Screen(embed, (Action.TRAIN, Action.CANCEL))
+
+
+def _by_channel(messages: Iterable[tuple[int, int]]) -> str:
+    # 25 lines, with the longest ids and numbers that there can be, fit in a field's 1,024
+    # characters.
+    return "\n".join(f"<#{channel_id}>: {number:,}" for channel_id, number in messages)
 
 
 def _progress(job: Job) -> str:

@@ -130,8 +130,7 @@ class TrainingService:
         if self._closing:
             raise stopping()
         async with self._turn:
-            base_id = await self._models.own_id(guild_id, base)
-            await self._privacy.check_base(base_id)
+            base_id = await self.check(guild_id, name, base)
             row = await self._registry.create_job(
                 guild_id,
                 admin_id,
@@ -144,6 +143,15 @@ class TrainingService:
             self._reading[row.id] = Counts()
             self.on_change()
             return self._job(row)
+
+    async def check(self, guild_id: int, name: str | None, base: str) -> int | None:
+        """The id of the base, if it is the guild's own. Raises BotError when the name is taken or
+        invalid, or the base is missing or learnt from somebody who has opted out."""
+        if name is not None:
+            await self._registry.check_name(guild_id, name)
+        base_id = await self._models.own_id(guild_id, base)
+        await self._privacy.check_base(base_id)
+        return base_id
 
     async def prepare(self, row: TrainingJob, read: Read) -> None:
         """Gather the job's text with `read`; then the job waits for Train. Raises BotError when
@@ -200,7 +208,12 @@ class TrainingService:
         if rare := vocabulary.unknown(characters):
             not_kept.append((left_out(rare), rare.total()))
         kept = TextCounts(
-            counts.characters, counts.messages, len(counts.authors), tuple(not_kept), known
+            counts.characters,
+            counts.messages,
+            len(counts.authors),
+            tuple(not_kept),
+            known,
+            tuple(counts.channels.most_common()),
         )
         parameters = card.spec.parameters
         speed = await self._registry.speed(parameters, self._threads) or FIRST_GUESS

@@ -63,7 +63,9 @@ class Stage:
         await self.env.advance_time(seconds)
 
     async def retrain(self, **options: Any) -> str:
-        """Use the command; what it says when it refuses."""
+        """Use the command, for this channel if nothing else; what it says when it refuses."""
+        if "file" not in options:
+            options.setdefault("channel", self.channel)
         result = await self.admin.slash(self.channel, "retrain", **options)
         return told(result) or ""
 

@@ -275,7 +275,7 @@ class TestRefused:
         may_not = discord.PermissionOverwrite(read_message_history=False)
         hidden = stage.guild.create_text_channel("hidden", overwrites={stage.env.bot.user: may_not})
         said = await stage.retrain(channel=hidden)
-        assert "To read #hidden I need Read Message History" in said
+        assert f"To read {hidden.mention} I need Read Message History" in said
 
     async def test_for_a_channel_that_the_admin_may_not_read(self, stage: Stage):
         may_not = discord.PermissionOverwrite(read_message_history=False)

@@ -1,6 +1,7 @@
 """Which messages of a channel are written to a text file, and when none are."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,9 +20,10 @@ from bot.corpus.channel import (
     HIDDEN_LIMIT,
     Channel,
     check_readable,
-    read_channel,
+    read_channels,
 )
 from bot.errors import BotError
+from charrnn.text.corpus import HELD_OUT_SHARE, trained_on
 from charrnn.text.messages import Counts, LeftOut
 from tests.bot.conftest import World
 from tests.bot.corpora import left_behind, written
@@ -37,7 +39,7 @@ def seen(world: World, channel: simcord.ChannelHandle | None = None) -> Any:
 
 async def read(channel: Any, corpus: Path, **options: Any) -> list[str]:
     """The lines that are written."""
-    await read_channel(channel, corpus, **{"opted_out": (), **options})
+    await read_channels([channel], corpus, **{"opted_out": (), **options})
     return written(corpus).splitlines()
 
 
@@ -54,10 +56,11 @@ async def test_messages_become_lines_oldest_first(world: World, corpus: Path):
     await world.alice.send(world.channel, "first")
     await world.bob.send(world.channel, "second,\nof two lines")
     await world.alice.send(world.channel, "third “é”")
-    counts = await read_channel(seen(world), corpus, opted_out=())
+    counts = await read_channels([seen(world)], corpus, opted_out=())
     assert written(corpus) == 'first\nsecond, of two lines\nthird "é"\n'
     authors = {str(world.alice.id), str(world.bob.id)}
-    assert counts == Counts(messages=3, characters=37, authors=authors)
+    in_channels = Counter({world.channel.id: 3})
+    assert counts == Counts(3, 37, authors, channels=in_channels)
 
 
 async def test_only_what_people_say_to_each_other_is_kept(world: World, corpus: Path):
@@ -71,7 +74,7 @@ async def test_only_what_people_say_to_each_other_is_kept(world: World, corpus: 
     await seen(world).send("To be, or not to be")
     renamed = MessageType.channel_name_change.value
     guild.create_system_message(world.channel, renamed, author=world.alice)
-    counts = await read_channel(seen(world), corpus, opted_out={str(world.bob.id)})
+    counts = await read_channels([seen(world)], corpus, opted_out={str(world.bob.id)})
     assert written(corpus) == "hello\nhello yourself\n"
     assert counts.left_out == {
         LeftOut.AUTOMATIC: 2,
@@ -127,7 +130,7 @@ async def test_each_missing_permission_is_named(
     if named is None:
         check_readable(channel)
     else:
-        with pytest.raises(BotError, match=f"To read #secret I need {named} there"):
+        with pytest.raises(BotError, match=f"To read {channel.mention} I need {named} there"):
             check_readable(channel)
 
 
@@ -218,9 +221,10 @@ async def test_losing_a_permission_while_reading_is_noticed(world: World, corpus
 # With a channel that has only a history.
 
 
-def message(content: str, author: int = 7, mentions: Iterable[int] = ()) -> Any:
+def message(content: str, author: int = 7, mentions: Iterable[int] = (), at: int = 0) -> Any:
     nothing = ("attachments", "embeds", "stickers", "message_snapshots", "components")
     return SimpleNamespace(
+        id=at,
         author=SimpleNamespace(id=author, bot=False),
         content=content,
         webhook_id=None,
@@ -240,6 +244,7 @@ class Scroll:
 
     newest_first: Iterable[Any]
     name: str = "scroll"
+    id: int = 1
     given: int = 0
 
     @property
@@ -274,11 +279,66 @@ async def test_reading_ends_when_there_are_enough_characters(corpus: Path):
 async def test_what_is_said_several_times_is_kept_where_it_was_said_first(corpus: Path):
     newest_first = ["good NIGHT", "see you", "Good night", "how are you?", "good night", "hello"]
     scroll = Scroll([message(said, author) for author, said in enumerate(newest_first)])
-    counts = await read_channel(scroll, corpus, opted_out=())
+    counts = await read_channels([scroll], corpus, opted_out=())
     assert written(corpus).splitlines() == ["hello", "good night", "how are you?", "see you"]
     assert counts.left_out == {LeftOut.REPEATED: 2}
     assert (counts.messages, counts.characters) == (4, len(written(corpus)))
     assert "4" in counts.authors
+
+
+def scrolls(*channels: str) -> list[Any]:
+    """Channels with a message for each letter. The letters are the times of the messages."""
+    return [
+        Scroll(
+            [message(f"{letter} in {at}", at=ord(letter)) for letter in said[::-1]], f"c{at}", at
+        )
+        for at, said in enumerate(channels, start=1)
+    ]
+
+
+async def read_all(places: list[Any], corpus: Path, **options: Any) -> tuple[list[str], Counts]:
+    """The lines that are written, and the counts."""
+    counts = await read_channels(places, corpus, **{"opted_out": (), **options})
+    return written(corpus).splitlines(), counts
+
+
+async def test_the_newest_messages_of_several_channels_are_read(corpus: Path):
+    lines, counts = await read_all(scrolls("abcfg", "deh", "", "i"), corpus, limit=5)
+    assert sorted(lines) == ["e in 2", "f in 1", "g in 1", "h in 2", "i in 4"]
+    assert counts.channels == {1: 2, 2: 2, 3: 0, 4: 1}
+
+
+async def test_the_characters_of_several_channels_are_limited_together(corpus: Path):
+    places = scrolls("ace", "bdf")
+    lines, _ = await read_all(places, corpus, max_characters=3 * len("a in 1\n"))
+    assert sorted(lines) == ["d in 2", "e in 1", "f in 2"]
+    assert sum(place.given for place in places) <= 5  # the next of each is known, no more
+
+
+async def test_channels_are_learnt_one_after_another_but_held_out_together(corpus: Path):
+    places = scrolls("acegikmoqs", "bdfhjlnprt")
+    lines, _ = await read_all(places, corpus)
+    first, second = (
+        [f"{c} in {n}" for c in said] for n, said in ((1, "acegikmoq"), (2, "bdfhjlnpr"))
+    )
+    assert lines == [*first, *second, "s in 1", "t in 2"]
+    learnt = trained_on(len(written(corpus)), HELD_OUT_SHARE)
+    assert written(corpus)[learnt:] == "s in 1\nt in 2\n"
+
+
+async def test_what_is_said_in_several_channels_is_kept_where_it_was_said_first(corpus: Path):
+    here = Scroll([message("Hi all", at=5), message("well", at=4), message("hi", at=2)], "a", 1)
+    there = Scroll([message("hi", at=6), message("hi all", at=3)], "b", 2)
+    lines, counts = await read_all([here, there], corpus)
+    assert sorted(lines) == ["hi", "hi all", "well"]
+    assert (counts.channels, counts.messages) == ({1: 2, 2: 1}, 3)
+    assert counts.left_out == {LeftOut.REPEATED: 2}
+    assert counts.characters == len(written(corpus))
+
+
+async def test_channels_without_any_message_are_named(corpus: Path):
+    with pytest.raises(BotError, match=r"There are no messages in #c1, #c2 and 1 more\. Choose"):
+        await read_all(scrolls("", "", ""), corpus)
 
 
 async def test_progress_is_reported_after_every_hundred_messages(corpus: Path):

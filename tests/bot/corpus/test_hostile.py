@@ -13,7 +13,7 @@ import discord
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.corpus.channel import read_channel
+from bot.corpus.channel import read_channels
 from bot.corpus.upload import read_file
 from bot.errors import BotError
 from tests.bot.corpora import left_behind, written
@@ -83,7 +83,7 @@ def test_messages_of_every_kind_are_a_corpus_or_a_sentence(tmp_path: Path, said:
     corpus = tmp_path / "job" / "corpus.txt"
     corpus.parent.mkdir(exist_ok=True)
     try:
-        counts = asyncio.run(read_channel(Scroll(messages), corpus, opted_out=()))
+        counts = asyncio.run(read_channels([Scroll(messages)], corpus, opted_out=()))
     except BotError as error:
         assert str(error)
         assert not left_behind(corpus)

@@ -20,7 +20,6 @@ from bot.training.message import (
 )
 from charrnn.store import Model
 from tests.bot.conftest import services, virtual_time
-from tests.bot.servers import told
 from tests.bot.stage import Stage
 from tests.bot.trainings import PROGRESS, FakeExecutor, FakeTrainings
 
@@ -210,8 +209,8 @@ async def test_a_job_whose_message_cannot_be_saved_is_not_begun(
     stage: Stage, registry: FailingRegistry
 ):
     registry.full = True
-    result = await stage.admin.slash(stage.channel, "retrain")
-    assert told(result) == "The disk is full."
+    refused = await stage.retrain()
+    assert refused == "The disk is full."
     registry.full = False
     await stage.wait()
     await stage.retrain()
