@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.client import Bot, create_bot
-from bot.errors import RegistryError
+from bot.errors import RegistryError, SettingsError
 from bot.inference.queue import Inference
 from bot.inference.writer import Writer
 from bot.interactions.reply import Reply
@@ -163,6 +163,14 @@ async def test_a_batch_that_takes_far_too_long_is_trouble_and_its_asker_is_told(
         assert bot.trouble() == "A batch of texts is taking far too long."
         gate.open.set()
         await until(lambda: bot.trouble() is None)
+
+
+def test_a_wrong_list_of_words_stops_the_start_before_anything_is_created(tmp_path: Path):
+    words = tmp_path / "words.txt"
+    words.write_text("fool\n...\n")
+    with pytest.raises(SettingsError, match=rf"WORDS_FILE: line 2 of {words} is wrong"):
+        create_bot(Settings(words_file=words, state=tmp_path / "state"))
+    assert not (tmp_path / "state").exists()
 
 
 async def test_a_new_model_gets_another_name_than_the_operators_model(
