@@ -23,7 +23,7 @@ from tests.bot.online import answer, online
 from tests.bot.processes import until
 from tests.bot.trainings import FakeExecutor
 from tests.discord_payloads import APPLICATION_ID
-from tests.discord_server import DiscordServer
+from tests.discord_server import BREAKS, DiscordServer
 
 pytestmark = pytest.mark.usefixtures("api")
 
@@ -83,10 +83,8 @@ async def test_a_stop_does_not_wait_for_a_network_that_is_away(
     monkeypatch.setattr("bot.client.LAST_ANSWERS_S", 0.1)
     options: Any = {"executor": FakeExecutor(), "shutdown_grace_s": 0.1}
     async with online(bot_with(stateful, tmp_path, **options)) as stop:
-        discord.delivers.clear()
+        discord.fail("PATCH", "webhooks/*", BREAKS, times=1000)
         asked = await discord.slash("shakespeare", {"seed": "To be"})
-        await until(lambda: any(request.method == "PATCH" for request in discord.requests))
-        await discord.disconnect()
         await until(lambda: "the answer is sent again" in caplog.text)
         stop.set()
     assert not asked.answered.done()
