@@ -38,8 +38,9 @@ PLAIN = str.maketrans(
     }
 )
 
-# Never shown or learnt: controls, surrogates, private and non-characters, and Unicode's ignorable
-# characters, which are invisible, reorder text (bidi), or hide in it (zero-width spaces).
+# `visible` removes invisible characters in two steps. First, everywhere: controls, surrogates,
+# private and non-characters, and Unicode's ignorable characters, which reorder text (bidi) or hide
+# in it (zero-width spaces).
 _HIDDEN = re.compile(
     "[\0-\x08\v-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u17b4\u17b5\u200b\u200e\u200f\u202a-\u202e"
     "\u2060-\u206f\u3164\ud800-\uf8ff\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
@@ -48,7 +49,9 @@ _HIDDEN = re.compile(
     "|\u200c(?=\u200c)"  # typed twice
 )
 
-# Invisible characters that are part of how words and emoji are written, in the right place.
+# Second, where they are out of place, those that are part of how words and emoji are written: the
+# grapheme joiner, Mongolian variation selectors and vowel separator, ZWNJ and ZWJ, variation
+# selectors, and tags, which spell the name of a flag.
 _UNSEEN = "\u034f\u180b-\u180f\u200c\u200d\ufe00-\ufe0f\U000e0020-\U000e007f\U000e0100-\U000e01ef"
 _MARKS = "\u0300-\u034e\u0350-\u036f\u0591-\u05bd"  # Latin, Greek, Hebrew
 # The blocks of the scripts whose letters join or stack: Arabic to Myanmar, Philippine, Khmer,
@@ -68,13 +71,15 @@ _MONGOLIAN = "\u1820-\u18aa"
 _IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
 _PICTURES = "\u2190-\u2bff\U0001f000-\U0001faff"  # emoji, arrows and the like
 _EMOJI = _PICTURES + "\u00a9\u00ae\u203c\u2049\u2122\u2139\u3030\u303d\u3297\u3299"
+# Matches each of _UNSEEN, as `kept` where it is in place. A look-behind comes after the character,
+# which its `.` stands for: `X(?<=[A].)` is an X that follows an A.
 _IN_PLACE = re.compile(
-    # Joiners between letters, between a word and its ending, after a virama and a letter's form.
+    # Joiners between letters, between a word and its ending, and after a virama.
     rf"""(?P<kept>
       [\u200c\u200d](?:(?<=[{_JOINING}].)(?=[{_JOINING}\w]) | (?<=[^\s{_UNSEEN}].)(?=[{_JOINING}])
         | (?<=[{_VIRAMAS}].) )
-    | \u200d(?<=[{_JOINING}].)
-    | \u034f(?<=[^\s{_UNSEEN}].)(?=[{_MARKS}])  # keeps a mark apart
+    | \u200d(?<=[{_JOINING}].)  # shows the form that a letter has before another
+    | \u034f(?<=[^\s{_UNSEEN}].)(?=[{_MARKS}])  # keeps two marks in their order
     | [\u180b-\u180f](?<=[{_MONGOLIAN}].)
     | [\u180e\u200c\u200d](?<=[{_MONGOLIAN}][\u180b-\u180d\u180f].)
     # Pictures joined; pictures, ideographs and Myanmar letters with a variation selector; keycaps.
