@@ -7,18 +7,12 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
-from html import unescape
-from typing import Any, TypeVar
+from collections.abc import Iterator
 
 from charrnn.errors import CorpusError
+from charrnn.text.forms import form_of, typed
 from charrnn.text.messages import Message
-from charrnn.text.transcripts import SYSTEM_TEXTS, as_author, read_transcript, without_tag
-
-T = TypeVar("T")
-
-MAX_MENTIONS = 100  # in a message, as in Discord
-WRITTEN_BY_PEOPLE = ("Default", "Reply", "0", "19")  # types of messages, as names or numbers
+from charrnn.text.transcripts import SYSTEM_TEXTS, read_transcript, without_tag
 
 # In JSON, only a key is followed by a colon.
 _MESSAGES = re.compile(r'"messages"\s*+:\s*+\[')
@@ -40,8 +34,6 @@ _MARKUP = (
     (re.compile(r"\{\\rtf"), "a formatted text (RTF)"),
     (re.compile(r"\[LINE\]"), "a chat of LINE"),
 )
-
-_SLACK_LINK = re.compile(r"<([^<>|\s]*+)(?:\|([^<>|]*+))?>")
 
 
 def read_export(text: str, source: str) -> list[Message] | None:
@@ -107,7 +99,7 @@ def _read_list(text: str, at: int, source: str) -> tuple[list[Message], int]:
             at = len(text)
             break
         try:
-            read, time = _form(fields)
+            read, time = form_of(fields)
             messages.append(read(fields))
             times += _time(fields.get(time))
         except (KeyError, TypeError) as error:
@@ -146,7 +138,7 @@ def _first_of_many(text: str, start: int) -> bool:
     """Whether the first line is a JSON object, and either is a message or not the only line."""
     line, _, more = text[start:].partition("\n")
     try:
-        return "content" in _typed(dict, json.loads(line)) or more.lstrip().startswith("{")
+        return "content" in typed(dict, json.loads(line)) or more.lstrip().startswith("{")
     except (ValueError, TypeError, RecursionError):
         return False
 
@@ -174,11 +166,11 @@ def read_lines(text: str, source: str) -> Iterator[Message]:
         if not line.strip():
             continue
         try:
-            message = _typed(dict, json.loads(line))
+            message = typed(dict, json.loads(line))
             yield Message(
-                author=_typed(str, message.get("author", "")),
-                content=_typed(str, message["content"]),
-                automatic=_typed(bool, message["bot"]),
+                author=typed(str, message.get("author", "")),
+                content=typed(str, message["content"]),
+                automatic=typed(bool, message["bot"]),
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             if number == len(lines) > 1 and line.startswith("{") and _cut_off(error, line):
@@ -188,89 +180,6 @@ def read_lines(text: str, source: str) -> Iterator[Message]:
                 f"Line {number} of {source} is not a message. It must be a JSON object with "
                 "`content` and `bot`."
             ) from error
-
-
-def _form(fields: object) -> tuple[Callable[[dict[str, Any]], Message], str]:
-    """How to read a message of this form, and the field that grows with time. Raises KeyError."""
-    keys = _typed(dict, fields).keys()
-    for required, read, time in _FORMS:
-        if required <= keys:
-            return read, time
-    raise KeyError("content")
-
-
-def _discord(fields: dict[str, Any]) -> Message:
-    """As DiscordChatExporter or Discord's API writes it."""
-    author = _typed(dict, fields["author"])
-    names: dict[str, str] = {}
-    ids: dict[str, str] = {}
-    for user in _typed(list, fields.get("mentions") or [])[:MAX_MENTIONS]:
-        number, name = _typed(str, user["id"]), user.get("name") or user["username"]
-        nickname = user.get("nickname") or user.get("global_name") or name
-        tagged = f"{name}#{user.get('discriminator')}"
-        names[number] = _typed(str, nickname)
-        ids |= dict.fromkeys((_typed(str, name), tagged, nickname), number)
-    return Message(
-        author=_typed(str, author["id"]),
-        content=_typed(str, fields["content"]),
-        automatic=_typed(bool, author.get("isBot", author.get("bot", False)))
-        or bool(fields.get("webhook_id")),
-        system=str(fields.get("type", "Default")) not in WRITTEN_BY_PEOPLE,
-        names=names,
-        ids=ids,
-    )
-
-
-def _data_package(fields: dict[str, Any]) -> Message:
-    """As Discord gives people their own messages, newest first."""
-    return Message("", _typed(str, fields["Contents"]))
-
-
-def _telegram(fields: dict[str, Any]) -> Message:
-    parts = fields.get("text", "")
-    parts = _typed(list, parts if isinstance(parts, list) else [parts])
-    forwarded = "forwarded_from" in fields  # somebody else's words
-    return Message(
-        author=as_author(str(fields.get("from") or fields.get("from_id") or "")),
-        content="" if forwarded else "".join(map(_telegram_part, parts)),
-        automatic="via_bot" in fields,
-        system=fields["type"] != "message",
-    )
-
-
-def _telegram_part(part: object) -> str:
-    if isinstance(part, str):
-        return part
-    text = _typed(str, _typed(dict, part)["text"])
-    return f"```{text}```" if part["type"] == "pre" else text  # type: ignore[index]  # a dict
-
-
-def _slack(fields: dict[str, Any]) -> Message:
-    return Message(
-        author=str(fields.get("user") or ""),
-        content=unescape(_SLACK_LINK.sub(_slack_link, _typed(str, fields["text"]))),
-        automatic="bot_id" in fields or fields.get("subtype") == "bot_message",
-        system=fields.get("subtype") not in (None, "bot_message", "me_message", "thread_broadcast"),
-    )
-
-
-def _slack_link(link: re.Match[str]) -> str:
-    target, label = link[1], link[2] or ""
-    if target.startswith("@"):
-        return "@someone"
-    if target.startswith("#"):
-        return f"#{label or 'channel'}"
-    if target.startswith("!"):
-        return label or f"@{target[1:].partition('^')[0]}"
-    return label or target
-
-
-_FORMS = (
-    ({"author", "content"}, _discord, "id"),
-    ({"ID", "Timestamp", "Contents"}, _data_package, "ID"),
-    ({"type", "ts", "text"}, _slack, "ts"),
-    ({"type", "id", "date"}, _telegram, ""),
-)
 
 
 def _read_csv(text: str, source: str) -> list[Message] | None:
@@ -311,9 +220,3 @@ def _read_csv(text: str, source: str) -> list[Message] | None:
     if ids and (len(ids[0]), ids[0]) > (len(ids[-1]), ids[-1]):
         messages.reverse()
     return messages
-
-
-def _typed(kind: type[T], value: object) -> T:
-    if not isinstance(value, kind):
-        raise TypeError(f"not a {kind.__name__}")
-    return value
