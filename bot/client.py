@@ -184,9 +184,9 @@ class Bot(commands.AutoShardedBot):
     async def add_cogs(self) -> None:
         """Define the commands. Discord need not know them yet."""
         has = self.services
-        await self.add_cog(
-            Generate(has.inference, has.writer, has.shakespeare, has.models, has.cooldown)
-        )
+        generate = Generate(has.inference, has.writer, has.shakespeare, has.models, has.cooldown)
+        await self.add_cog(generate)
+        self.tree.add_command(generate.menu)
         messages = TrainingMessages(self, has.training, has.registry, has.files, has.clock)
         self._retrain = Retrain(
             has.training,
@@ -212,8 +212,9 @@ class Bot(commands.AutoShardedBot):
     def offered(self) -> list[str]:
         """The names of all commands and buttons, as they appear in log and metrics. No commands
         before `add_cogs`."""
-        names = [f"/{command.qualified_name}" for command in self.tree.walk_commands()]
-        return names + [name for button in BUTTONS for name in button.names()]
+        slash = [f"/{command.qualified_name}" for command in self.tree.walk_commands()]
+        menus = [menu.name for menu in self.tree.get_commands(type=discord.AppCommandType.message)]
+        return slash + menus + [name for button in BUTTONS for name in button.names()]
 
     async def launch_shards(self) -> None:
         # discord.py asks for the gateway's address only when it asks for the number of shards, and

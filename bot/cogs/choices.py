@@ -8,9 +8,12 @@ from discord import app_commands
 from bot.errors import BotError
 from bot.interactions.permissions import invite_link
 from bot.models.server_models import ServerModels
-from bot.storage.records import name_key
+from bot.storage.records import NAME_LIMIT, name_key
 
 SHOWN_CHOICES = 25  # Discord's limit
+CHOICE_LIMIT = 100  # characters; Discord's limit
+
+ModelName = app_commands.Range[str, 1, NAME_LIMIT]  # an option
 NOT_IN_SERVER = (
     "That works only in a server that has invited me. An admin of the server can invite me with "
     "this link: <{link}>"

@@ -1,6 +1,8 @@
-"""/shakespeare and /write, and the buttons under their replies."""
+"""/shakespeare, /write and "Continue this", and the buttons under their replies."""
 
 import re
+from contextlib import suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from enum import StrEnum
 
@@ -8,7 +10,8 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.cogs.choices import matching, model_choices, server_of
+from bot.cogs.choices import CHOICE_LIMIT, ModelName, matching, model_choices, server_of
+from bot.corpus.channel import as_message
 from bot.errors import BotError
 from bot.inference.queue import Inference
 from bot.inference.writer import MAX_RANDOM_SEED, Writer
@@ -17,13 +20,21 @@ from bot.interactions.buttons import CogButton, not_yours, view_of
 from bot.interactions.command_tree import everywhere
 from bot.interactions.markup import escape
 from bot.interactions.rate_limits import Cooldown
-from bot.interactions.reply import Reply
+from bot.interactions.reply import Reply, as_shown
 from bot.models.reference import ModelReference
 from bot.models.server_models import ServerModels
 from charrnn.sampling import Sampling
+from charrnn.text.messages import readable
 
 MAX_TEMPERATURE = 2.0
 TEMPERATURE_STEP = 0.2
+
+# What a reply can show beside its text and footer. The model reads the last hundred.
+SEED_LIMIT = 1300  # characters
+Seed = app_commands.Range[str, 1, SEED_LIMIT]
+Speaker = app_commands.Range[str, 1, CHOICE_LIMIT]
+Temperature = app_commands.Range[float, 0.0, MAX_TEMPERATURE]
+RandomSeed = app_commands.Range[int, 0, MAX_RANDOM_SEED]
 
 SEED_OPTION = "The text to continue."
 TEMPERATURE_OPTION = (
@@ -32,6 +43,9 @@ TEMPERATURE_OPTION = (
 )
 SPEAKER_OPTION = "Who says it: a character of the plays. The answer goes on with their speech."
 PRIVATE_OPTION = "Show the reply only to you."
+RANDOM_SEED_OPTION = "The number under an earlier reply, to get the same text again."
+
+NO_TEXT = "That message has no text to go on from. Choose one with words in it."
 
 
 class Action(StrEnum):
@@ -41,9 +55,16 @@ class Action(StrEnum):
     CONTINUE = "continue"  # go on from its end in a new message
     HOTTER = "hotter"  # write it again at a higher temperature
     COLDER = "colder"  # or at a lower one
+    SHARE = "share"  # post a private reply for everybody
 
 
-EMOJI = {Action.REROLL: "🎲", Action.CONTINUE: "✍️", Action.HOTTER: "🔥", Action.COLDER: "❄️"}
+LOOKS = {
+    Action.REROLL: ("Reroll", "🎲"),
+    Action.CONTINUE: ("Continue", "✍️"),
+    Action.HOTTER: ("Hotter", "🔥"),
+    Action.COLDER: ("Colder", "❄️"),
+    Action.SHARE: ("Show everyone", "📣"),
+}
 
 
 class Generate(commands.Cog):
@@ -62,6 +83,8 @@ class Generate(commands.Cog):
         self._shakespeare = shakespeare
         self._models = models
         self._cooldown = cooldown
+        # discord.py has no decorator for it in cogs.
+        self.menu = app_commands.ContextMenu(name="Continue this", callback=self._continue_this)
 
     @app_commands.command(description="Continue your text in the style of Shakespeare.")
     @everywhere
@@ -70,17 +93,17 @@ class Generate(commands.Cog):
         speaker=SPEAKER_OPTION,
         temperature=TEMPERATURE_OPTION,
         private=PRIVATE_OPTION,
-        random_seed="The number under an earlier reply, to get the same text again.",
+        random_seed=RANDOM_SEED_OPTION,
     )
     @app_commands.rename(speaker="as")
     async def shakespeare(
         self,
         interaction: discord.Interaction,
-        seed: str,
-        speaker: str | None = None,
-        temperature: app_commands.Range[float, 0.0, MAX_TEMPERATURE] = Sampling.temperature,
+        seed: Seed,
+        speaker: Speaker | None = None,
+        temperature: Temperature = Sampling.temperature,
         private: bool = False,
-        random_seed: app_commands.Range[int, 0, MAX_RANDOM_SEED] | None = None,
+        random_seed: RandomSeed | None = None,
     ) -> None:
         async with Answering(interaction):
             if speaker is not None:
@@ -88,7 +111,9 @@ class Generate(commands.Cog):
                 seed = f"{_speaker(self._shakespeare, speaker)}:\n{seed}"
             self._admit(interaction)
             await think(interaction, private=private)
-            await self._write(interaction, self._shakespeare, seed, temperature, random_seed)
+            await self._write(
+                interaction, self._shakespeare, seed, temperature, random_seed, private=private
+            )
 
     @shakespeare.autocomplete("speaker")
     async def _speakers(
@@ -104,14 +129,16 @@ class Generate(commands.Cog):
         model="The model to write with. Default: the one in use in this server.",
         temperature=TEMPERATURE_OPTION,
         private=PRIVATE_OPTION,
+        random_seed=RANDOM_SEED_OPTION,
     )
     async def write(
         self,
         interaction: discord.Interaction,
-        seed: str,
-        model: str | None = None,
-        temperature: app_commands.Range[float, 0.0, MAX_TEMPERATURE] = Sampling.temperature,
+        seed: Seed,
+        model: ModelName | None = None,
+        temperature: Temperature = Sampling.temperature,
         private: bool = False,
+        random_seed: RandomSeed | None = None,
     ) -> None:
         async with Answering(interaction):
             self._admit(interaction)
@@ -121,7 +148,9 @@ class Generate(commands.Cog):
                 reference = await self._models.in_use(server and server.id)
             else:
                 reference = await self._models.find(server and server.id, model)
-            await self._write(interaction, reference, seed, temperature, None)
+            await self._write(
+                interaction, reference, seed, temperature, random_seed, private=private
+            )
 
     @write.autocomplete("model")
     async def _choices(
@@ -129,17 +158,44 @@ class Generate(commands.Cog):
     ) -> list[app_commands.Choice[str]]:
         return await model_choices(self._models, interaction, typed)
 
+    @everywhere
+    async def _continue_this(
+        self, interaction: discord.Interaction, message: discord.Message
+    ) -> None:
+        """Go on from a message that somebody picked, with the model in use."""
+        async with Answering(interaction):
+            text = _text_of(message, interaction.client.user)
+            if not as_shown(text):
+                raise BotError(NO_TEXT, "not_found")
+            self._admit(interaction)
+            private = message.flags.ephemeral
+            await think(interaction, private=private)
+            server = server_of(interaction)
+            model = await self._models.in_use(server and server.id)
+            seed = _end(text, model.window)
+            await self._write(interaction, model, seed, private=private)
+
     async def press(self, interaction: discord.Interaction, action: Action, owner: int) -> None:
         """Handle a click on a button under a reply that `owner` asked for."""
         async with Answering(interaction):
             if interaction.user.id != owner:
                 raise not_yours(owner, "Ask for a text of your own with /shakespeare.")
-            self._admit(interaction)
             message = interaction.message
             assert message is not None  # buttons are under messages
             reply = Reply.parse(message.content)
+            if action is Action.SHARE:
+                public = _buttons(owner, reply.temperature, private=False)
+                # The button goes with the click, so nobody shows a reply twice.
+                await interaction.response.edit_message(view=public)
+                server = server_of(interaction)
+                allowed = self._writer.allowed(reply, guild_id=server and server.id)
+                content = message.content if allowed == reply else allowed.render()
+                await interaction.followup.send(content, view=public)
+                return
+            self._admit(interaction)
+            private = message.flags.ephemeral
             if action is Action.CONTINUE:  # in a new message
-                await think(interaction, private=message.flags.ephemeral)
+                await think(interaction, private=private)
             else:
                 await interaction.response.defer()
             model = await self._model_of(reply, server_of(interaction))
@@ -150,7 +206,7 @@ class Generate(commands.Cog):
                 step = TEMPERATURE_STEP if action is Action.HOTTER else -TEMPERATURE_STEP
                 temperature = min(max(reply.temperature + step, 0.0), MAX_TEMPERATURE)
                 random_seed = reply.rng_seed
-            await self._write(interaction, model, seed, temperature, random_seed)
+            await self._write(interaction, model, seed, temperature, random_seed, private=private)
 
     async def _model_of(self, reply: Reply, server: discord.Guild | None) -> ModelReference:
         """The model that wrote a reply. Raises BotError if the server has deleted it."""
@@ -168,8 +224,10 @@ class Generate(commands.Cog):
         interaction: discord.Interaction,
         model: ModelReference,
         seed: str,
-        temperature: float,
-        random_seed: int | None,
+        temperature: float = Sampling.temperature,
+        random_seed: int | None = None,
+        *,
+        private: bool,
     ) -> None:
         server = server_of(interaction)
         reply = await self._writer.write(
@@ -180,7 +238,7 @@ class Generate(commands.Cog):
             guild_id=server and server.id,
             turn_of=_server(interaction),
         )
-        view = _buttons(interaction.user.id, reply.temperature)
+        view = _buttons(interaction.user.id, reply.temperature, private)
         await interaction.edit_original_response(content=reply.render(), view=view)
 
 
@@ -188,9 +246,8 @@ class ReplyButton(CogButton, kind="reply", actions=Action, cog=Generate.__cog_na
     """A button under a reply. Its number is the id of the user who may click it."""
 
     def __init__(self, action: Action, owner: int, disabled: bool = False):
-        super().__init__(
-            action, owner, label=action.title(), emoji=EMOJI[action], disabled=disabled
-        )
+        label, emoji = LOOKS[action]
+        super().__init__(action, owner, label=label, emoji=emoji, disabled=disabled)
 
 
 def _speaker(model: ModelReference, typed: str) -> str:
@@ -202,6 +259,16 @@ def _speaker(model: ModelReference, typed: str) -> str:
     similar = [names[key] for key in get_close_matches(wanted, names)]
     known = " or ".join(similar) or ", ".join(model.speakers[:3]) or "nobody by name"
     raise BotError(f"{escape(model.name)} has no such speaker. It knows {known}.", "not_found")
+
+
+def _text_of(message: discord.Message, me: discord.ClientUser | None) -> str:
+    """What a message says: of a reply of the bot's, seed and text. Empty if it has no text."""
+    if me is not None and message.author.id == me.id:
+        with suppress(ValueError):  # not every message of the bot is a reply
+            reply = Reply.parse(message.content)
+            return reply.seed + reply.text
+    contents = [message.content, *(forwarded.content for forwarded in message.message_snapshots)]
+    return readable(replace(as_message(message), content=next(filter(None, contents), "")))
 
 
 def _end(text: str, window: int) -> str:
@@ -216,10 +283,12 @@ def _server(interaction: discord.Interaction) -> int:
     return interaction.guild_id or interaction.user.id
 
 
-def _buttons(owner: int, temperature: float) -> ui.View:
+def _buttons(owner: int, temperature: float, private: bool) -> ui.View:
+    share = [ReplyButton(Action.SHARE, owner)] if private else []
     return view_of(
         ReplyButton(Action.REROLL, owner),
         ReplyButton(Action.CONTINUE, owner),
         ReplyButton(Action.HOTTER, owner, temperature >= MAX_TEMPERATURE),
         ReplyButton(Action.COLDER, owner, temperature <= 0),
+        *share,
     )

@@ -7,7 +7,7 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.cogs.choices import admitted, matching, server_of
+from bot.cogs.choices import ModelName, admitted, matching, server_of
 from bot.interactions.answering import Answering, think
 from bot.interactions.buttons import CogButton, view_of
 from bot.interactions.markup import escape, megabytes
@@ -61,7 +61,7 @@ class Models(commands.Cog):
     @app_commands.describe(name="The model to use, rename, delete or download. Default: a list.")
     @app_commands.guild_only()
     @app_commands.default_permissions(manage_guild=True)
-    async def models(self, interaction: discord.Interaction, name: str | None = None) -> None:
+    async def models(self, interaction: discord.Interaction, name: ModelName | None = None) -> None:
         async with Answering(interaction):
             guild = admitted(interaction)
             await think(interaction, private=True)

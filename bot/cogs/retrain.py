@@ -10,7 +10,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands, tasks
 
-from bot.cogs.choices import admitted, model_choices
+from bot.cogs.choices import ModelName, admitted, model_choices
 from bot.corpus.channel import CHANNEL_TYPES, MAX_MESSAGES
 from bot.corpus.source import NO_CHANNELS, ReadableSource, chosen, from_channels, from_file
 from bot.errors import BotError, RegistryError
@@ -18,7 +18,7 @@ from bot.interactions.answering import Answering, keep_answer, think
 from bot.interactions.buttons import not_yours
 from bot.interactions.permissions import check_can_answer, check_in_thread
 from bot.models.server_models import ServerModels
-from bot.storage.records import NAME_LIMIT, Source
+from bot.storage.records import Source
 from bot.training.choice import Action as ChoiceAction
 from bot.training.choice import ChannelChoice
 from bot.training.embeds import Action
@@ -112,8 +112,8 @@ class Retrain(commands.Cog):
         messages: app_commands.Range[int, 1, MAX_MESSAGES] = DEFAULT_MESSAGES,
         days: app_commands.Range[int, 1, MAX_DAYS] | None = None,
         file: discord.Attachment | None = None,
-        base: app_commands.Range[str, 1, NAME_LIMIT] | None = None,
-        name: app_commands.Range[str, 1, NAME_LIMIT] | None = None,
+        base: ModelName | None = None,
+        name: ModelName | None = None,
     ) -> None:
         async with Answering(interaction):
             guild = admitted(interaction)

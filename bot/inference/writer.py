@@ -53,6 +53,12 @@ class Writer:
         dropped = generated.dropped.replace(MASK, "")
         return Reply(seed, generated.text, model.name, temperature, used, dropped)
 
+    def allowed(self, reply: Reply, *, guild_id: int | None) -> Reply:
+        """A reply without what is never said there: it may have been listed since."""
+        never_said = self._never_said.in_server(guild_id)
+        whole, end_of_seed = never_said.mask(reply.seed + reply.text), len(reply.seed)
+        return replace(reply, seed=whole[:end_of_seed], text=whole[end_of_seed:])
+
     async def _draw(
         self, model: ModelReference, prompt: Prompt, turn_of: int, never_said: WordFilter
     ) -> tuple[Generated, int]:

@@ -190,6 +190,8 @@ def _log(interaction: discord.Interaction, answered: Answered, error: BaseExcept
 
 def _command(interaction: discord.Interaction) -> str:
     """The command or the kind of button, without ids: metrics need a small set of names."""
+    if isinstance(interaction.command, app_commands.ContextMenu):
+        return interaction.command.name
     if interaction.command is not None:
         return f"/{interaction.command.qualified_name}"
     custom_id = str((interaction.data or {}).get("custom_id", ""))

@@ -19,6 +19,7 @@ from charrnn.generation import Generated, Prompt, generate
 from charrnn.sampling import Sampling
 from charrnn.store import Model
 from tests.bot.conftest import World, bot_with
+from tests.bot.servers import labels
 
 pytestmark = pytest.mark.simcord(shard_count=1)
 
@@ -128,6 +129,56 @@ async def test_continue_continues_the_text_in_a_new_message(world: World, statef
 async def test_continue_under_a_private_reply_is_private(world: World):
     result = await ask(world, private=True)
     assert (await world.alice.click(result.response, label="Continue")).ephemeral
+
+
+async def test_show_everyone_posts_a_private_reply_once(world: World):
+    result = await ask(world, private=True)
+    before = shown(result)
+    four = ["Reroll", "Continue", "Hotter", "Colder"]
+    assert labels(result.response) == [*four, "Show everyone"]
+    shared = await world.alice.click(result.response, label="Show everyone")
+    assert labels(result.response) == four
+    [public] = world.channel.history(viewer=world.bob)
+    assert Reply.parse(public.content) == before
+    assert labels(public) == four
+    await world.alice.click(public, label="Reroll")
+    [rerolled] = world.channel.history(viewer=world.bob)
+    assert Reply.parse(rerolled.content).rng_seed != before.rng_seed
+    assert shown(result) == before
+    assert shared.acknowledged
+
+
+async def test_show_everyone_shows_nothing_that_was_listed_since(world: World):
+    result = await ask(world, "Fool, so be it", private=True)
+    never_said = world.env.bot.services.never_said
+    await never_said.add(world.guild.id, ["fool"])
+    await world.alice.click(result.response, label="Show everyone")
+    [public] = world.channel.history(viewer=world.bob)
+    assert Reply.parse(public.content).seed == "F▮▮▮, so be it"
+    assert Reply.parse(public.content).text == shown(result).text
+
+
+async def test_another_text_in_a_private_reply_can_be_shown_too(world: World):
+    result = await ask(world, private=True)
+    for label in ("Show everyone", "Reroll", "Show everyone"):
+        await world.alice.click(result.response, label=label)
+    more = await world.alice.click(result.response, label="Continue")
+    assert labels(more.response)[-1] == "Show everyone"
+    assert len(world.channel.history(viewer=world.bob)) == 2
+
+
+async def test_write_takes_a_random_seed(world: World):
+    first = await world.alice.slash(world.channel, "write", seed="So be it")
+    seed = shown(first).rng_seed
+    again = await world.alice.slash(world.channel, "write", seed="So be it", random_seed=seed)
+    assert shown(again) == shown(first)
+
+
+async def test_a_reply_shows_the_longest_seed_that_discord_lets_through(world: World):
+    longest = "So be it, and so on. " * 61 + "a" * 19
+    assert shown(await ask(world, longest)).seed == longest
+    with pytest.raises(simcord.OptionError, match="at most 1300 characters"):
+        await ask(world, longest + "a")
 
 
 async def test_hotter_and_colder_change_the_temperature_and_keep_the_random_seed(world: World):
