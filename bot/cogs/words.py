@@ -7,7 +7,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.cogs.choices import admitted, matching, server_of
-from bot.interactions.answering import Answering
+from bot.interactions.answering import Answering, think
 from bot.interactions.markup import MESSAGE_LIMIT, counted, escape, utf16_length
 from bot.storage.words import WORDS_LIMIT
 from bot.words.lists import NeverSaid, split
@@ -36,7 +36,7 @@ class Words(
     async def show(self, interaction: discord.Interaction) -> None:
         async with Answering(interaction):
             guild = admitted(interaction)
-            await interaction.response.defer(thinking=True, ephemeral=True)
+            await think(interaction, private=True)
             words = self._never_said.words(guild.id)
             content = ALL.format(words=escape("\n".join(words))) if words else NONE
             files = []
@@ -53,7 +53,7 @@ class Words(
     async def add(self, interaction: discord.Interaction, words: str) -> None:
         async with Answering(interaction):
             guild = admitted(interaction)
-            await interaction.response.defer(thinking=True, ephemeral=True)
+            await think(interaction, private=True)
             await self._never_said.add(guild.id, split(words))
             number = len(self._never_said.words(guild.id))
             content = ADDED.format(words=counted(number, "word"))
@@ -64,7 +64,7 @@ class Words(
     async def remove(self, interaction: discord.Interaction, word: str) -> None:
         async with Answering(interaction):
             guild = admitted(interaction)
-            await interaction.response.defer(thinking=True, ephemeral=True)
+            await think(interaction, private=True)
             word = checked(word)
             await self._never_said.remove(guild.id, word)
             content = REMOVED.format(word=escape(word))
