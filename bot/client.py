@@ -15,6 +15,7 @@ from discord.gateway import DiscordWebSocket
 from yarl import URL
 
 from bot.cogs.generate import Generate, ReplyButton
+from bot.cogs.mentions import MENTION, MentionsCog
 from bot.cogs.models import ModelButton, Models
 from bot.cogs.privacy import PrivacyButton, PrivacyCog
 from bot.cogs.retrain import Retrain
@@ -70,6 +71,7 @@ class Services:
     training: TrainingService
     cooldown: Cooldown
     shakespeare: ModelReference  # the model of /shakespeare
+    mentions_allowed: bool  # whether admins may switch on answers to messages that mention the bot
     channels_allowed: bool  # as sources of training texts
     training_blocked: str | None  # why nothing can be trained, for people
     shutdown_grace_s: float
@@ -117,6 +119,7 @@ def create_bot(settings: Settings) -> "Bot":
             training,
             Cooldown(settings.cooldown_s),
             shakespeare,
+            mentions_allowed=settings.mentions,
             channels_allowed=settings.train_on_channels,
             training_blocked=training_blocked(settings),
             shutdown_grace_s=settings.shutdown_grace_s,
@@ -155,9 +158,10 @@ class Bot(commands.AutoShardedBot):
     on_discord = False  # a simulated Discord has no settings of an application
 
     def __init__(self, services: Services):
+        listens = services.mentions_allowed
         super().__init__(
             command_prefix=commands.when_mentioned,
-            intents=discord.Intents(guilds=True),
+            intents=discord.Intents(guilds=True, guild_messages=listens, dm_messages=listens),
             allowed_mentions=discord.AllowedMentions.none(),
             member_cache_flags=discord.MemberCacheFlags.none(),
             max_messages=None,
@@ -187,6 +191,10 @@ class Bot(commands.AutoShardedBot):
         generate = Generate(has.inference, has.writer, has.shakespeare, has.models, has.cooldown)
         await self.add_cog(generate)
         self.tree.add_command(generate.menu)
+        if has.mentions_allowed:
+            await self.add_cog(
+                MentionsCog(self, generate, has.writer, has.models, has.registry, has.clock)
+            )
         messages = TrainingMessages(self, has.training, has.registry, has.files, has.clock)
         self._retrain = Retrain(
             has.training,
@@ -210,11 +218,16 @@ class Bot(commands.AutoShardedBot):
         self.add_dynamic_items(*BUTTONS)
 
     def offered(self) -> list[str]:
-        """The names of all commands and buttons, as they appear in log and metrics. No commands
+        """The names of all that people can ask, as they appear in log and metrics. No commands
         before `add_cogs`."""
         slash = [f"/{command.qualified_name}" for command in self.tree.walk_commands()]
         menus = [menu.name for menu in self.tree.get_commands(type=discord.AppCommandType.message)]
-        return slash + menus + [name for button in BUTTONS for name in button.names()]
+        mentions = [MENTION] if self.services.mentions_allowed else []
+        buttons = [name for button in BUTTONS for name in button.names()]
+        return [*slash, *menus, *mentions, *buttons]
+
+    async def on_message(self, message: discord.Message) -> None:
+        """Not as discord.py, which would look for a command behind the mention."""
 
     async def launch_shards(self) -> None:
         # discord.py asks for the gateway's address only when it asks for the number of shards, and

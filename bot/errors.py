@@ -22,6 +22,7 @@ Kind = Literal[
     "job_exists",
     "job_state",
     "name",
+    "no_words",
     "not_allowed",
     "not_found",
     "not_in_use",

@@ -97,6 +97,7 @@ class Settings:
     # HOST:PORT. None: this machine writes and trains.
     dask_scheduler: str | None = _setting(None, _scheduler, name="EXECUTOR")
     state: Path = _setting(Path("state"), Path)  # noqa: RUF009 - immutable
+    mentions: bool = _setting(False, _yes_or_no)
     train_on_channels: bool = _setting(False, _yes_or_no)
     max_trainings: int = _setting(1, _number(1, 64, int))
     training_threads: int = _setting(2, _number(1, 64, int))

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from tests.discord_payloads import APPLICATION_ID, GUILD_ID, user
+from tests.discord_payloads import APPLICATION_ID, GUILD_ID, guild, user
 
 HELLO, HEARTBEAT_ACK, DISPATCH, HEARTBEAT, IDENTIFY = 10, 11, 0, 1, 2
 RESUME, INVALID_SESSION = 6, 9
@@ -84,18 +84,17 @@ class Gateway:
         self._session_id, self._socket = f"session{self.identifies}", socket
         self._sequence = 0
         self._events.clear()
-        guild = {"id": str(GUILD_ID), "unavailable": True}
         ready = {
             "v": 10,
             "user": user(APPLICATION_ID, bot=True),
-            "guilds": [guild],
+            "guilds": [{"id": str(GUILD_ID), "unavailable": True}],
             "session_id": self._session_id,
             "resume_gateway_url": self.gateway_url,
             "shard": [0, 1],
             "application": {"id": str(APPLICATION_ID), "flags": 0},
         }
         await self.dispatch("READY", ready)
-        await self.dispatch("GUILD_CREATE", guild | {"unavailable": False, "name": "The Globe"})
+        await self.dispatch("GUILD_CREATE", guild())
         self.identified.set()
 
     async def _resume(self, resume: Mapping[str, Any], socket: web.WebSocketResponse) -> None:

@@ -12,17 +12,44 @@ ENTRY_POINT = 4  # a command
 SAID, DEFERRED, DEFERRED_UPDATE, UPDATED, CHOICES, MODAL = 4, 5, 6, 7, 8, 9  # responses
 MESSAGE_LIMIT, EMBED_LIMIT, ID_LIMIT = 2000, 4096, 100  # UTF-16 units; characters
 
+MEMBER = {
+    "roles": [],
+    "joined_at": "2024-01-01T00:00:00+00:00",
+    "deaf": False,
+    "mute": False,
+    "flags": 0,
+}
+
 
 def user(number: int, **more: object) -> dict[str, Any]:
     name = f"person{number}"
     return {"id": str(number), "username": name, "discriminator": "0", "avatar": None} | more
 
 
+def channel() -> dict[str, Any]:
+    return {"id": str(CHANNEL_ID), "type": 0, "name": "general", "position": 0}
+
+
+def guild() -> dict[str, Any]:
+    """The event of a server in which the bot may do everything."""
+    permissions = str(2**50 - 1)
+    everyone = {"id": str(GUILD_ID), "name": "@everyone", "position": 0, "permissions": permissions}
+    flags = {"hoist": False, "managed": False, "mentionable": False, "color": 0, "flags": 0}
+    me = {"user": user(APPLICATION_ID, bot=True)} | MEMBER
+    return {
+        "id": str(GUILD_ID),
+        "unavailable": False,
+        "name": "The Globe",
+        "roles": [everyone | flags],
+        "channels": [channel() | {"permission_overwrites": []}],
+        "members": [me],
+    }
+
+
 def interaction(
     number: int, kind: int, data: Mapping[str, Any], asker: int, guild: int
 ) -> dict[str, Any]:
     """The event of a command or a button."""
-    channel = {"id": str(CHANNEL_ID), "type": 0, "name": "general", "position": 0}
     return {
         "id": str(number),
         "application_id": str(APPLICATION_ID),
@@ -32,16 +59,8 @@ def interaction(
         "data": data,
         "guild_id": str(guild),
         "channel_id": str(CHANNEL_ID),
-        "channel": channel | {"permissions": "0"},
-        "member": {
-            "user": user(asker),
-            "roles": [],
-            "permissions": "0",
-            "joined_at": "2024-01-01T00:00:00+00:00",
-            "deaf": False,
-            "mute": False,
-            "flags": 0,
-        },
+        "channel": channel() | {"permissions": "0"},
+        "member": {"user": user(asker), "permissions": "0"} | MEMBER,
         "locale": "en-US",
         "app_permissions": "0",
         "entitlements": [],

@@ -25,6 +25,7 @@ from tests.discord_payloads import (
     DEFERRED_UPDATE,
     ENTRY_POINT,
     GUILD_ID,
+    MEMBER,
     MODAL,
     SAID,
     UPDATED,
@@ -129,6 +130,7 @@ class DiscordServer(Gateway):
         self.application: dict[str, Any] = {}  # overrides parts of the application
         self.starts_left = {"remaining": 999, "reset_after": 0}  # sessions; milliseconds
         self.commands: list[dict[str, Any]] = []  # registered
+        self.posted: dict[str, dict[str, Any]] = {}  # the bot's messages, by nonce
         self.delivers = asyncio.Event()  # edits of answers wait for it
         self.delivers.set()
         self._ids = itertools.count(10_000)
@@ -193,6 +195,17 @@ class DiscordServer(Gateway):
         shown = {"content": under.content, "components": under.components}
         pressed = message(next(self._ids), shown)
         return await self._interact(COMPONENT, data, asker, guild, message=pressed)
+
+    async def say(
+        self, content: str, *mentions: int, author: int = 1, guild: int | None = GUILD_ID
+    ) -> str:
+        """Somebody writes in a channel; without a guild, to the bot. Returns the message's id."""
+        event = message(next(self._ids), {"content": content}) | {"author": user(author)}
+        event["mentions"] = [user(number) for number in mentions]
+        if guild is not None:
+            event |= {"guild_id": str(guild), "member": MEMBER}
+        await self.dispatch("MESSAGE_CREATE", event)
+        return str(event["id"])
 
     async def repeat(self, asked: Asked) -> None:
         """Send the event of a command or a button once more."""
@@ -263,6 +276,10 @@ class DiscordServer(Gateway):
                 return self._register(asked)
             case "GET", ["applications", _, "commands"]:
                 return _json(self.commands)
+            case "POST", ["channels", _, "messages"]:
+                return self._post(asked)
+            case "POST", ["channels", _, "typing"]:
+                return web.Response(status=204)
             case "PATCH", ["channels", _, "messages", number]:
                 return _json(message(int(number), body))
             case "POST", ["interactions", _, token, "callback"]:
@@ -300,6 +317,15 @@ class DiscordServer(Gateway):
             return self._refuse(request, 400, ENTRY_POINT_REMOVED, what)
         self.commands = [command(next(self._ids), each, kinds) for each in given]
         return _json(self.commands)
+
+    def _post(self, request: Request) -> web.Response:
+        body = request.json
+        if wrong := wrong_with(body):
+            return self._refuse(request, 400, INVALID_BODY, wrong)
+        if not body.get("enforce_nonce"):
+            return self._refuse(request, 400, INVALID_BODY, "no nonce: it could appear twice")
+        shown = self.posted.setdefault(body["nonce"], message(next(self._ids), body))
+        return _json(shown)
 
     def _acknowledge(self, request: Request, token: str) -> web.Response:
         asked, body = self._asked.get(token), request.json

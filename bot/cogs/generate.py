@@ -109,7 +109,7 @@ class Generate(commands.Cog):
             if speaker is not None:
                 # The seed carries the name, so buttons keep it.
                 seed = f"{_speaker(self._shakespeare, speaker)}:\n{seed}"
-            self._admit(interaction)
+            self.admit(_server(interaction), interaction.user.id)
             await think(interaction, private=private)
             await self._write(
                 interaction, self._shakespeare, seed, temperature, random_seed, private=private
@@ -141,7 +141,7 @@ class Generate(commands.Cog):
         random_seed: RandomSeed | None = None,
     ) -> None:
         async with Answering(interaction):
-            self._admit(interaction)
+            self.admit(_server(interaction), interaction.user.id)
             await think(interaction, private=private)
             server = server_of(interaction)
             if model is None:
@@ -164,15 +164,15 @@ class Generate(commands.Cog):
     ) -> None:
         """Go on from a message that somebody picked, with the model in use."""
         async with Answering(interaction):
-            text = _text_of(message, interaction.client.user)
+            text = text_of(message, interaction.client.user)
             if not as_shown(text):
                 raise BotError(NO_TEXT, "not_found")
-            self._admit(interaction)
+            self.admit(_server(interaction), interaction.user.id)
             private = message.flags.ephemeral
             await think(interaction, private=private)
             server = server_of(interaction)
             model = await self._models.in_use(server and server.id)
-            seed = _end(text, model.window)
+            seed = end_of(text, model.window)
             await self._write(interaction, model, seed, private=private)
 
     async def press(self, interaction: discord.Interaction, action: Action, owner: int) -> None:
@@ -184,7 +184,7 @@ class Generate(commands.Cog):
             assert message is not None  # buttons are under messages
             reply = Reply.parse(message.content)
             if action is Action.SHARE:
-                public = _buttons(owner, reply.temperature, private=False)
+                public = reply_buttons(owner, reply.temperature, private=False)
                 # The button goes with the click, so nobody shows a reply twice.
                 await interaction.response.edit_message(view=public)
                 server = server_of(interaction)
@@ -192,7 +192,7 @@ class Generate(commands.Cog):
                 content = message.content if allowed == reply else allowed.render()
                 await interaction.followup.send(content, view=public)
                 return
-            self._admit(interaction)
+            self.admit(_server(interaction), interaction.user.id)
             private = message.flags.ephemeral
             if action is Action.CONTINUE:  # in a new message
                 await think(interaction, private=private)
@@ -201,7 +201,7 @@ class Generate(commands.Cog):
             model = await self._model_of(reply, server_of(interaction))
             seed, temperature, random_seed = reply.seed, reply.temperature, None
             if action is Action.CONTINUE:
-                seed = _end(reply.seed + reply.text, model.window)
+                seed = end_of(reply.seed + reply.text, model.window)
             elif action is not Action.REROLL:
                 step = TEMPERATURE_STEP if action is Action.HOTTER else -TEMPERATURE_STEP
                 temperature = min(max(reply.temperature + step, 0.0), MAX_TEMPERATURE)
@@ -214,10 +214,10 @@ class Generate(commands.Cog):
             return self._shakespeare
         return await self._models.find(server and server.id, reply.model)
 
-    def _admit(self, interaction: discord.Interaction) -> None:
+    def admit(self, turn_of: int, person: int) -> None:
         """Raises BotError. Does not wait, so it can run before the deferral."""
-        self._inference.check_room(_server(interaction))
-        self._cooldown.check(interaction.user.id)
+        self._inference.check_room(turn_of)
+        self._cooldown.check(person)
 
     async def _write(
         self,
@@ -238,7 +238,7 @@ class Generate(commands.Cog):
             guild_id=server and server.id,
             turn_of=_server(interaction),
         )
-        view = _buttons(interaction.user.id, reply.temperature, private)
+        view = reply_buttons(interaction.user.id, reply.temperature, private)
         await interaction.edit_original_response(content=reply.render(), view=view)
 
 
@@ -261,17 +261,21 @@ def _speaker(model: ModelReference, typed: str) -> str:
     raise BotError(f"{escape(model.name)} has no such speaker. It knows {known}.", "not_found")
 
 
-def _text_of(message: discord.Message, me: discord.ClientUser | None) -> str:
-    """What a message says: of a reply of the bot's, seed and text. Empty if it has no text."""
+def text_of(message: discord.Message, me: discord.ClientUser | None) -> str:
+    """What a message says, without mentions of the bot; of a reply of the bot's, seed and text.
+    Empty if it has no text."""
     if me is not None and message.author.id == me.id:
         with suppress(ValueError):  # not every message of the bot is a reply
             reply = Reply.parse(message.content)
             return reply.seed + reply.text
     contents = [message.content, *(forwarded.content for forwarded in message.message_snapshots)]
-    return readable(replace(as_message(message), content=next(filter(None, contents), "")))
+    content = next(filter(None, contents), "")
+    if me is not None:
+        content = re.sub(rf"<@!?{me.id}>", "", content)
+    return readable(replace(as_message(message), content=content))
 
 
-def _end(text: str, window: int) -> str:
+def end_of(text: str, window: int) -> str:
     """The end of `text` that fills the window, from the start of a word."""
     words = re.compile(r"\s").finditer(text, 0, max(0, len(text) - window))
     starts = [match.end() for match in words]
@@ -283,7 +287,8 @@ def _server(interaction: discord.Interaction) -> int:
     return interaction.guild_id or interaction.user.id
 
 
-def _buttons(owner: int, temperature: float, private: bool) -> ui.View:
+def reply_buttons(owner: int, temperature: float, private: bool) -> ui.View:
+    """The buttons under a reply that `owner` asked for."""
     share = [ReplyButton(Action.SHARE, owner)] if private else []
     return view_of(
         ReplyButton(Action.REROLL, owner),

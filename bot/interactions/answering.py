@@ -1,9 +1,10 @@
-"""Turn command exceptions into replies, and log each interaction's outcome."""
+"""Turn exceptions into replies, and log the outcome of whatever people ask."""
 
 import asyncio
 import logging
 import re
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 # Discord's codes for an interaction that can no longer be answered. Unknown interaction, unknown
 # webhook, invalid webhook token: it has expired. Unknown message: somebody deleted the answer.
 GONE = {10062, 10015, 50027, 10008, ACKNOWLEDGED}
+NO_REFERENCE = "In message_reference: "  # somebody deleted the message that is answered
 TASK_NAME = "answer"
 THINKING = "thinking"  # in an interaction's extras: see `think`
 PLACEHOLDER = "…"
@@ -41,28 +43,41 @@ OUTCOMES = ("ok", "refused", "failed", "lost")  # lost: Discord did not accept t
 
 @dataclass(frozen=True)
 class Answered:
-    """How a command or a button ended; the argument of the event `answered`."""
+    """How a command, a button or a mention ended; the argument of the event `answered`."""
 
-    command: str  # "/write", or a button's kind and action: "reply:reroll"
+    command: str  # "/write", a button's kind and action ("reply:reroll"), or "mention"
     outcome: str  # one of OUTCOMES
     seconds: float
     error: str | None  # a BotError's kind, or the exception's class
 
 
-class Answering:
-    """`async with Answering(interaction):` answers an exception in its body with a sentence.
+class Reporting(ABC):
+    """Logs how its body ends, and answers an exception in it with a sentence.
 
-    An exception that is not a refusal is logged with its traceback; the user gets the
-    interaction's id, by which the operator finds it in the log."""
+    An exception that is not a refusal is logged with its traceback; the user gets `number`, by
+    which the operator finds it in the log."""
 
-    def __init__(self, interaction: discord.Interaction):
-        self._interaction = interaction
+    kind: str  # of what is answered, for the log
+
+    def __init__(self, client: discord.Client, number: int, guild_id: int | None):
+        self._client = client
+        self._number = number
+        self._guild = str(guild_id) if guild_id else None
         self._started = 0.0
+
+    @property
+    @abstractmethod
+    def command(self) -> str:
+        """What log and metrics call it. Without ids: metrics need a small set of names."""
+
+    @abstractmethod
+    async def say(self, outcome: str, sentence: str) -> None:
+        """Answer with a sentence about an error."""
 
     async def __aenter__(self) -> None:
         self._started = time.perf_counter()
         task = asyncio.current_task()
-        assert task is not None  # discord.py runs each command and each button in a task
+        assert task is not None  # discord.py runs each command, button and event in a task
         task.set_name(TASK_NAME)
 
     async def __aexit__(
@@ -71,15 +86,77 @@ class Answering:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        outcome, sentence = _judge(self._interaction, error)
+        outcome, sentence = _judge(self._number, error)
         if sentence is not None:
-            await _say(self._interaction, sentence)
+            try:
+                await self.say(outcome, sentence)
+            except (discord.HTTPException, aiohttp.ClientError, OSError) as failure:
+                log.warning("%s %d could not be answered: %r", self.kind, self._number, failure)
         seconds = time.perf_counter() - self._started
         reason = error.kind if isinstance(error, BotError) else kind and kind.__name__
-        answered = Answered(_command(self._interaction), outcome, seconds, reason)
-        _log(self._interaction, answered, error)
-        self._interaction.client.dispatch("answered", answered)
+        answered = Answered(self.command, outcome, seconds, reason)
+        self._log(answered, error)
+        self._client.dispatch("answered", answered)
         return isinstance(error, Exception)
+
+    def _log(self, answered: Answered, error: BaseException | None) -> None:
+        """Write one line without anything that users wrote."""
+        refused, failed = answered.outcome == "refused", answered.outcome == "failed"
+        outcome = f"refused: {answered.error}" if refused else answered.outcome
+        levels = {"failed": logging.ERROR, "lost": logging.WARNING}
+        duration_ms = round(1000 * answered.seconds)
+        log.log(
+            levels.get(answered.outcome, logging.INFO),
+            "%s %d: %s in %s: %s, %d ms",
+            self.kind,
+            self._number,
+            answered.command,
+            f"server {self._guild}" if self._guild else "private",
+            outcome,
+            duration_ms,
+            exc_info=error if failed else None,
+            extra={
+                "interaction": str(self._number),  # as a string: JavaScript would round it
+                "command": answered.command,
+                "guild": self._guild,
+                "outcome": outcome,
+                "duration_ms": duration_ms,
+            },
+        )
+
+
+class Answering(Reporting):
+    """`async with Answering(interaction):` in a command or a button."""
+
+    kind = "Interaction"
+
+    def __init__(self, interaction: discord.Interaction):
+        super().__init__(interaction.client, interaction.id, interaction.guild_id)
+        self._interaction = interaction
+
+    @property
+    def command(self) -> str:
+        if isinstance(self._interaction.command, app_commands.ContextMenu):
+            return self._interaction.command.name
+        if self._interaction.command is not None:
+            return f"/{self._interaction.command.qualified_name}"
+        custom_id = str((self._interaction.data or {}).get("custom_id", ""))
+        return re.sub(r":\d.*", "", custom_id, flags=re.DOTALL) or "unknown"
+
+    async def say(self, outcome: str, sentence: str) -> None:
+        del outcome
+        interaction, response = self._interaction, self._interaction.response
+        if interaction.type is discord.InteractionType.autocomplete:
+            await response.autocomplete([])  # has no room for a sentence
+        elif not response.is_done():
+            await response.send_message(sentence, ephemeral=True)
+        elif interaction.extras.get(THINKING) == "private":
+            # Not a follow-up: an edit can always be sent again if Discord does not respond.
+            await interaction.edit_original_response(content=sentence)
+        else:
+            if interaction.extras.get(THINKING) == "public":
+                await _stop_thinking(interaction)
+            await interaction.followup.send(sentence, ephemeral=True)
 
 
 async def think(interaction: discord.Interaction, *, private: bool) -> None:
@@ -110,12 +187,12 @@ async def wait_for_answers(timeout_s: float) -> None:
             task.cancel()
 
 
-def _judge(interaction: discord.Interaction, error: BaseException | None) -> tuple[str, str | None]:
+def _judge(number: int, error: BaseException | None) -> tuple[str, str | None]:
     """The outcome, and the sentence to reply with, if any."""
     match error:
         case None:
             return "ok", None
-        case discord.HTTPException(code=code) if code in GONE:
+        case discord.HTTPException(code=code, text=text) if code in GONE or NO_REFERENCE in text:
             return "lost", None
         case discord.Forbidden():
             return "lost", FORBIDDEN
@@ -130,26 +207,8 @@ def _judge(interaction: discord.Interaction, error: BaseException | None) -> tup
         ):
             return "refused", CHANGED
         case Exception():
-            return "failed", FAILED.format(id=interaction.id)
+            return "failed", FAILED.format(id=number)
     return "lost", None  # cancelled
-
-
-async def _say(interaction: discord.Interaction, sentence: str) -> None:
-    response = interaction.response
-    try:
-        if interaction.type is discord.InteractionType.autocomplete:
-            await response.autocomplete([])  # has no room for a sentence
-        elif not response.is_done():
-            await response.send_message(sentence, ephemeral=True)
-        elif interaction.extras.get(THINKING) == "private":
-            # Not a follow-up: an edit can always be sent again if Discord does not respond.
-            await interaction.edit_original_response(content=sentence)
-        else:
-            if interaction.extras.get(THINKING) == "public":
-                await _stop_thinking(interaction)
-            await interaction.followup.send(sentence, ephemeral=True)
-    except (discord.HTTPException, aiohttp.ClientError, OSError) as failure:
-        log.warning("Interaction %d could not be answered: %r", interaction.id, failure)
 
 
 async def _stop_thinking(interaction: discord.Interaction) -> None:
@@ -160,39 +219,3 @@ async def _stop_thinking(interaction: discord.Interaction) -> None:
         await interaction.edit_original_response(content=PLACEHOLDER)
     with suppress(discord.HTTPException):
         await interaction.delete_original_response()
-
-
-def _log(interaction: discord.Interaction, answered: Answered, error: BaseException | None) -> None:
-    """Write one line without anything that users wrote."""
-    refused, failed = answered.outcome == "refused", answered.outcome == "failed"
-    outcome = f"refused: {answered.error}" if refused else answered.outcome
-    levels = {"failed": logging.ERROR, "lost": logging.WARNING}
-    guild = str(interaction.guild_id) if interaction.guild_id else None
-    duration_ms = round(1000 * answered.seconds)
-    log.log(
-        levels.get(answered.outcome, logging.INFO),
-        "Interaction %d: %s in %s: %s, %d ms",
-        interaction.id,
-        answered.command,
-        f"server {guild}" if guild else "private",
-        outcome,
-        duration_ms,
-        exc_info=error if failed else None,
-        extra={
-            "interaction": str(interaction.id),  # as a string: JavaScript would round it
-            "command": answered.command,
-            "guild": guild,
-            "outcome": outcome,
-            "duration_ms": duration_ms,
-        },
-    )
-
-
-def _command(interaction: discord.Interaction) -> str:
-    """The command or the kind of button, without ids: metrics need a small set of names."""
-    if isinstance(interaction.command, app_commands.ContextMenu):
-        return interaction.command.name
-    if interaction.command is not None:
-        return f"/{interaction.command.qualified_name}"
-    custom_id = str((interaction.data or {}).get("custom_id", ""))
-    return re.sub(r":\d.*", "", custom_id, flags=re.DOTALL) or "unknown"

@@ -55,6 +55,20 @@ def needed_to_answer(place: object) -> discord.Permissions:
     return TO_SHOW | write | discord.Permissions(connect=isinstance(place, VOICE))
 
 
+def missing_to_reply(place: object, me: discord.Member) -> discord.Permissions | None:
+    """What the bot lacks to reply to a message in a place; false if nothing. None: nobody can allow
+    it, or what is allowed cannot be known."""
+    in_thread = isinstance(place, discord.Thread)
+    channel = place.parent if in_thread else place
+    if not isinstance(channel, discord.abc.GuildChannel):
+        return None
+    granted = discord.abc.GuildChannel.permissions_for(channel, me)
+    if in_thread and place.locked and not granted.manage_threads:
+        return None
+    needed = needed_to_read(place) | (TO_WRITE_IN_THREADS if in_thread else TO_WRITE)
+    return missing(needed, granted)
+
+
 def missing(needed: discord.Permissions, granted: discord.Permissions) -> discord.Permissions:
     """The permissions that are needed and not granted; false if there are none."""
     return needed & ~granted

@@ -1,4 +1,4 @@
-"""Send answers to interactions again until Discord has them, but show none of them twice."""
+"""Send answers again until Discord has them, but show none of them twice."""
 
 import asyncio
 import itertools
@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 ACKNOWLEDGED = 40060  # Discord's code: the interaction has already been acknowledged
 ACKNOWLEDGE_S, TOKEN_S = 3.0, 15 * 60.0  # Discord's limits, since somebody asked
+NONCE_S = 2 * 60.0  # Discord knows a message by its nonce for some minutes
 # Between two attempts. There is no time for longer pauses between acknowledgements.
 FIRST_PAUSE_S, LONGEST_PAUSE_S, GROWTH = 0.3, 10.0, 1.5
 
@@ -36,6 +37,31 @@ _asked_at: ContextVar[float] = ContextVar("asked_at")
 def install() -> None:
     """Use this module's retries in the current task and in the tasks that it starts."""
     async_context.set(RetryingAdapter())
+
+
+async def post(
+    channel: discord.abc.Messageable,
+    content: str,
+    *,
+    nonce: int,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    **options: Any,
+) -> None:
+    """Post a message with the bot's own token; again while the connection is broken or Discord does
+    not handle it. Discord makes one message of all attempts, since they have the same nonce."""
+    ends = clock() + NONCE_S
+    for attempt in itertools.count():
+        try:
+            await channel.send(content, nonce=nonce, **options)
+        except (aiohttp.ClientError, OSError, discord.DiscordServerError) as error:
+            pause_s = _pause_s(attempt)
+            if clock() + pause_s >= ends:
+                raise
+            log.warning("Discord did not respond, so a message is sent again: %r", error)
+            await sleep(pause_s)
+        else:
+            return
 
 
 class RetryingAdapter(AsyncWebhookAdapter):
@@ -74,8 +100,7 @@ class RetryingAdapter(AsyncWebhookAdapter):
             _asked_at.set(asked_at)
         sent = False  # whether Discord may have received an attempt
         for attempt in itertools.count():
-            growing_s = min(FIRST_PAUSE_S * GROWTH**attempt, LONGEST_PAUSE_S)
-            pause_s = FIRST_PAUSE_S if acknowledges and not sent else growing_s
+            pause_s = FIRST_PAUSE_S if acknowledges and not sent else _pause_s(attempt)
             try:
                 return await super().request(route, bounded, **options)
             except discord.HTTPException as error:
@@ -127,6 +152,10 @@ class _Bounded:
                 yield response
         except (aiohttp.ClientError, OSError, discord.DiscordServerError) as error:
             raise _UnansweredError(error) from error
+
+
+def _pause_s(attempt: int) -> float:
+    return min(FIRST_PAUSE_S * GROWTH**attempt, LONGEST_PAUSE_S)
 
 
 def _unavailable(error: Exception) -> bool:

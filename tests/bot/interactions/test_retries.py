@@ -16,8 +16,10 @@ from bot.interactions.retries import (
     ACKNOWLEDGE_S,
     ACKNOWLEDGED,
     LONGEST_PAUSE_S,
+    NONCE_S,
     TOKEN_S,
     RetryingAdapter,
+    post,
 )
 
 ACKNOWLEDGEMENT = "POST", "/interactions/{webhook_id}/{webhook_token}/callback"
@@ -184,3 +186,17 @@ async def test_a_refused_answer_is_not_sent_again():
     with pytest.raises(discord.Forbidden):
         await send(EDIT, server)
     assert server.pauses == []
+
+
+@pytest.mark.parametrize(
+    "failure", [error for error in (*NOT_SENT, *BROKEN) if isinstance(error, Exception)]
+)
+async def test_a_message_is_posted_again_while_discord_knows_its_nonce(failure: Exception):
+    discord = Discord()
+    channel = AsyncMock()
+    channel.send.side_effect = failure
+    with pytest.raises(type(failure)):
+        await post(channel, "O", nonce=7, clock=lambda: discord.now, sleep=discord.sleep)
+    assert NONCE_S - LONGEST_PAUSE_S <= discord.now < NONCE_S
+    assert discord.pauses == sorted(discord.pauses)
+    assert {call.kwargs["nonce"] for call in channel.send.await_args_list} == {7}
