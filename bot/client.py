@@ -15,6 +15,7 @@ from discord.gateway import DiscordWebSocket
 from yarl import URL
 
 from bot.cogs.generate import Generate, ReplyButton
+from bot.cogs.help import Help
 from bot.cogs.mentions import MENTION, MentionsCog
 from bot.cogs.models import ModelButton, Models
 from bot.cogs.privacy import PrivacyButton, PrivacyCog
@@ -215,6 +216,16 @@ class Bot(commands.AutoShardedBot):
             forget_after_days=has.forget_after_days,
         )
         await self.add_cog(privacy)
+        await self.add_cog(
+            Help(
+                self.tree,
+                has.models,
+                has.registry,
+                has.never_said,
+                channels_allowed=has.channels_allowed,
+                mentions_allowed=has.mentions_allowed,
+            )
+        )
         self.add_dynamic_items(*BUTTONS)
 
     def offered(self) -> list[str]:

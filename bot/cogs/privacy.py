@@ -14,10 +14,11 @@ from discord.ext import commands, tasks
 from bot.cogs.models import Action as ModelAction
 from bot.cogs.models import ModelButton
 from bot.errors import BotError
-from bot.interactions.answering import Answering, think
+from bot.interactions.answering import Answering, show, think
 from bot.interactions.buttons import CogButton, not_yours, view_of
 from bot.interactions.command_tree import everywhere
-from bot.interactions.markup import EMBED_LIMIT, NEUTRAL, counted, day, escape
+from bot.interactions.markup import EMBED_LIMIT, MESSAGE_LIMIT, NEUTRAL, counted, day, escape
+from bot.interactions.permissions import EMBEDS, FILES, may_send
 from bot.privacy import Privacy
 from bot.storage.records import KeptAbout, StoredModel
 from bot.storage.registry import Registry
@@ -42,6 +43,9 @@ FROM_A_FILE = (
     "It learnt from a file, which I did not keep. Upload the file again with /retrain: I leave out "
     "what they wrote. Delete {name} once you have the new model."
 )
+TEXT_LIMIT = MESSAGE_LIMIT // 2  # where no embed is shown; leaves room for a sentence
+TOO_LONG = "The list is too long to show here. Use /privacy in a direct message to me."
+IN_FILE = "The list is too long to show here. It is in the file."
 OUT = "You have opted out: from now on no model learns from what you write."
 IN = "You have opted in again: servers may train their models on what you write there."
 
@@ -114,16 +118,16 @@ class PrivacyCog(commands.Cog, name="Privacy"):
     ) -> None:
         text = self._privacy.describe(kept, self._server_name)
         files = []
-        if len(text) > EMBED_LIMIT:
-            whole = self._privacy.describe_plainly(kept, self._server_name)
-            files = [discord.File(BytesIO(whole.encode()), "kept.txt")]
-            text = "The list is too long to show here. It is in the file."
+        if len(text) > (EMBED_LIMIT if may_send(interaction, EMBEDS) else TEXT_LIMIT):
+            text = TOO_LONG
+            if may_send(interaction, FILES):
+                whole = self._privacy.describe_plainly(kept, self._server_name)
+                files = [discord.File(BytesIO(whole.encode()), "kept.txt")]
+                text = IN_FILE
         action = Action.OPT_OUT if kept.opted_out_at is None else Action.OPT_IN
         view = view_of(PrivacyButton(action, interaction.user.id))
         embed = discord.Embed(title="What I keep about you", description=text, colour=NEUTRAL)
-        await interaction.edit_original_response(
-            content=sentence, embed=embed, view=view, attachments=files
-        )
+        await show(interaction, embed, sentence, view=view, attachments=files)
 
     def _server_name(self, guild_id: int) -> str:
         guild = self._bot.get_guild(guild_id)

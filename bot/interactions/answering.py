@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import aiohttp
 import discord
@@ -15,6 +16,7 @@ from discord import app_commands
 
 from bot.errors import BotError
 from bot.interactions.markup import MESSAGE_LIMIT
+from bot.interactions.permissions import EMBEDS, may_send
 from bot.interactions.retries import ACKNOWLEDGED
 
 log = logging.getLogger(__name__)
@@ -169,6 +171,22 @@ async def think(interaction: discord.Interaction, *, private: bool) -> None:
 def keep_answer(interaction: discord.Interaction) -> None:
     """Let the answer stay, as it is now, if an error follows."""
     interaction.extras.pop(THINKING, None)
+
+
+async def show(
+    interaction: discord.Interaction,
+    embed: discord.Embed,
+    sentence: str | None = None,
+    **more: Any,  # as for edit_original_response
+) -> None:
+    """Answer with an embed, or with its text where Discord shows no embeds."""
+    if may_send(interaction, EMBEDS):
+        await interaction.edit_original_response(content=sentence, embed=embed, **more)
+        return
+    fields = [f"**{field.name}**\n{field.value}" for field in embed.fields]
+    parts = [sentence, f"**{embed.title}**", embed.description, *fields]
+    content = "\n".join(filter(None, parts))
+    await interaction.edit_original_response(content=content[:MESSAGE_LIMIT], **more)
 
 
 async def answer_error(interaction: discord.Interaction, error: Exception) -> None:

@@ -7,7 +7,8 @@ from bot.errors import BotError
 VOICE = (discord.VoiceChannel, discord.StageChannel)
 
 NEEDED_TO_READ = discord.Permissions(view_channel=True, read_message_history=True)
-TO_SHOW = discord.Permissions(view_channel=True, embed_links=True, attach_files=True)
+EMBEDS, FILES = discord.Permissions(embed_links=True), discord.Permissions(attach_files=True)
+TO_SHOW = discord.Permissions(view_channel=True) | EMBEDS | FILES
 TO_WRITE = discord.Permissions(send_messages=True)
 TO_WRITE_IN_THREADS = discord.Permissions(send_messages_in_threads=True)
 # What the invite link asks for.
@@ -67,6 +68,12 @@ def missing_to_reply(place: object, me: discord.Member) -> discord.Permissions |
         return None
     needed = needed_to_read(place) | (TO_WRITE_IN_THREADS if in_thread else TO_WRITE)
     return missing(needed, granted)
+
+
+def may_send(interaction: discord.Interaction, needed: discord.Permissions) -> bool:
+    """Whether an answer may have EMBEDS or FILES. In a server that has not invited the bot, it may
+    have what the person may send who asks."""
+    return interaction.guild_id is None or not missing(needed, interaction.app_permissions)
 
 
 def missing(needed: discord.Permissions, granted: discord.Permissions) -> discord.Permissions:

@@ -51,7 +51,7 @@ async def test_the_page_offers_both_ways_and_is_set_once(
         assert changes(discord) == [BOTH]
     assert discord.unknown == discord.errors == []
     everywhere = {name for name, kinds in installed(discord).items() if kinds == [0, 1]}
-    assert everywhere == {"shakespeare", "write", "privacy", "Continue this"}
+    assert everywhere == {"shakespeare", "write", "privacy", "help", "Continue this"}
     assert installed(discord)["retrain"] == installed(discord)["models"] == [0]
 
 
