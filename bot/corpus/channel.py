@@ -149,7 +149,8 @@ async def read_channels(
     messages, there is nothing to learn from, or the disk is full. Then it leaves no file."""
     cleaner = Cleaner(opted_out, newest_first=True)
     counts = cleaner.counts
-    counts.channels.update({place.id: 0 for place in places})
+    labels = _labels(places)
+    counts.channels.update(dict.fromkeys(labels, 0))
     content = _ContentCheck(places)
     # A line and the place where it was said, by what it has in common with its repeats.
     newest_first: dict[str, tuple[int, str]] = {}
@@ -161,9 +162,9 @@ async def read_channels(
                 # What was said several times is kept where it was said first.
                 later = newest_first.pop(line.casefold(), None)
                 newest_first[line.casefold()] = place, line
-                counts.channels[places[place].id] += 1
+                counts.channels[labels[place]] += 1
                 if later is not None:
-                    counts.channels[places[later[0]].id] -= 1
+                    counts.channels[labels[later[0]]] -= 1
                     counts.characters += len(line) - len(later[1])
             if counts.characters >= max_characters:
                 break
@@ -296,6 +297,15 @@ def _nothing(places: Sequence[Channel], counts: Counts, after: datetime | None) 
     since = f" since {discord.utils.format_dt(after)}" if after else ""
     found = f"is nothing to learn from ({counts})" if counts.total() else "are no messages"
     return f"There {found} in {_names(places)}{since}. Choose another channel or upload a file."
+
+
+def _labels(places: Sequence[Channel]) -> list[str]:
+    """A different name for each place."""
+    names = [f"#{place.name}" for place in places]
+    return [
+        name if names.count(name) == 1 else f"{name} ({names[:number].count(name) + 1})"
+        for number, name in enumerate(names)
+    ]
 
 
 def _names(places: Sequence[Channel]) -> str:

@@ -10,7 +10,7 @@ from bot.storage.records import Scores, StoredModel, TrainingJob
 from charrnn.training.events import EpochEnd
 
 LISTED = 12  # models in one embed, so that they fit
-LISTED_SOURCE = 24  # characters of a source's name in that list
+LISTED_SOURCE = 24  # characters of a source's or a channel's name in a list
 STANDARD_ERRORS = 2  # after the ± of a voice: about 95 % of all measurements are within it
 
 IN_USE = "In use: /write writes with it."
@@ -45,9 +45,7 @@ def model_details(model: StoredModel) -> discord.Embed:
 
 def _line(model: StoredModel) -> str:
     in_use = " · **in use**" if model.in_use else ""
-    source = model.source.name
-    if len(source) > LISTED_SOURCE:
-        source = f"{source[:LISTED_SOURCE]}…"
+    source = shortened(model.source.name)
     scores = model.scores
     sounds = "" if scores.voice is None else f"{sounds_like(source, scores)} · "
     return (
@@ -55,6 +53,11 @@ def _line(model: StoredModel) -> str:
         f"-# {sounds}{losses(model.scores)} · {model.scores.characters:,} characters · "
         f"from {escape(model.base)} · {megabytes(model.size_bytes)}"
     )
+
+
+def shortened(source: str) -> str:
+    """A name as lists show it."""
+    return source if len(source) <= LISTED_SOURCE else f"{source[:LISTED_SOURCE]}…"
 
 
 def origin(made: TrainingJob | StoredModel) -> str:

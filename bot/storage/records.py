@@ -136,8 +136,8 @@ class TextCounts:
     # Reason and number of messages, most first; then characters.
     left_out: tuple[tuple[str, int], ...] = ()
     known: float = 1.0  # the share of the characters that the base knows
-    # Id and number of messages, most first; none for a file.
-    channels: tuple[tuple[int, int], ...] = ()
+    # Name and number of messages, most first; none for a file.
+    channels: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -1,13 +1,13 @@
 """How a job looks to people: an embed for each state, and the buttons under it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import discord
 
 from bot.interactions.markup import BAD, GOOD, NEUTRAL, counted, duration, escape
-from bot.models.embeds import IN_USE, bits, losses, origin, sounds_like
+from bot.models.embeds import IN_USE, bits, losses, origin, shortened, sounds_like
 from bot.storage.records import JobState, Scores, StoredModel, TrainingJob
 from bot.training.job import Job
 from bot.words.matching import WordFilter
@@ -19,6 +19,7 @@ from charrnn.training.recipes import alphabet_warning, least_text
 PICTURE = "curve.png"
 SAMPLE_LIMIT = 300  # characters of the sample that is shown during training
 BAR_LENGTH = 20
+LISTED_CHANNELS = 15  # they fit in a field's 1,024 characters, whatever their names
 # Standard errors within which a difference of losses may be chance. Because a channel changes its
 # topics, 2 of them cover only 80 % of its other stretches of the same length, and 3 about 90 %.
 NOISE = 3
@@ -111,10 +112,12 @@ def _ready(row: TrainingJob) -> Screen:
     return Screen(embed, (Action.TRAIN, Action.CANCEL))
 
 
-def _by_channel(messages: Iterable[tuple[int, int]]) -> str:
-    # 25 lines, with the longest ids and numbers that there can be, fit in a field's 1,024
-    # characters.
-    return "\n".join(f"<#{channel_id}>: {number:,}" for channel_id, number in messages)
+def _by_channel(messages: Sequence[tuple[str, int]]) -> str:
+    listed, others = messages[:LISTED_CHANNELS], messages[LISTED_CHANNELS:]
+    lines = [f"{escape(shortened(name))}: {number:,}" for name, number in listed]
+    if others:
+        lines.append(f"{len(others)} more: {sum(number for _, number in others):,}")
+    return "\n".join(lines)
 
 
 def _progress(job: Job) -> str:

@@ -128,7 +128,7 @@ class Counts:
     characters: int = 0  # in the messages kept, with a newline after each
     authors: set[str] = field(default_factory=set)  # of the messages kept
     left_out: Counter[LeftOut] = field(default_factory=Counter)
-    channels: Counter[int] = field(default_factory=Counter)  # id -> messages kept; none for files
+    channels: Counter[str] = field(default_factory=Counter)  # name -> messages kept; none: a file
 
     def total(self) -> int:
         """The number of messages, kept or left out."""
