@@ -22,6 +22,7 @@ from bot.interactions import retries
 from bot.operations import check, logs
 from bot.operations.systemd import Supervisor, at_signals
 from bot.settings import Settings, Supervision
+from charrnn import __version__
 from charrnn.errors import ModelError, install, needs_extra
 
 log = logging.getLogger("bot")
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--check", action="store_true", help="check settings, token and state; start nothing"
     )
+    parser.add_argument("--version", action="version", version=f"charrnn {__version__}")
     options = parser.parse_args(arguments)
     logs.set_up()
     # The bot does not use voice.

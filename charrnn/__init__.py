@@ -25,6 +25,8 @@ from charrnn.sampling import Sampling
 from charrnn.store import Model, load
 from charrnn.verbatim import VerbatimGuard
 
+__version__ = "1.0.0"
+
 __all__ = [
     "CharRNNError",
     "CorpusError",

@@ -1,6 +1,7 @@
 """What `make` and `pip install` do."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,8 +9,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import charrnn as package
 
 ROOT = Path(__file__).parent.parent
 
@@ -81,6 +85,18 @@ def test_the_oldest_versions_are_those_that_pyproject_names():
         assert f"{pins[canonicalize_name(needed.name)]}.0".startswith(f"{oldest}."), needed
 
 
+def test_pre_commit_runs_the_versions_that_are_tested():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [hook["rev"] for hook in hooks] == [f"v{pins['ruff']}", f"v{pins['pyright']}"]
+
+
+def test_the_changelog_begins_with_the_version():
+    [latest, *_] = re.findall(r"^## \[(\d.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert latest == package.__version__
+
+
 def test_the_installed_command_works_from_any_folder(tmp_path: Path):
     site = tmp_path / "site"
     install = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", site]
@@ -98,6 +114,7 @@ def test_the_installed_command_works_from_any_folder(tmp_path: Path):
             check=False,
         )
 
+    assert charrnn("--version").stdout.endswith(f"\ncharrnn {package.__version__}\n")
     for model in ("shakespeare", "tinyshakespeare"):
         printed = charrnn("generate", "So be it", "--length", "20", "--model", model).stdout
         where, _, text = printed.partition("\n")

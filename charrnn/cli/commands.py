@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from charrnn import evaluation, store
+from charrnn import __version__, evaluation, store
 from charrnn.cli import tables
 from charrnn.cli.backend import with_keras
 from charrnn.cli.options import (
@@ -61,6 +61,24 @@ class Gates(StrEnum):
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"charrnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()

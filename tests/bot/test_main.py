@@ -15,6 +15,7 @@ import pytest
 from bot.__main__ import connect, main
 from bot.errors import SettingsError
 from bot.storage.files import StateFolder
+from charrnn import __version__
 from charrnn.store import Model
 from tests.bot.conftest import bot_with
 from tests.bot.trainings import FakeExecutor
@@ -71,6 +72,10 @@ def test_a_wrong_setting_ends_with_78_and_a_sentence(
     assert code == CONFIGURATION
     assert sentence in log
     assert "hunter2" not in log and "Traceback" not in log
+
+
+def test_the_version_is_printed(run: Run):
+    assert run("--version") == (0, f"charrnn {__version__}\n")
 
 
 def test_a_check_that_finds_something_wrong_ends_with_78(run: Run):
