@@ -1,4 +1,4 @@
-"""What is deployed: the systemd unit, the container, and the commands in docs/running.md."""
+"""What is deployed: systemd unit, container, release, and the commands in docs/running.md."""
 
 import asyncio
 import json
@@ -16,6 +16,7 @@ import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+import charrnn
 from bot.operations.systemd import CLOSING_S
 from bot.settings import SETTINGS, Settings
 from tests.bot.processes import BOT, PATIENCE_S
@@ -193,3 +194,42 @@ def test_docs_running_names_the_installed_files():
     assert f"/etc/systemd/system/{UNIT.name}" in recipe
     assert f"systemctl enable --now {UNIT.stem}" in RUNNING
     assert f"/var/lib/{unit()['StateDirectory'][0]}" in RUNNING
+
+
+WORKFLOWS = {path.stem: path.read_text() for path in ROOT.glob(".github/workflows/*.yml")}
+PINNED = re.compile(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+|\./\.github/workflows/\w+\.yml")
+
+
+@pytest.mark.parametrize("text", WORKFLOWS.values(), ids=list(WORKFLOWS))
+def test_a_workflow_may_only_read_and_its_actions_cannot_change(text: str):
+    assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
+    used = re.findall(r"\buses: (.+)", text)
+    assert used and all(map(PINNED.fullmatch, used))
+
+
+def test_the_workflows_try_every_python_that_the_package_names():
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    pythons = [line.rpartition(" ")[2] for line in named if "Python :: 3." in line]
+    jobs = [yaml.safe_load(WORKFLOWS[name])["jobs"] for name in ("test", "package")]
+    for job in (jobs[0]["test"], jobs[1]["install"]):
+        assert job["strategy"]["matrix"]["python"] == pythons
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash is installed")
+def test_a_release_describes_its_version(tmp_path: Path):
+    shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
+    steps = yaml.safe_load(WORKFLOWS["release"])["jobs"]["release"]["steps"]
+    [script] = [step["run"] for step in steps if "awk " in step.get("run", "")]
+    described = os.environ | {"GITHUB_REF_NAME": f"v{charrnn.__version__}"}
+    subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=described, check=True)  # noqa: S607
+    notes = (tmp_path / "notes.md").read_text()
+    assert "### Added" in notes and "\n## " not in notes
+    unknown = os.environ | {"GITHUB_REF_NAME": "v0.0.1"}
+    refused = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=unknown, check=False)  # noqa: S607
+    assert refused.returncode == 1
+
+
+def test_the_forms_for_issues_ask_for_something():
+    forms = [yaml.safe_load(form.read_text()) for form in ROOT.glob(".github/ISSUE_TEMPLATE/*.yml")]
+    assert {form["name"] for form in forms} == {"Something is wrong", "An idea"}
+    assert all(form["body"][0]["validations"]["required"] for form in forms)
