@@ -36,7 +36,10 @@ HINT = (
     "Add some words, and I go on from them. In reply to a text of mine, the mention alone goes on "
     "from that text."
 )
-NOWHERE = "I do not answer mentions in this server. To switch that on: `/mentions answer:on`"
+NOWHERE = (
+    "I do not answer mentions in this server. An admin can switch that on with "
+    "`/mentions answer:on`."
+)
 HOW = "Mention me with some words, or reply to me, and I go on from the words."
 
 Place = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.ForumChannel
@@ -62,9 +65,8 @@ class MentionsCog(commands.Cog, name="Mentions"):
         self._writer = writer
         self._models = models
         self._registry = registry
-        self._waiting: dict[
-            int, discord.Message | None
-        ] = {}  # by the channel where one is answered
+        # By channel, while a message is answered there: the one that waits, if any.
+        self._waiting: dict[int, discord.Message | None] = {}
         self._sentences = Cooldown(SENTENCES_S, clock)  # by channel
 
     async def cog_load(self) -> None:
@@ -161,7 +163,8 @@ class MentionsCog(commands.Cog, name="Mentions"):
 
 
 class AnsweringMention(Reporting):
-    """Answers an exception in its body with a sentence, but hardly ever: everybody sees it."""
+    """Answers an exception in its body with a sentence, at most once in SENTENCES_S in a channel,
+    since everybody there sees it."""
 
     kind = "Mention"
 
@@ -176,13 +179,13 @@ class AnsweringMention(Reporting):
 
     async def say(self, outcome: str, sentence: str) -> None:
         if outcome != "lost":
-            with suppress(BotError):  # it has said something here a moment ago
+            with suppress(BotError):  # too soon after another sentence here
                 self._pace.check(self._message.channel.id)
                 await _reply(self._message, sentence)
 
 
 def describe(mentions: Mentions, guild: discord.Guild) -> str:
-    """Where in a server mentions are answered, for its admins."""
+    """Where in a server mentions are answered, for people."""
     others = [
         channel.mention
         for channel in guild.channels

@@ -1,4 +1,4 @@
-"""The registry: jobs, models, opt-outs, removals and servers' words in one SQLite file.
+"""The registry: jobs, models, opt-outs, removals, mentions and words in one SQLite file.
 
 A job and the model that it makes share one id and one folder. A job's row is written before
 anything is done for it, and a model's row is deleted before its files. So after a crash at any

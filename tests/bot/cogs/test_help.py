@@ -6,6 +6,7 @@ import pytest
 import simcord
 
 from bot.client import Services
+from bot.cogs.mentions import NOWHERE
 from charrnn.store import Model
 from tests.bot.conftest import services
 from tests.bot.servers import Server
@@ -45,7 +46,7 @@ async def test_admins_see_theirs_too(globe: Server):
 async def test_it_says_what_is_switched_on_in_the_server(globe: Server):
     assert (await help_for(globe, globe.member))["In this server"] == (
         "`/write` writes with **chat**.\n"
-        "I do not answer mentions in this server. To switch that on: `/mentions answer:on`\n"
+        f"{NOWHERE}\n"
         "Its list of what I never say has 0 words.\n"
         "Its admins may let me learn from channels and files."
     )
