@@ -57,15 +57,16 @@ def needed_to_answer(place: object) -> discord.Permissions:
 
 
 def missing_to_reply(place: object, me: discord.Member) -> discord.Permissions | None:
-    """What the bot lacks to reply to a message in a place; false if nothing. None: nobody can allow
-    it, or what is allowed cannot be known."""
-    in_thread = isinstance(place, discord.Thread)
-    channel = place.parent if in_thread else place
+    """What the bot lacks to reply to a message in a place; false if nothing. In a forum, messages
+    are in its posts, which are threads. None: nobody can allow it, or what is allowed cannot be
+    known."""
+    channel = place.parent if isinstance(place, discord.Thread) else place
     if not isinstance(channel, discord.abc.GuildChannel):
         return None
     granted = discord.abc.GuildChannel.permissions_for(channel, me)
-    if in_thread and place.locked and not granted.manage_threads:
+    if isinstance(place, discord.Thread) and place.locked and not granted.manage_threads:
         return None
+    in_thread = isinstance(place, discord.Thread | discord.ForumChannel)
     needed = needed_to_read(place) | (TO_WRITE_IN_THREADS if in_thread else TO_WRITE)
     return missing(needed, granted)
 

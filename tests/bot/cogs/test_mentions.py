@@ -236,6 +236,7 @@ class TestNoAnswer:
         await on.env.settle()
         mark = len(on.env.http_requests)
         await on.alice.send(thread, f"{me(on)} So be it")
+        assert requests(on, mark) == []
         on.env.backend.edit_channel(thread.id, {}, thread_metadata={"locked": False})
         denied = PermissionOverwrite(send_messages=True, send_messages_in_threads=False)
         await channel.set_permissions(on.guild.me, overwrite=denied)
@@ -359,6 +360,14 @@ class TestTheSwitch:
         await channel.set_permissions(server.guild.me, overwrite=denied)
         said = await self.switch(server, answer="on", channel=server.channel)
         assert "There I still need Send Messages. Allow me that in the channel's settings" in said
+
+    async def test_says_what_the_bot_lacks_in_the_posts_of_a_forum(self, server: Server):
+        forum = server.guild.create_forum_channel("questions")
+        channel = server.guild._env.bot.get_channel(forum.id)
+        denied = PermissionOverwrite(send_messages=False, send_messages_in_threads=False)
+        await channel.set_permissions(server.guild.me, overwrite=denied)
+        said = await self.switch(server, answer="on", channel=forum)
+        assert "There I still need Send Messages In Threads. Allow me" in said
 
     async def test_outlives_a_channel(self, server: Server):
         other = server.guild.create_text_channel("other")
