@@ -8,6 +8,7 @@ TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.G1a2b3.abcdefghijklmnopqrstuvwxyz0123456789AB"
 APPLICATION_ID = 1000
 GUILD_ID, CHANNEL_ID = 2000, 3000
 CHAT_INPUT, COMPONENT = 2, 3  # interactions
+MESSAGE_COMMAND = 3  # a command
 ENTRY_POINT = 4  # a command
 SAID, DEFERRED, DEFERRED_UPDATE, UPDATED, CHOICES, MODAL = 4, 5, 6, 7, 8, 9  # responses
 MESSAGE_LIMIT, EMBED_LIMIT, ID_LIMIT = 2000, 4096, 100  # UTF-16 units; characters
@@ -47,20 +48,26 @@ def guild() -> dict[str, Any]:
 
 
 def interaction(
-    number: int, kind: int, data: Mapping[str, Any], asker: int, guild: int
+    number: int, kind: int, data: Mapping[str, Any], asker: int, guild: int | None
 ) -> dict[str, Any]:
-    """The event of a command or a button."""
+    """The event of a command or a button; without a server, in a group message of people who have
+    installed the bot for themselves."""
+    if guild is None:
+        group = {"id": str(CHANNEL_ID), "type": 3, "name": None, "recipients": [user(2)]}
+        place = {"channel": group, "context": 2, "user": user(asker)}
+    else:
+        person = {"user": user(asker), "permissions": "0"} | MEMBER
+        text = channel() | {"permissions": "0"}
+        place = {"guild_id": str(guild), "channel": text, "context": 0, "member": person}
     return {
+        **place,
         "id": str(number),
         "application_id": str(APPLICATION_ID),
         "type": kind,
         "token": f"token{number}",
         "version": 1,
         "data": data,
-        "guild_id": str(guild),
         "channel_id": str(CHANNEL_ID),
-        "channel": channel() | {"permissions": "0"},
-        "member": {"user": user(asker), "permissions": "0"} | MEMBER,
         "locale": "en-US",
         "app_permissions": "0",
         "entitlements": [],
@@ -139,6 +146,7 @@ def message(number: int, shown: Mapping[str, Any]) -> dict[str, Any]:
         "mention_roles": [],
         "attachments": [],
         "embeds": [],
+        "flags": shown.get("flags") or 0,
         "pinned": False,
         "type": 0,
     }

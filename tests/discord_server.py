@@ -26,6 +26,7 @@ from tests.discord_payloads import (
     ENTRY_POINT,
     GUILD_ID,
     MEMBER,
+    MESSAGE_COMMAND,
     MODAL,
     SAID,
     UPDATED,
@@ -178,7 +179,7 @@ class DiscordServer(Gateway):
         name: str,
         options: Mapping[str, object],
         asker: int = 1,
-        guild: int = GUILD_ID,
+        guild: int | None = GUILD_ID,
         kind: int = CHAT_INPUT,
     ) -> Asked:
         """Somebody uses a command in a channel."""
@@ -187,12 +188,28 @@ class DiscordServer(Gateway):
         data = {"id": "1", "name": name, "type": 1, "options": given}
         return await self._interact(kind, data, asker, guild)
 
+    async def pick(
+        self, name: str, content: str, asker: int = 1, guild: int | None = GUILD_ID
+    ) -> Asked:
+        """Somebody uses a message command on a message of somebody else."""
+        number = str(next(self._ids))
+        target = message(int(number), {"content": content}) | {"author": user(2)}
+        data = {
+            "id": "1",
+            "name": name,
+            "type": MESSAGE_COMMAND,
+            "target_id": number,
+            "resolved": {"messages": {number: target}},
+        }
+        return await self._interact(CHAT_INPUT, data, asker, guild)
+
     async def press(
-        self, custom_id: str, under: Asked, asker: int = 1, guild: int = GUILD_ID
+        self, custom_id: str, under: Asked, asker: int = 1, guild: int | None = GUILD_ID
     ) -> Asked:
         """Somebody presses a button under an answer."""
         data = {"custom_id": custom_id, "component_type": 2}
         shown = {"content": under.content, "components": under.components}
+        shown |= {"flags": EPHEMERAL if under.private else 0}
         pressed = message(next(self._ids), shown)
         return await self._interact(COMPONENT, data, asker, guild, message=pressed)
 
@@ -221,7 +238,7 @@ class DiscordServer(Gateway):
         return self._failures[-1]
 
     async def _interact(
-        self, kind: int, data: Mapping[str, Any], asker: int, guild: int, **more: Any
+        self, kind: int, data: Mapping[str, Any], asker: int, guild: int | None, **more: Any
     ) -> Asked:
         event = interaction(next(self._ids), kind, data, asker, guild) | more
         asked = self._asked[event["token"]] = Asked(event=event)
