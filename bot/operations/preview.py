@@ -65,6 +65,8 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
             for task in (*pending, ticking):
                 task.cancel()
             await asyncio.gather(*pending, ticking, return_exceptions=True)
+            # At once: the files of trainings are deleted with the preview.
+            await bot.services.training.close(0)
 
 
 async def _tick(bot: Bot, discord: simcord.Env, preview: simcord.preview.Preview) -> None:

@@ -216,7 +216,7 @@ async def stop_all(processes: Sequence[TrainingProcess], grace_s: float) -> None
         await asyncio.sleep(POLL_S)
     for process in processes:
         if process.running():
-            log.warning("A training did not stop in time. It will go on from its checkpoint.")
+            log.warning("A training did not stop in time, and was killed.")
             process.kill()
 
 

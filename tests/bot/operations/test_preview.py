@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
@@ -21,6 +22,8 @@ from bot.operations import preview
 from bot.settings import Settings
 from charrnn.store import Model
 from tests.bot.conftest import bot_with
+from tests.bot.training.jobs import running
+from tests.bot.trainings import FakeExecutor, FakeTrainings
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE_MS = 60_000
@@ -113,3 +116,18 @@ async def test_messages_that_cannot_be_read_are_named(bot: Bot, tmp_path: Path):
     settings = Settings(preview_port=0, preview_messages=tmp_path / "missing.jsonl")
     with pytest.raises(SettingsError, match=r"PREVIEW_MESSAGES: .*missing\.jsonl"):
         await preview.serve(bot, settings, asyncio.Event())
+
+
+async def test_no_training_outlives_the_preview(stateful: Model, tmp_path: Path):
+    trainings = FakeTrainings()
+    bot = bot_with(stateful, tmp_path, executor=FakeExecutor(), trainings=trainings)
+
+    class DuringTraining(asyncio.Event):
+        async def wait(self) -> Literal[True]:
+            await running(bot.services.training, trainings)
+            return True
+
+    await preview.serve(bot, Settings(preview_port=0), DuringTraining())
+    [process] = trainings.started
+    assert process.asked_to_stop
+    assert process.killed
