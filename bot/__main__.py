@@ -88,7 +88,8 @@ async def _serve(settings: Settings) -> None:
     if settings.token is None:
         # The preview's servers exist only while it runs, and its messages are not Discord's.
         with tempfile.TemporaryDirectory(prefix="charrnn-preview-") as state:
-            settings = replace(settings, state=Path(state), train_on_channels=True)
+            allowed = {"train_on_channels": True, "mentions": True}
+            settings = replace(settings, state=Path(state), **allowed)
             await _preview(settings, stop)
         return
     bot = create_bot(settings)

@@ -1,15 +1,17 @@
 """The bot in a simulated Discord, in a local browser, without a token."""
 
 import asyncio
+import re
 import socket
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import simcord
 import simcord.preview
-from discord import Permissions
+from discord import ClientUser, Permissions
 
 from bot.client import Bot
 from bot.errors import SettingsError
@@ -42,6 +44,8 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
         channel = guild.create_text_channel("general")
         admins = guild.create_role("admins", permissions=Permissions(manage_guild=True))
         viewer = guild.add_member(discord.create_user("you"), roles=[admins])
+        _offer_mention(viewer, bot.user)
+        await bot.services.registry.answer_mentions(guild.id, None, True)
         if messages:
             # In another channel than the shown one, which the page redraws for every change.
             await _pour(messages, discord, guild, guild.create_text_channel(LOUNGE))
@@ -52,7 +56,8 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
             print("DISCORD_TOKEN is not set, so this is a preview, with the real model.")
             print(f"Open  {preview.url}")
             print("Click the message box there. Type /shakespeare and Enter, then your words and")
-            print("Enter; where Enter does nothing, click the arrow. Ctrl-C stops the bot.")
+            print("Enter; where Enter does nothing, click the arrow. Or type @Shakespeare and your")
+            print("words. Ctrl-C stops the bot.")
             if messages:
                 print(f"Your messages are in #{LOUNGE}. To train on them, type /retrain and Enter,")
                 print(f"choose channel, then {LOUNGE}, and click the arrow.")
@@ -67,6 +72,20 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
             await asyncio.gather(*pending, ticking, return_exceptions=True)
             # At once: the files of trainings are deleted with the preview.
             await bot.services.training.close(0)
+
+
+def _offer_mention(viewer: simcord.MemberActor, bot: ClientUser) -> None:
+    """Let the viewer type the bot's name, which Discord's apps turn into a mention. SimCord's page
+    sends what was typed."""
+    send = viewer.send
+
+    async def with_mentions(
+        channel: simcord.ChannelHandle, content: str = "", **options: Any
+    ) -> Any:
+        named = re.compile(rf"@{re.escape(bot.name)}\b", re.IGNORECASE)
+        return await send(channel, named.sub(bot.mention, content), **options)
+
+    viewer.send = with_mentions
 
 
 async def _tick(bot: Bot, discord: simcord.Env, preview: simcord.preview.Preview) -> None:

@@ -94,6 +94,18 @@ def test_shakespeare_answers_in_the_browser_and_rerolls(page: Page):
     assert content.inner_text().startswith("To be, or not to be.")
 
 
+def test_a_mention_is_answered_in_the_browser(page: Page):
+    wait_until_idle(page)
+    box = page.get_by_placeholder("Message #general")
+    box.fill("@shakespeare To be, or not to be.")
+    box.press("Enter")
+    content = page.locator("article.channel-message .message-content")
+    expect(content).to_have_count(2, timeout=PATIENCE_MS)
+    wait_until_idle(page)
+    assert content.first.locator(".mention").inner_text() == "@Shakespeare"
+    assert content.last.locator("strong").inner_text().strip("\u200b") == "To be, or not to be."
+
+
 def test_ctrl_c_ends_the_preview_with_0(process: subprocess.Popen[str]):
     address(process)
     process.send_signal(signal.SIGINT)
