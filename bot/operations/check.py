@@ -120,7 +120,7 @@ async def _discord(settings: Settings) -> AsyncIterator[Finding]:
 
 def _intents(application: discord.AppInfo, train_on_channels: bool) -> Finding:
     if not train_on_channels:
-        return Finding("intents", True, "None needed, since TRAIN_ON_CHANNELS is no.")
+        return Finding("intents", True, "None to switch on, since TRAIN_ON_CHANNELS is no.")
     flags = application.flags
     if flags.gateway_message_content or flags.gateway_message_content_limited:
         return Finding("intents", True, "Message Content is on.")
