@@ -13,7 +13,7 @@ from bot.corpus import channel as channels
 from bot.corpus import upload
 from bot.errors import BotError
 from bot.interactions.markup import escape
-from bot.interactions.permissions import NEEDED_TO_READ, missing
+from bot.interactions.permissions import NEEDED_TO_READ, missing, needed_to_read
 from bot.storage.records import Source, names_of
 from charrnn.text.messages import Counts
 from charrnn.text.transcripts import as_author
@@ -159,7 +159,7 @@ async def _may_read(
 ) -> bool:
     if granted is None:
         granted = place.permissions_for(asker)
-    if missing(NEEDED_TO_READ, granted):
+    if missing(needed_to_read(place), granted):
         return False
     if not isinstance(place, discord.Thread) or not place.is_private() or granted.manage_threads:
         return True

@@ -7,6 +7,8 @@ from typing import Any
 import discord
 import pytest
 import simcord
+from simcord.backend.models.channel import Overwrite
+from simcord.enums import OverwriteType
 
 from bot.client import Bot, Services
 from bot.cogs.retrain import UNDER_WAY
@@ -281,6 +283,15 @@ class TestRefused:
         may_not = discord.PermissionOverwrite(read_message_history=False)
         secret = stage.guild.create_text_channel("secret", overwrites={stage.admin: may_not})
         assert "You may not read" in await stage.retrain(channel=secret)
+
+    async def test_for_a_voice_channel_that_the_admin_may_not_join(self, stage: Stage):
+        connect = discord.Permissions(connect=True).value
+        may_not = Overwrite(stage.admin.id, OverwriteType.MEMBER, deny=connect)
+        kind = discord.ChannelType.voice.value
+        stage.env.backend.create_channel(stage.guild.id, "council", type=kind, overwrites=[may_not])
+        council = stage.guild.channels["council"]
+        refused = await stage.retrain(channel=council)
+        assert refused == f"You may not read {council.mention} yourself."
 
     async def test_again_for_a_private_thread_until_the_admin_is_in_it(
         self, stage: Stage, bot_services: Services
