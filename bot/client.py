@@ -231,7 +231,11 @@ class Bot(commands.AutoShardedBot):
     def offered(self) -> list[str]:
         """The names of all that people can ask, as they appear in log and metrics. No commands
         before `add_cogs`."""
-        slash = [f"/{command.qualified_name}" for command in self.tree.walk_commands()]
+        slash = [
+            f"/{command.qualified_name}"
+            for command in self.tree.walk_commands()
+            if isinstance(command, discord.app_commands.Command)  # nobody can use a group itself
+        ]
         menus = [menu.name for menu in self.tree.get_commands(type=discord.AppCommandType.message)]
         mentions = [MENTION] if self.services.mentions_allowed else []
         buttons = [name for button in BUTTONS for name in button.names()]

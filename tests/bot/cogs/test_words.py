@@ -122,6 +122,12 @@ async def test_a_text_that_has_one_in_every_draw_is_masked(globe: Server, execut
     assert await ask(globe, random_seed=5) == reply
 
 
+@pytest.mark.usefixtures("globe")
+async def test_the_log_and_the_metrics_name_its_commands(simcord_bot: Bot):
+    offered = {name for name in simcord_bot.offered() if name.startswith("/words")}
+    assert offered == {"/words show", "/words add", "/words remove"}
+
+
 async def test_redrawn_and_masked_texts_are_counted(
     globe: Server, executor: FoulExecutor, simcord_bot: Bot
 ):
