@@ -10,11 +10,12 @@ from bot.cogs.choices import server_of
 from bot.cogs.mentions import describe
 from bot.interactions.answering import Answering, show, think
 from bot.interactions.command_tree import everywhere
-from bot.interactions.markup import NEUTRAL, counted, escape
+from bot.interactions.markup import NEUTRAL, escape
 from bot.interactions.permissions import invite_link
 from bot.models.server_models import ServerModels
 from bot.storage.registry import Registry
 from bot.words.lists import NeverSaid
+from charrnn.text.messages import counted
 
 MENU = (
     "**{name}**: right-click a message, or hold it on a phone, choose Apps, and I go on from its "

@@ -17,7 +17,7 @@ from bot.errors import BotError
 from bot.interactions.answering import Answering, show, think
 from bot.interactions.buttons import CogButton, not_yours, view_of
 from bot.interactions.command_tree import everywhere
-from bot.interactions.markup import EMBED_LIMIT, MESSAGE_LIMIT, NEUTRAL, counted, day, escape
+from bot.interactions.markup import EMBED_LIMIT, MESSAGE_LIMIT, NEUTRAL, day, escape
 from bot.interactions.permissions import EMBEDS, FILES, may_send
 from bot.privacy import Privacy
 from bot.storage.records import KeptAbout, StoredModel
@@ -26,6 +26,7 @@ from bot.training.embeds import Action as TrainingAction
 from bot.training.message import TrainingButton
 from bot.training.service import TrainingService
 from bot.words.lists import NeverSaid
+from charrnn.text.messages import counted
 
 log = logging.getLogger(__name__)
 

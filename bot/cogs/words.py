@@ -8,10 +8,11 @@ from discord.ext import commands
 
 from bot.cogs.choices import admitted, matching, server_of
 from bot.interactions.answering import Answering, think
-from bot.interactions.markup import MESSAGE_LIMIT, counted, escape, utf16_length
+from bot.interactions.markup import MESSAGE_LIMIT, escape, utf16_length
 from bot.storage.words import WORDS_LIMIT
 from bot.words.lists import NeverSaid, split
 from bot.words.matching import WORD_LIMIT, checked
+from charrnn.text.messages import counted
 
 NONE = "This server has no list of words that I never say. Use /words add to begin one."
 ALL = "What I never say in this server:\n{words}"

@@ -39,11 +39,6 @@ def utf16_length(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 model`, `2,000 models`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 

@@ -16,7 +16,6 @@ from discord.http import Route
 
 from bot.client import BASES
 from bot.errors import BotError, RegistryError, SettingsError
-from bot.interactions.markup import counted
 from bot.interactions.permissions import NEEDED, invite_link, names
 from bot.settings import Settings
 from bot.storage import database
@@ -24,6 +23,7 @@ from bot.storage.files import StateFolder, how_to_give, writable
 from bot.words.lists import read_file
 from charrnn import store
 from charrnn.errors import ModelError, needs_extra
+from charrnn.text.messages import counted
 
 PORTAL = "https://discord.com/developers/applications"
 # Measured: the bot in 5,000 servers, and a training that starts from chat.

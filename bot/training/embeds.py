@@ -6,13 +6,13 @@ from enum import StrEnum
 
 import discord
 
-from bot.interactions.markup import BAD, GOOD, NEUTRAL, counted, duration, escape
+from bot.interactions.markup import BAD, GOOD, NEUTRAL, duration, escape
 from bot.models.embeds import IN_USE, bits, losses, origin, shortened, sounds_like
 from bot.storage.records import JobState, Scores, StoredModel, TrainingJob
 from bot.training.job import Job
 from bot.words.matching import WordFilter
 from charrnn.text.corpus import HELD_OUT_SHARE
-from charrnn.text.messages import Counts
+from charrnn.text.messages import Counts, counted
 from charrnn.training.events import EpochEnd, Progress
 from charrnn.training.recipes import alphabet_warning, least_text
 
@@ -51,7 +51,7 @@ def screen(job: Job, note: str = "") -> Screen:
     match job.state:
         case JobState.READING:
             read = (job.counts or Counts()).total()
-            so_far = f": {read:,} messages so far" if read else ""  # a file is not counted
+            so_far = f": {counted(read, 'message')} so far" if read else ""  # a file is not counted
             text = f"Reading {escape(str(row.source))}{so_far}."
             if job.counts and len(job.counts.channels) > 1:
                 text += f"\n\n{_by_channel(job.counts.channels.most_common())}"

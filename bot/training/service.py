@@ -203,7 +203,8 @@ class TrainingService:
             check_learnable(vocabulary, card.spec.window, in_learnt, held_out)
         except CorpusError as error:
             advice = "Choose more messages, another channel or a longer file."
-            raise BotError(f"{error} {advice} I have read {counts}.", "corpus") from error
+            read = f" I have read {counts}." if counts.total() else ""  # a text has no messages
+            raise BotError(f"{error} {advice}{read}", "corpus") from error
         not_kept = [(str(why), number) for why, number in counts.left_out.most_common() if number]
         if rare := vocabulary.unknown(characters):
             not_kept.append((left_out(rare), rare.total()))

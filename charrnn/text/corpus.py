@@ -27,17 +27,19 @@ _ARCHIVE = "Unpack it, and use the file in it that has the messages."
 _DOCUMENT = "Save its text as a plain text (.txt)."
 _PICTURE = "Only texts and exported chats can be learnt from."
 _SIGNATURES = (
-    (b"PK\x03\x04", "a zip archive or a document", f"{_ARCHIVE} {_DOCUMENT}"),
-    (b"%PDF", "a PDF", _DOCUMENT),
-    (b"\xd0\xcf\x11\xe0", "an Office document", _DOCUMENT),
-    (b"SQLite format 3", "a database", "Export the chat from its app instead."),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _ARCHIVE),
-    (b"Rar!\x1a\x07", "a RAR archive", _ARCHIVE),
-    (b"\xfd7zXZ", "an xz archive", _ARCHIVE),
-    (b"\x28\xb5\x2f\xfd", "a zstd archive", _ARCHIVE),
-    (b"\x89PNG", "a picture", _PICTURE),
-    (b"\xff\xd8\xff", "a picture", _PICTURE),
-    (b"GIF89a", "a picture", _PICTURE),
+    # A zip archive names its first file at byte 30.
+    (rb"PK\x03\x04.{26}(?:\[Content_Types\]|mimetype|_rels/|docProps/)", "a document", _DOCUMENT),
+    (rb"PK\x03\x04", "a zip archive", _ARCHIVE),
+    (rb"%PDF", "a PDF", _DOCUMENT),
+    (rb"\xd0\xcf\x11\xe0", "an Office document", _DOCUMENT),
+    (rb"SQLite format 3", "a database", "Export the chat from its app instead."),
+    (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", _ARCHIVE),
+    (rb"Rar!\x1a\x07", "a RAR archive", _ARCHIVE),
+    (rb"\xfd7zXZ", "an xz archive", _ARCHIVE),
+    (rb"\x28\xb5\x2f\xfd", "a zstd archive", _ARCHIVE),
+    (rb"\x89PNG", "a picture", _PICTURE),
+    (rb"\xff\xd8\xff", "a picture", _PICTURE),
+    (rb"GIF89a", "a picture", _PICTURE),
 )
 _GZIP = b"\x1f\x8b"
 # In a folder, files with other suffixes are not read.
@@ -171,7 +173,7 @@ def decode(content: bytes, source: str, max_bytes: int = MAX_BYTES) -> str:
     if content.startswith(_GZIP):
         content = _unpack(content, source, max_bytes)
     for signature, kind, advice in _SIGNATURES:
-        if content.startswith(signature):
+        if re.match(signature, content, re.DOTALL):
             raise CorpusError(f"{source} is {kind}. {advice}")
     utf_16 = content.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
     try:

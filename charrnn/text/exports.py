@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 
 from charrnn.errors import CorpusError
-from charrnn.text.forms import form_of, typed
-from charrnn.text.messages import Message
+from charrnn.text.forms import form_of, plain, typed
+from charrnn.text.messages import Message, counted
 from charrnn.text.transcripts import SYSTEM_TEXTS, read_transcript, without_tag
 
 # In JSON, only a key is followed by a colon.
@@ -40,8 +40,8 @@ def read_export(text: str, source: str) -> list[Message] | None:
     """The messages of an exported chat, oldest first; None if `text` is no export but plain text.
 
     Known are the JSON, CSV and plain text of DiscordChatExporter, Discord's data package, the text
-    of WhatsApp, the JSON of Telegram and Slack, and JSON lines with `content`, `bot` and perhaps
-    `author`.
+    of WhatsApp, the JSON of Telegram and Slack, and JSON lines or a JSON list of
+    objects with `content` and perhaps `author` and `bot`.
     Raises CorpusError, which names `source`, when it is something else that is not plain text."""
     start = _SPACE.match(text).end()  # type: ignore[union-attr]  # it always matches
     for pattern, kind in _MARKUP:
@@ -93,7 +93,7 @@ def _read_list(text: str, at: int, source: str) -> tuple[list[Message], int]:
         except (ValueError, RecursionError) as error:
             if not _cut_off(error, text):
                 raise CorpusError(
-                    f"{source} is damaged after {number - 1:,} messages. Export it again."
+                    f"{source} is damaged after {counted(number - 1, 'message')}. Export it again."
                 ) from error
             messages.append(Message("", "", cut_off=True))
             at = len(text)
@@ -159,26 +159,21 @@ def _check_text(text: str, start: int, source: str) -> None:
 
 
 def read_lines(text: str, source: str) -> Iterator[Message]:
-    """Read the messages of a `.jsonl` file: one object a line, with `content`, `bot` and
-    optionally `author`. Raises CorpusError, which names `source`."""
+    """Read the messages of a `.jsonl` file: one object a line, with `content` and optionally
+    `author` and `bot`. Raises CorpusError, which names `source`."""
     lines = text.split("\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            message = typed(dict, json.loads(line))
-            yield Message(
-                author=typed(str, message.get("author", "")),
-                content=typed(str, message["content"]),
-                automatic=typed(bool, message["bot"]),
-            )
+            yield plain(typed(dict, json.loads(line)))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             if number == len(lines) > 1 and line.startswith("{") and _cut_off(error, line):
                 yield Message("", "", cut_off=True)
                 return
             raise CorpusError(
                 f"Line {number} of {source} is not a message. It must be a JSON object with "
-                "`content` and `bot`."
+                "`content`, and may have `author` and `bot`."
             ) from error
 
 
@@ -215,7 +210,7 @@ def _read_csv(text: str, source: str) -> list[Message] | None:
             )
     except csv.Error as error:
         raise CorpusError(
-            f"{source} is damaged after {len(messages):,} messages. Export it again."
+            f"{source} is damaged after {counted(len(messages), 'message')}. Export it again."
         ) from error
     if ids and (len(ids[0]), ids[0]) > (len(ids[-1]), ids[-1]):
         messages.reverse()

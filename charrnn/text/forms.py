@@ -27,6 +27,8 @@ def form_of(fields: object) -> tuple[Callable[[dict[str, Any]], Message], str]:
 
 def _discord(fields: dict[str, Any]) -> Message:
     """As DiscordChatExporter or Discord's API writes it."""
+    if isinstance(fields["author"], str):
+        return plain(fields)
     author = typed(dict, fields["author"])
     names: dict[str, str] = {}
     ids: dict[str, str] = {}
@@ -44,6 +46,17 @@ def _discord(fields: dict[str, Any]) -> Message:
         system=str(fields.get("type", "Default")) not in WRITTEN_BY_PEOPLE,
         names=names,
         ids=ids,
+    )
+
+
+def plain(fields: dict[str, Any]) -> Message:
+    """With `content`, and perhaps `author`, a string, and `bot`. Raises KeyError and TypeError."""
+    if "sender_name" in fields:
+        raise KeyError("author")  # Messenger and Instagram, which garble letters
+    return Message(
+        author=typed(str, fields.get("author", "")),
+        content=typed(str, fields["content"]),
+        automatic=typed(bool, fields.get("bot", False)),
     )
 
 
@@ -96,6 +109,7 @@ _FORMS = (
     ({"ID", "Timestamp", "Contents"}, _data_package, "ID"),
     ({"type", "ts", "text"}, _slack, "ts"),
     ({"type", "id", "date"}, _telegram, ""),
+    ({"content"}, plain, ""),
 )
 
 

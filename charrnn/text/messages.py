@@ -89,6 +89,11 @@ _PRIVATE = (
 _EVERYONE = re.compile(r"(?<!@)@++(?=everyone|here)", re.IGNORECASE)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 model`, `2,000 models`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Message:
     """A message in a channel."""
@@ -135,7 +140,7 @@ class Counts:
         return self.messages + self.left_out.total()
 
     def __str__(self) -> str:
-        kept = f"{self.messages:,} messages"
+        kept = counted(self.messages, "message")
         if people := len(self.authors):
             kept += f" of {people:,} {'person' if people == 1 else 'people'}"
         left_out = [f"{self.left_out[why]:,} {why}" for why in LeftOut if self.left_out[why]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from charrnn.errors import CorpusError, OptionError
 from charrnn.spec import ModelSpec
 from charrnn.text import corpus
+from charrnn.text.messages import counted
 
 MAX_COUNT = 10_000  # for epochs, batch size, segment and patience
 
@@ -163,9 +164,8 @@ class LeastText:
 
         if learnt(characters) < self.refused:
             enough = bisect_left(range(10**9), self.refused, key=learnt)
-            raise CorpusError(
-                f"{characters:,} characters are too few to train on. It takes {enough:,} or more."
-            )
+            has = f"{counted(characters, 'character')} {'is' if characters == 1 else 'are'}"
+            raise CorpusError(f"{has} too few to train on. It takes {enough:,} or more.")
         return self.warning if learnt(characters) < self.warned else ""
 
 

@@ -125,6 +125,17 @@ async def test_too_little_text_is_refused_with_what_was_counted(
     assert not files(tmp_path)
 
 
+async def test_too_short_a_text_is_refused_without_messages(training: TrainingService):
+    job = await create(training)
+
+    async def text_of_one_character(destination: Path, *_: object) -> Counts:
+        await asyncio.to_thread(destination.write_text, "a")
+        return Counts(characters=1)
+
+    with pytest.raises(BotError, match=r"^1 character is too few .* a longer file\.$"):
+        await training.prepare(job.row, text_of_one_character)
+
+
 async def test_a_reader_that_breaks_down_ends_the_job(training: TrainingService):
     async def broken(*_: object) -> Counts:
         raise ZeroDivisionError

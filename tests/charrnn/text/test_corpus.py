@@ -53,7 +53,12 @@ def test_a_text_in_utf_16_needs_a_byte_order_mark(tmp_path: Path):
         (b"\x81so be it", r"not UTF-8 text \(byte 0\)"),
         (b" \n", "contains no text"),
         (None, "cannot be read"),
-        (b"PK\x03\x04", "is a zip archive or a document. Unpack it"),
+        (
+            b"PK\x03\x04" + bytes(26) + b"_chat.txt",
+            r"is a zip archive. Unpack it, and use [^.]*\.$",
+        ),
+        (b"PK\x03\x04" + bytes(26) + b"chat.txt", r"is a zip archive. Unpack it, and use [^.]*\.$"),
+        (b"PK\x03\x04" + bytes(26) + b"[Content_Types].xml", "is a document. Save its text"),
         (b"%PDF-1.7", "is a PDF. Save its text"),
         (b"SQLite format 3\0", "is a database. Export the chat"),
         (b"\x89PNG\r\n", "is a picture"),
@@ -180,7 +185,7 @@ def test_a_channel_can_come_from_discord_chat_exporter(tmp_path: Path):
     (tmp_path / "export.json").write_text(json.dumps({"messages": [message, message]}))
     [document] = corpus.read_sources([str(tmp_path / "export.json")])
     assert document.text == "hi all\n"
-    assert str(document.counts) == "1 messages of 1 person; left out: 1 as repeats"
+    assert str(document.counts) == "1 message of 1 person; left out: 1 as repeats"
 
 
 def test_what_several_channels_have_in_common_is_kept_once(tmp_path: Path):

@@ -131,7 +131,7 @@ def test_an_export_without_the_right_to_see_content_says_so():
         ),
         (export(exported(), "hi"), "Message 2 of file is not like those of an exported chat"),
         (export(exported(), exported(content=None)), "Message 2 of file"),
-        (export(exported(), exported(author="ada")), "Message 2 of file"),
+        (export(exported(), exported(author=1)), "Message 2 of file"),
         (export(exported(), exported(mentions=[{"id": []}])), "Message 2 of file"),
         ("<!DOCTYPE html>\n<p>hi", r"file is a web page \(HTML\).*DiscordChatExporter"),
         ("\n<HTML lang=en>", r"file is a web page \(HTML\)"),
@@ -180,7 +180,7 @@ def test_csv_of_discord_is_read(text: str, messages: list[Message]):
 
 def test_csv_with_an_endless_field_is_refused():
     text = 'Author,Date,Content,Attachments\nada,1,hi,\nada,1,"' + "so " * 100_000
-    with pytest.raises(CorpusError, match="file is damaged after 1 messages"):
+    with pytest.raises(CorpusError, match="file is damaged after 1 message\\."):
         read(text)
 
 
@@ -249,15 +249,23 @@ def test_the_messages_of_discords_data_package_are_read_oldest_first():
 # JSON lines.
 
 
-def test_the_author_of_a_line_is_optional():
-    text = '{"bot": false, "content": "hi"}\n\n{"bot": true, "content": "", "author": "a"}'
-    assert read(text) == [Message("", "hi"), Message("a", "", automatic=True)]
+@pytest.mark.parametrize("between", ["\n\n", ",\n"], ids=["lines", "list"])
+def test_the_author_of_a_message_and_whether_it_is_a_bot_are_optional(between: str):
+    objects = (
+        '{"bot": true, "content": "", "author": "a"}',
+        '{"content": "hi"}',
+        '{"content": "so", "author": "b"}',
+    )
+    text = between.join(objects)
+    messages = [Message("a", "", automatic=True), Message("", "hi"), Message("b", "so")]
+    assert read(f"[{text}]" if "," in between else text) == messages
 
 
 @pytest.mark.parametrize(
     "line",
     [
         *("[" * 100_000, "[]", "{}", "nonsense", '{"bot": false, "content": null}'),
+        '{"sender_name": "Ada", "content": "hi"}',
         *('{"bot": 0, "content": "hi"}', '{"bot": false, "content": "hi", "author": 1}'),
     ],
 )
