@@ -57,6 +57,22 @@ _OWN_WORDS = re.compile(
     r")\.?"
 )
 _NOTE = re.compile(rf"(?: {_LRM}?|{_LRM})<[^<>]{{3,80}}>$")  # <This message was edited>
+# What IRC clients log: "[09:00] <@ana> hi", "2024-01-01 09:00:00 * ana waves", "<ana> hi", or with
+# tabs, as WeeChat does.
+_DAY = r"(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?|(?:[^\W\d_]{2,9}\.?,? {1,2}){1,2}\d{1,2},?)"
+_CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,6})?)?(?: ?[AaPp][Mm])?(?:Z|[+-]\d{2}:?\d{2})?"
+_TIME = rf"(?P<time>[\[(]?(?:{_DAY}[ T])?{_CLOCK}[\])]?[ \t]{{1,4}})"
+_IRC = re.compile(
+    rf"{_TIME}?<[ ~&@%+!]?(?P<nick>[^\s<>/=\"][^<>=\"\n]{{0,39}})>(?:[ \t](?P<said>[^\n]*))?"
+)
+_WEECHAT = re.compile(rf"{_TIME}[~&@%+!]?(?P<nick>[^\s<>*=-][^\t\n]{{0,39}})\t(?P<said>[^\n]*)")
+# Actions, and who joins or leaves.
+_IRC_SYSTEM = re.compile(
+    rf"{_TIME}?[ \t]{{0,4}}(?:\*{{1,4}}|-!-|-{{2,3}}>?|<-{{1,3}}|=!=|-[^\s-][^\s]{{0,39}}-"
+    r"|Session (?:Start|Close|Time|Ident):)(?:[ \t][^\n]*)?"
+)
+_IRC_FORMAT = re.compile(r"\x03(?:\d{1,2}(?:,\d{1,2})?)?|[\x02\x0f\x11\x16\x1d-\x1f]")
+
 _NUMBER = re.compile(r"@\+?\d{6,16}(?!\d)")  # a mention of somebody without a name
 
 
@@ -71,10 +87,15 @@ def without_tag(name: str) -> str:
 
 
 def read_transcript(text: str) -> list[Message] | None:
-    """The messages of a chat that DiscordChatExporter or WhatsApp wrote as text; None if it is not
-    such a chat."""
+    """The messages of a chat that DiscordChatExporter, WhatsApp or an IRC client wrote as text;
+    None if it is not such a chat."""
     lines = text.split("\n")
-    if _HEAD.match(text) or _is_discord(lines):
+    if _HEAD.match(text):
+        return list(_discord(lines))
+    for said in (_IRC, _WEECHAT):
+        if _is_irc(lines, said):
+            return [_irc_message(line, said) for line in lines if line.strip()]
+    if _is_discord(lines):
         return list(_discord(lines))
     return list(_whatsapp(lines)) if _is_whatsapp(lines) else None
 
@@ -126,6 +147,29 @@ def _discord_message(author: str, body: list[str]) -> Message:
         automatic=author.endswith("#0000"),  # a webhook
         system=bool(SYSTEM_TEXTS.fullmatch(content)),
     )
+
+
+def _is_irc(lines: Sequence[str], said: re.Pattern[str]) -> bool:
+    sample = [line for line in islice(lines, SAMPLE_LINES) if line.strip()]
+    found = [match for line in sample if (match := said.fullmatch(line))]
+    system = [match for line in sample if (match := _IRC_SYSTEM.fullmatch(line))]
+    if len(found) < 2 or len(found) + len(system) < len(sample) * 3 / 4:
+        return False
+    if said is _WEECHAT:  # a table may have the same form, but has no such lines
+        return any(match["time"] for match in system)
+    if sum(bool(match["time"]) for match in found) >= len(found) / 2:
+        return True
+    # Without times it could be markup.
+    several = len({match["nick"] for match in found}) > 1
+    return several and len(found) >= len(sample) / 2 and not any("</" in line for line in sample)
+
+
+def _irc_message(line: str, said: re.Pattern[str]) -> Message:
+    match = said.fullmatch(line)
+    if not match:
+        return Message("", "", system=True)
+    content = _IRC_FORMAT.sub("", match["said"] or "")
+    return Message(as_author(_IRC_FORMAT.sub("", match["nick"]).strip()), content)
 
 
 def _is_whatsapp(lines: Sequence[str]) -> bool:

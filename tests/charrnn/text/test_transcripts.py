@@ -158,6 +158,51 @@ def test_what_whatsapp_writes_itself_is_not_kept(own: str):
     assert said(text.replace(own, f"{own}\nlook at this")) == ["hi", "look at this", "<3"]
 
 
+# IRC.
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        *("[09:00] ", "09:00 ", "", "2024-01-01 09:00:00 ", "[09:00:12] ", "(09:00:12) "),
+        *("[2024-01-01 09:00:00] ", "2024-01-01T09:00:00Z ", "Jan 01 09:00:00 ", "[9:00 PM] "),
+    ],
+)
+def test_nicks_times_and_actions_of_irc_are_not_kept(when: str):
+    text = (
+        "--- Log opened Mon Jan 01 08:59:00 2024\n"
+        f"{when}*** Joins: bo (~bo@example.com)\n"
+        f"{when}<ana> so: be it\n\n"
+        f"{when}<@bo> \x0304,12red\x03 and \x02bold\x02\n"
+        f"{when}< cy> hi\n"
+        f"{when}* ana waves\n"
+        f"{when}<12>\n"
+        f"{when}-!- cy [~cy@example.com] has quit\n"
+        f"{when}--> ana (~ana@example.com) has joined\n"
+        f"{when}<ana> a -> b\n"
+    )
+    messages = read_transcript(text)
+    assert messages is not None
+    assert [message for message in messages if not message.system] == [
+        Message("ana", "so: be it"),
+        Message("bo", "red and bold"),
+        Message("cy", "hi"),
+        Message("@12", ""),
+        Message("ana", "a -> b"),
+    ]
+    assert len(messages) == 10
+
+
+def test_a_log_of_weechat_is_read():
+    when = "2024-01-01 09:00:00\t"
+    text = f"{when}-->\tana (~ana@example.com) has joined #maps\n{when}@ana\thi\n{when}bo\tyo\n"
+    assert read_transcript(text) == [
+        Message("", "", system=True),
+        Message("ana", "hi"),
+        Message("bo", "yo"),
+    ]
+
+
 # Other texts.
 
 DIARY = "12.05.2024 21:15 - Rome: at last.\n" + "We walked the whole day.\nIt was warm.\n" * 3
@@ -183,6 +228,11 @@ VERSE = "".join(f"[{1990 + n}] The snow of {n}\n\nfell, and fell\n\n" for n in r
         ),
         *(
             "In 12/05/24, 21:15 - Ada: I\n" * 9,
+            "<p> one\n<p> two\n" * 9,
+            "<b> one </b>\n<i> two </i>\n" * 9,
+            "* one\n* two\n<ana> hi\n<bo> hi\n* three",
+            "09:00 breakfast\n10:00 <tour> start\n",
+            "2024-01-01 09:00:00\tindoor\t22.5\n" * 9,
             "{Embed}\n\n[2024-05-12] a\n",
             "= Title =\n" + "=" * 62,
         ),
@@ -210,7 +260,11 @@ def test_any_text_is_a_chat_or_not(lines: list[str], head: bool):
 
 
 @pytest.mark.parametrize(
-    "unit", ["[1", "1/", "\u200e<", "=", "[2024-05-12] a\n\n", "12/05/24, ", " :", "a<"]
+    "unit",
+    [
+        *("[1", "1/", "\u200e<", "=", "[2024-05-12] a\n\n", "12/05/24, ", " :", "a<"),
+        *("<a> ", "09:00 ", "* "),
+    ],
 )
 def test_a_long_hostile_text_takes_linear_time(unit: str):
     line = unit * (400_000 // len(unit))
