@@ -77,13 +77,13 @@ class Model:
 
 def shipped() -> list[str]:
     """The names of the models that come with the package."""
-    return sorted(path.parent.name for path in _weights().glob(f"*/{CARD}"))
+    return sorted(path.parent.name for path in package_data("weights").glob(f"*/{CARD}"))
 
 
 def locate(model: str | Path) -> Path:
     """The folder of a shipped model's name, or of a path. Raises ModelError."""
     if model in shipped():
-        return _weights() / model
+        return package_data("weights") / model
     if Path(model).is_dir():
         return Path(model)
     raise ModelError(
@@ -244,11 +244,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _weights() -> Path:
-    """Where the shipped models are: inside an installed package, beside it in a clone."""
+def package_data(name: str) -> Path:
+    """A folder that comes with the package: inside it when installed, beside it in a clone."""
     package = Path(__file__).parent
-    inside = package / "weights"
-    return inside if inside.is_dir() else package.parent / "weights"
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
 
 
 def _check(folder: Path, checksums: Mapping[str, str]) -> None:

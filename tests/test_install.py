@@ -126,6 +126,7 @@ def test_the_installed_command_works_from_any_folder(tmp_path: Path):
     assert sum(file.stat().st_size for file in weights.glob("*/*")) < 60e6
     for model in ("chat", "shakespeare"):
         assert not charrnn("convert", model, f"{model}.keras").returncode
+    assert not charrnn("web", "othello", "--output", "page").returncode
     refused = charrnn("convert", "tinyshakespeare", "t.keras").stderr.replace("\n", " ")
     assert str(weights / "tinyshakespeare" / "model.keras is missing;") in refused
     assert "use a clone of the repository" in refused

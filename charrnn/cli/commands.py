@@ -1,4 +1,4 @@
-"""The command line: generate, train, evaluate, info, convert."""
+"""The command line: generate, train, web, evaluate, info, convert."""
 
 import io
 import json
@@ -18,6 +18,7 @@ from charrnn import __version__, evaluation, store
 from charrnn.cli import tables
 from charrnn.cli.backend import with_keras
 from charrnn.cli.options import (
+    DEFAULT_MODEL,
     HeldOut,
     Sources,
     Temperature,
@@ -29,6 +30,7 @@ from charrnn.cli.options import (
     split,
 )
 from charrnn.cli.training import train
+from charrnn.cli.web import web
 from charrnn.errors import CharRNNError, CorpusError, OptionError, Stopped
 from charrnn.generation import Prompt
 from charrnn.generation import generate as generate_texts
@@ -36,7 +38,6 @@ from charrnn.sampling import Sampling
 from charrnn.text import corpus
 from charrnn.vocabulary import LEAST_KNOWN, describe_characters
 
-DEFAULT_MODEL = "shakespeare"
 INTERRUPTED = 130  # the shell's exit code for a program that Ctrl-C ended
 
 app = typer.Typer(
@@ -120,6 +121,7 @@ def generate(
 
 
 app.command()(train)
+app.command()(web)
 
 
 @app.command()

@@ -12,6 +12,8 @@ from charrnn.text import corpus
 from charrnn.text.corpus import Document
 from charrnn.training.checkpoint import checkpoints_of
 
+DEFAULT_MODEL = "shakespeare"
+
 notes = Console(stderr=True, highlight=False)
 
 Sources = Annotated[
