@@ -170,7 +170,11 @@ def trainings_of(bot: asyncio.subprocess.Process) -> list[int]:
 
 def shown(discord: DiscordServer, words: str) -> bool:
     """Whether the message that shows a job has said so."""
-    edits = (request.json for request in discord.requests if request.method == "PATCH")
+    edits = (
+        request.json
+        for request in discord.requests
+        if request.method == "PATCH" and request.path.startswith("channels/")
+    )
     return any(words in edit["embeds"][0]["description"] for edit in edits)
 
 
