@@ -82,7 +82,13 @@ def test_make_knows_its_targets(line: str):
 
 def test_extras_that_are_to_be_installed_exist():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = {
-        extra for extras in re.findall(r"'\.\[([\w,]+)\]'", TEXT) for extra in extras.split(",")
-    }
-    assert named and named <= set(project["optional-dependencies"])
+    lists = re.findall(r"['\"](?:\.|FILE\.whl)\[([\w,]+)\]['\"]|--extra (\w+)", TEXT)
+    named = {extra for extras in map("".join, lists) for extra in extras.split(",")}
+    assert named >= {"bot", "preview", "train"}
+    assert named <= set(project["optional-dependencies"])
+
+
+def test_programs_that_uv_and_pipx_run_exist():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    started = re.findall(r"(?:uv|pipx) run(?: --\w+ \S+)* ([\w-]+)", TEXT)
+    assert started and set(started) == set(scripts)
