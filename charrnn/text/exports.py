@@ -22,6 +22,11 @@ _OBJECT = re.compile(r'\{\s*+(?:\}|"(?:[^"\\\n]|\\.)*+"\s*+:)')
 _OBJECTS = re.compile(r'\[\s*+(?:\]\s*+\Z|\{\s*+["}])')
 _DECODER = json.JSONDecoder()
 
+# Names of the columns of a table that is a chat, the likeliest first.
+_AUTHORS = ("author", "user", "username", "name", "sender", "from", "nick")
+_TEXTS = ("content", "text", "message", "body")
+_DISCORD_ID = re.compile(r"\d{17,20}")
+
 INSTEAD = (
     "Export the channel as JSON with DiscordChatExporter, or save what people wrote as plain text, "
     "one message a line."
@@ -40,8 +45,8 @@ def read_export(text: str, source: str) -> list[Message] | None:
     """The messages of an exported chat, oldest first; None if `text` is no export but plain text.
 
     Known are the JSON, CSV and plain text of DiscordChatExporter, Discord's data package, the text
-    of WhatsApp, the JSON of Telegram and Slack, and JSON lines or a JSON list of
-    objects with `content` and perhaps `author` and `bot`.
+    of WhatsApp and IRC clients, the JSON of Telegram and Slack, tables with an author and a text,
+    and JSON lines or a JSON list of objects with `content` and perhaps `author` and `bot`.
     Raises CorpusError, which names `source`, when it is something else that is not plain text."""
     start = _SPACE.match(text).end()  # type: ignore[union-attr]  # it always matches
     for pattern, kind in _MARKUP:
@@ -178,40 +183,49 @@ def read_lines(text: str, source: str) -> Iterator[Message]:
 
 
 def _read_csv(text: str, source: str) -> list[Message] | None:
-    """DiscordChatExporter's CSV, or that of Discord's data package."""
+    """DiscordChatExporter's CSV, that of Discord's data package, or a table whose header names a
+    column for the author and one for the text."""
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
-    columns = [column.strip(' "') for column in header.split(delimiter)]
-    if {"Author", "Date", "Content", "Attachments"} <= set(columns):
-        content = columns.index("Content")
-    elif columns[:3] == ["ID", "Timestamp", "Contents"]:
-        content = 2
+    columns = [column.strip(' "').lower() for column in header.split(delimiter)]
+    if columns[:3] == ["id", "timestamp", "contents"]:
+        author, content = "", 2
     else:
-        return None
+        author = next((name for name in _AUTHORS if name in columns), "")
+        said = next((name for name in _TEXTS if name in columns), "")
+        if not author or not said:
+            return None
+        content = columns.index(said)
+    # Exports of Discord have a column after the content, which is never missing.
+    least = content + 2 if "attachments" in columns[content + 1 :] else content + 1
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     next(rows)
     messages: list[Message] = []
     ids: list[str] = []
     try:
         for row in rows:
-            if len(row) <= content + 1:  # the next column is never missing
+            if len(row) < least:
                 messages += [Message("", "", cut_off=True)] if row else []
                 continue
             values = dict(zip(columns, row, strict=False))
-            ids.append(values.get("ID", ""))
-            name = values.get("Author", "")
+            ids.append(values.get("id", ""))
+            name = values.get(author, "").strip()
+            number = values.get("authorid") or (name if _DISCORD_ID.fullmatch(name) else "")
+            # In a last column without quotes, the delimiter may be a part of the text.
+            last = content + 1 == len(columns)
+            text = delimiter.join(row[content:]) if last else row[content]
             messages.append(
                 Message(
-                    author=values.get("AuthorID") or without_tag(name),
-                    content=row[content],
+                    author=number or without_tag(name),
+                    content=text,
                     automatic=name.endswith("#0000"),
-                    system=bool(SYSTEM_TEXTS.fullmatch(row[content])),
+                    system=bool(SYSTEM_TEXTS.fullmatch(text)),
                 )
             )
     except csv.Error as error:
         raise CorpusError(
             f"{source} is damaged after {counted(len(messages), 'message')}. Export it again."
         ) from error
-    if ids and (len(ids[0]), ids[0]) > (len(ids[-1]), ids[-1]):
+    if ids and ids[0].isdigit() and (len(ids[0]), ids[0]) > (len(ids[-1]), ids[-1]):
         messages.reverse()
     return messages

@@ -184,8 +184,39 @@ def test_csv_with_an_endless_field_is_refused():
         read(text)
 
 
-def test_csv_of_something_else_is_plain_text():
-    assert read_export("Author,Title\nAda,So be it\n", "file") is None
+@pytest.mark.parametrize("author", ["author", "User", "username", "NAME", "sender", "from", "nick"])
+@pytest.mark.parametrize("content", ["content", "Text", "MESSAGE", "body"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_table_with_authors_and_texts_is_a_chat(author: str, content: str, delimiter: str):
+    rows = (
+        ("when", author, f'"{content}"'),
+        ("1", "ada", '"so, ""be""\nit"'),
+        ("2", "12", "hi"),
+        ("3", "123456789012345678", "yo"),
+    )
+    assert read("\n".join(map(delimiter.join, rows))) == [
+        Message("ada", 'so, "be"\nit'),
+        Message("@12", "hi"),
+        Message("123456789012345678", "yo"),
+    ]
+    assert said(f"{content}{delimiter}{author}\nhi{delimiter}ada\n") == ["hi"]
+
+
+def test_a_table_needs_no_quotes_for_a_text_in_its_last_column():
+    assert said("user,text\nada,so, be it\n") == ["so, be it"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Author,Title\nAda,So be it\n",
+        "text,label\nSo be it,1\n",
+        "Dear sender,\nfrom the text below\n",
+        "user\nada\n",
+    ],
+)
+def test_csv_of_something_else_is_plain_text(text: str):
+    assert read_export(text, "file") is None
 
 
 # Other apps.
