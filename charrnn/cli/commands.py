@@ -148,7 +148,7 @@ def evaluate(
     was trained on."""
     loaded = store.load(model)
     documents = corpus.read_sources(sources)
-    note_counts(documents)
+    note_counts(sources, documents)
     training_text, text = split(documents, held_out, held_out_share)
     if samples and not training_text:
         raise OptionError(

@@ -14,6 +14,8 @@ from charrnn.training.checkpoint import checkpoints_of
 
 DEFAULT_MODEL = "shakespeare"
 
+MOST_NAMES = 5  # of skipped files
+
 notes = Console(stderr=True, highlight=False)
 
 Sources = Annotated[
@@ -44,11 +46,16 @@ def note(sentence: str) -> None:
     notes.print(printable(sentence), style="dim", soft_wrap=True)
 
 
-def note_counts(documents: list[Document]) -> None:
-    """Print what was kept of exported chats, and left out."""
+def note_counts(sources: list[str], documents: list[Document]) -> None:
+    """Print what was kept of exported chats, and left out, and which files were skipped."""
     for document in documents:
-        if document.counts:
+        if document.counts and document.counts.total():
             note(f"{Path(document.source).name}: {document.counts}")
+    for source in sources:
+        if names := corpus.skipped_in(source):
+            more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+            folder = Path(source).resolve().name
+            note(f"skipped in {folder}: {', '.join(names[:MOST_NAMES])}{more}")
 
 
 def split(documents: list[Document], held_out: list[str] | None, share: float) -> tuple[str, str]:

@@ -100,7 +100,7 @@ def train(
             raise OptionError("--base brings its own network; leave out --preset.")
         documents = corpus.read_sources(sources)
         if progress is ProgressFormat.RICH:
-            note_counts(documents)
+            note_counts(sources, documents)
         text, held_out_text = split(documents, held_out, held_out_share)
         share = 0.0 if held_out else held_out_share
         learnt, everything = Counter(text), Counter(text if held_out else text + held_out_text)

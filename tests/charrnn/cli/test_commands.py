@@ -146,6 +146,14 @@ def test_train_says_what_it_made_of_a_channel(charrnn: Run, tmp_path: Path):
     assert "too few to train on" in said
 
 
+def test_train_names_what_it_skips_in_a_folder(charrnn: Run, tmp_path: Path):
+    (tmp_path / "mix").mkdir()
+    for name in ("text.txt", "pic.png", "dce.html"):
+        (tmp_path / "mix" / name).write_text("So be it, HERO.")
+    said = charrnn("train", tmp_path / "mix", "--output", tmp_path / "model", fails=True)
+    assert "skipped in mix: dce.html, pic.png" in said
+
+
 def test_train_uses_as_many_threads_as_it_is_told():
     """In a process of its own, since TensorFlow takes the numbers only once."""
     program = """

@@ -29,8 +29,33 @@ def test_a_folder_gives_its_texts_and_chats_in_order(tmp_path: Path):
     assert text == "one\n\ntwo\n\nthree\n\nfour\n\nfive\n\n"
 
 
+def test_a_folder_names_what_is_not_read_in_it(tmp_path: Path):
+    for name in ("b.html", "a.png", ".hidden", "chat.csv", "irc.LOG", "text.txt.gz"):
+        (tmp_path / name).write_text("author,text\nada,so be it")
+    (tmp_path / "older").mkdir()
+    assert corpus.skipped_in(str(tmp_path)) == ["a.png", "b.html", "older"]
+    assert corpus.skipped_in(str(tmp_path / "b.html")) == corpus.skipped_in("plays") == []
+    assert corpus.join(corpus.read_sources([str(tmp_path)])).strip() == "so be it"
+
+
+def test_an_export_of_slack_is_read_from_the_folders_of_its_channels(tmp_path: Path):
+    for name in ("users", "channels", "integration_logs", "canvases"):
+        (tmp_path / f"{name}.json").write_text(json.dumps([{"id": "U1", "name": "ada"}]))
+    message = {"type": "message", "user": "U1", "ts": "1.0"}
+    days = [("maps", "2024-01-02", "two"), ("maps", "2024-01-01", "one"), ("art", "2024-01-03", "")]
+    for channel, day, said in days:
+        (tmp_path / channel).mkdir(exist_ok=True)
+        joined = message | {"text": "joined", "subtype": "channel_join"}
+        written = [joined, message | {"text": said}] if said else [joined]
+        (tmp_path / channel / f"{day}.json").write_text(json.dumps(written))
+    assert corpus.join(corpus.read_sources([str(tmp_path)])) == "one\n\ntwo\n\n"
+    assert corpus.skipped_in(str(tmp_path)) == []
+    with pytest.raises(CorpusError, match=r"art contains no text|2024-01-03.json contains no text"):
+        corpus.read_sources([str(tmp_path / "art")])
+
+
 def test_a_folder_without_texts_is_refused(tmp_path: Path):
-    with pytest.raises(CorpusError, match=rf"{tmp_path.name} contains no .txt, .json or .jsonl"):
+    with pytest.raises(CorpusError, match=rf"{tmp_path.name} contains no .txt, .log, .csv"):
         corpus.read_sources([str(tmp_path)])
 
 
