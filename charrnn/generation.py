@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from charrnn.verbatim import VerbatimGuard
 
 MAX_LENGTH = 1_000_000
 MAX_RNG_SEED = 2**63 - 1
+FREQUENT = 3  # speakers that are named when a person asks for an unknown one
 STEPS_PER_CALL = 1000  # Python handles Ctrl-C only between two calls of the engine
 
 
@@ -75,6 +77,24 @@ def generate(
         Generated(model.vocabulary.decode(written[: prompt.length, lane]), seeds[lane].dropped)
         for lane, prompt in enumerate(prompts)
     ]
+
+
+def speaker_called(typed: str, model: str, speakers: Sequence[str]) -> str:
+    """The one of `speakers` with this name, in any case. Raises OptionError, with similar names, if
+    the model of the name `model` knows no such speaker."""
+    if not speakers:
+        raise OptionError(f"{model} has learnt no play, so it knows no speakers.")
+    names = {name.casefold(): name for name in speakers}
+    wanted = typed.strip().casefold()
+    if wanted in names:
+        return names[wanted]
+    similar = [names[key] for key in get_close_matches(wanted, names)]
+    others = (
+        f"Did you mean {' or '.join(similar)}?"
+        if similar
+        else f"Its most frequent are {', '.join(speakers[:FREQUENT])}."
+    )
+    raise OptionError(f"{model} knows no speaker called {typed!r}. {others}")
 
 
 def _primed(model: Model, seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,6 @@
 import re
 from contextlib import suppress
 from dataclasses import replace
-from difflib import get_close_matches
 from enum import StrEnum
 
 import discord
@@ -23,6 +22,8 @@ from bot.interactions.rate_limits import Cooldown
 from bot.interactions.reply import Reply, as_shown
 from bot.models.reference import ModelReference
 from bot.models.server_models import ServerModels
+from charrnn.errors import OptionError
+from charrnn.generation import speaker_called
 from charrnn.sampling import Sampling
 from charrnn.text.messages import readable
 
@@ -252,13 +253,10 @@ class ReplyButton(CogButton, kind="reply", actions=Action, cog=Generate.__cog_na
 
 def _speaker(model: ModelReference, typed: str) -> str:
     """The speaker of that name, in any case. Raises BotError if the model knows no such speaker."""
-    names = {name.casefold(): name for name in model.speakers}
-    wanted = typed.strip().casefold()
-    if wanted in names:
-        return names[wanted]
-    similar = [names[key] for key in get_close_matches(wanted, names)]
-    known = " or ".join(similar) or ", ".join(model.speakers[:3]) or "nobody by name"
-    raise BotError(f"{escape(model.name)} has no such speaker. It knows {known}.", "not_found")
+    try:
+        return speaker_called(typed, model.name, model.speakers)
+    except OptionError as error:
+        raise BotError(escape(str(error)), "not_found") from error
 
 
 def text_of(message: discord.Message, me: discord.ClientUser | None) -> str:

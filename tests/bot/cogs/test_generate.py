@@ -92,7 +92,14 @@ async def test_the_speakers_of_the_play_are_offered_most_frequent_first(world: W
 async def test_an_unknown_speaker_is_refused_with_similar_ones(world: World):
     refusal = await ask(world, "So be it", **{"as": "Beatrix"})
     assert refusal.ephemeral
-    assert refusal.response.content == "tiny has no such speaker. It knows Beatrice."
+    assert refusal.response.content == (
+        "tiny knows no speaker called 'Beatrix'. Did you mean Beatrice?"
+    )
+
+
+async def test_the_name_of_an_unknown_speaker_cannot_be_markup(world: World):
+    refusal = await ask(world, "So be it", **{"as": "**Puck** <@1>"})
+    assert "called '\\*\\*Puck\\*\\* \\<@\u200b1>'. Its most" in refusal.response.content
 
 
 async def test_a_private_reply_is_shown_to_nobody_else(world: World):
