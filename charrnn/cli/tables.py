@@ -1,7 +1,7 @@
 """Tables for the terminal: models, scores, samples."""
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -11,6 +11,7 @@ from charrnn.store import Card
 from charrnn.vocabulary import describe_characters, visible
 
 SHOWN_CHARACTERS = 60  # of a vocabulary
+SHOWN_SPEAKERS = 5
 
 
 def score(model: str, score: Score) -> Table:
@@ -72,7 +73,8 @@ def card(card: Card) -> Table:
         **{name: value for name, value in card.training.items() if name not in details},
         "window": f"{card.spec.window} characters",
         "vocabulary": describe_characters(characters[:SHOWN_CHARACTERS]) + more,
-        "opening": card.opening,
+        "speakers": _few(card.speakers),
+        "opening, read before a short seed": card.opening,
         **{name: card.training[name] for name in details if name in card.training},
     }
     for name, value in rows.items():
@@ -89,6 +91,12 @@ def printable(text: str) -> Text:
         return character if is_surrogate else f"U+{ord(character):04X}"
 
     return Text(visible(text, shown))
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN_SPEAKERS
+    shown = ", ".join(names[:SHOWN_SPEAKERS])
+    return f"{shown} and {more:,} more" if more > 0 else shown or "none"
 
 
 def _network(card: Card) -> str:
