@@ -32,7 +32,7 @@ from charrnn.cli.options import (
 from charrnn.cli.training import train
 from charrnn.cli.web import web
 from charrnn.errors import CharRNNError, CorpusError, OptionError, Stopped
-from charrnn.generation import Prompt
+from charrnn.generation import Prompt, speaker_called
 from charrnn.generation import generate as generate_texts
 from charrnn.sampling import Sampling
 from charrnn.text import corpus
@@ -84,8 +84,17 @@ def _options(
 
 @app.command()
 def generate(
-    seed: Annotated[str, typer.Argument(help="The text to continue; may be empty.")] = "",
+    seed: Annotated[
+        str,
+        typer.Argument(
+            help="The text to continue; may be empty. `-` reads it from standard input."
+        ),
+    ] = "",
     model: ModelOption = DEFAULT_MODEL,
+    speaker: Annotated[
+        str | None,
+        typer.Option("--as", metavar="NAME", help="Somebody of the model's plays says SEED."),
+    ] = None,
     length: Annotated[int, typer.Option(help="Characters to write.")] = 500,
     temperature: Temperature = Sampling.temperature,
     top_p: TopP = Sampling.top_p,
@@ -100,8 +109,12 @@ def generate(
     """Continue the text SEED."""
     if rng_seed is None:
         rng_seed = secrets.randbelow(2**31)
-    prompt = Prompt(seed, length, Sampling(temperature, top_p, top_k), rng_seed)
     loaded = store.load(model)
+    if seed == "-":
+        seed = typer.get_text_stream("stdin", errors="backslashreplace").read().removesuffix("\n")
+    if speaker is not None:
+        seed = f"{speaker_called(speaker, loaded.name, loaded.card.speakers)}:\n{seed}"
+    prompt = Prompt(seed, length, Sampling(temperature, top_p, top_k), rng_seed)
     [generated] = generate_texts(loaded, [prompt])
     if as_json:
         _print_json(
