@@ -121,6 +121,8 @@ def read_card(folder: Path) -> tuple[Card, dict[str, str]]:
     ModelError."""
     path = folder / CARD
     with _reading():
+        if folder.is_dir() and not path.exists():
+            raise ModelError(f"{folder} is not a model: it has no {CARD}.")
         content = path.read_bytes()
     try:
         data = json.loads(content)

@@ -41,11 +41,15 @@ def test_a_model_is_read_as_it_was_written(stateful: Model):
     assert card.speakers == ("HERO", "Beatrice", "FIRST LORD")
 
 
-@pytest.mark.parametrize("name", [store.ONNX, store.CARD])
-def test_a_missing_file_is_named(model_folder: Path, name: str):
-    (model_folder / name).unlink()
-    with pytest.raises(ModelError, match=f"{name} cannot be read: No such file"):
+def test_a_missing_file_is_named(model_folder: Path):
+    (model_folder / store.ONNX).unlink()
+    with pytest.raises(ModelError, match=r"model\.onnx cannot be read: No such file"):
         store.load(model_folder)
+
+
+def test_a_folder_without_a_card_is_no_model(tmp_path: Path):
+    with pytest.raises(ModelError, match=f"{tmp_path} is not a model: it has no card.json"):
+        store.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", [store.KERAS, store.ONNX])

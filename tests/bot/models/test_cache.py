@@ -66,7 +66,7 @@ def test_a_model_that_cannot_be_loaded_is_an_error_and_the_others_stay(
     stateful: Model, tmp_path: Path
 ):
     models = LoadedModels(UNLIMITED)
-    with pytest.raises(ModelError, match=r"card\.json cannot be read"):
+    with pytest.raises(ModelError, match=r"it has no card\.json"):
         models.get(tmp_path)
     assert models.get(stateful.folder).name == "tiny"
 
