@@ -1,5 +1,6 @@
 """Options that several commands share, and the texts that they name."""
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -67,7 +68,15 @@ def split(documents: list[Document], held_out: list[str] | None, share: float) -
 
 
 def check_new(output: Path) -> None:
-    """Raises OptionError if `output` exists: a model may have taken hours to train."""
+    """Raises OptionError if `output` exists, since a model may have taken hours to train, or if it
+    cannot be written."""
     if output.exists():
-        resume = ", or continue with --resume" if checkpoints_of(output).is_dir() else ""
-        raise OptionError(f"{output} exists already. Choose another name, delete it first{resume}.")
+        otherwise = "or delete it first"
+        if checkpoints_of(output).is_dir():
+            otherwise = "delete it first, or continue with --resume"
+        raise OptionError(f"{output} exists already. Choose another name, {otherwise}.")
+    existing = next(folder for folder in output.absolute().parents if folder.exists())
+    try:
+        tempfile.TemporaryDirectory(dir=existing).cleanup()
+    except OSError as error:
+        raise OptionError(f"{output} cannot be written: {error.strerror}.") from error
