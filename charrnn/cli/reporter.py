@@ -49,7 +49,7 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: object
     ) -> None:
-        self._bar.stop()
+        self._stop_bar()
         if isinstance(error, Stopped):
             self(Halted(str(error)))
         elif isinstance(error, CharRNNError | OSError):
@@ -76,28 +76,35 @@ class Reporter:
 
     def _show_progress(self, event: Progress) -> None:
         self._bar.start()
+        waits_for = "left" if event.done < 1 else "left, measuring"
         self._bar.update(
             self._task,
             completed=event.done,
             epoch=f"{event.epoch}/{event.epochs}",
             description=f"loss {event.loss:.4f}, {event.characters_per_second:,.0f} characters/s, "
-            f"{timedelta(seconds=round(event.seconds_left))} left",
+            f"{timedelta(seconds=round(event.seconds_left))} {waits_for}",
         )
 
     def _show_epoch(self, event: EpochEnd) -> None:
         voice = "" if event.voice is None else f"voice {event.voice:.2f}  "
+        left = f"{timedelta(seconds=round(event.seconds_left))} left"
+        if event.epoch == event.epochs:
+            left += " to write the model"
         line = (
             f"epoch {event.epoch}/{event.epochs}  loss {event.loss:.4f}  "
             f"validation loss {event.validation_loss:.4f}{' (best)' if event.best else ''}  {voice}"
-            f"{event.characters_per_second:,.0f} characters/s  "
-            f"{timedelta(seconds=round(event.seconds_left))} left"
+            f"{event.characters_per_second:,.0f} characters/s  {left}"
         )
-        self._bar.update(self._task, completed=1.0)
+        self._bar.update(self._task, completed=1.0, description=left)
         self._console.print(printable(line), style="bold")
         self._console.print(printable(event.sample.strip()), style="dim")
 
+    def _stop_bar(self) -> None:
+        if self._bar.live.is_started:  # otherwise Rich prints an empty line
+            self._bar.stop()
+
     def _show_finished(self, event: Finished) -> None:
-        self._bar.stop()
+        self._stop_bar()
         nats = event.scores["held out"]["nats"]
         sentence = f"Wrote {event.output}: {nats:.4f} nats per character on held-out text"
         if event.base_nats is not None:

@@ -250,6 +250,7 @@ class _Run:
             return None  # then the loss alone chooses the epoch
 
     def _end_epoch(self) -> None:
+        self._report_progress()
         before = self.clock()
         measured = self._measure()
         loss = self.progressed.nats / self.progressed.characters

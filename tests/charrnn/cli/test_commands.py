@@ -38,6 +38,37 @@ def test_generate_as_json_says_how_to_get_the_same_again(charrnn: Run, stateful:
     assert json.loads(again) == first
 
 
+def test_a_seed_may_come_from_standard_input(
+    charrnn: Run, stateful: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "stdin").write_bytes(b"So be it,\nHERO\xff\n")
+    options = ("--model", stateful.folder, "--rng-seed", 1, "--length", 50)
+    with (tmp_path / "stdin").open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        printed = charrnn("generate", "-", *options)
+    assert printed == charrnn("generate", "So be it,\nHERO\\xff", *options)
+
+
+def test_somebody_of_the_play_says_the_seed(charrnn: Run, stateful: Model):
+    options = ("--model", stateful.folder, "--rng-seed", 1, "--length", 50)
+    printed = charrnn("generate", "So be it", "--as", "beatrice", *options)
+    assert printed == charrnn("generate", "Beatrice:\nSo be it", *options)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "sentence"),
+    [
+        ("shakespeare", "Gandalf", "knows no speaker called 'Gandalf'. Did you mean Pandar?"),
+        ("shakespeare", "X", "'X'. Its most frequent are GLOUCESTER, FALSTAFF, HAMLET."),
+        ("chat", "HAMLET", "chat has learnt no play, so it knows no speakers."),
+    ],
+)
+def test_an_unknown_speaker_is_refused_with_other_names(
+    charrnn: Run, model: str, name: str, sentence: str
+):
+    assert sentence in charrnn("generate", "--as", name, "--model", model, fails=True)
+
+
 def test_a_seed_of_broken_bytes_is_answered(charrnn: Run, stateful: Model):
     printed = charrnn("generate", "a\udcff", "--model", stateful.folder, "--length", "5")
     assert printed.startswith("a\\udcff")
@@ -59,7 +90,11 @@ def test_a_seed_of_broken_bytes_is_answered(charrnn: Run, stateful: Model):
         (("convert", "nosuch.keras", "x"), "--text FILE is needed"),
         (("convert", "nosuch", "x.onnx"), "There is no model 'nosuch'"),
         (("convert", "shakespeare", "/nonexistent/x.onnx"), "/nonexistent/x.onnx: No such file"),
-        (("train", "README.md", "--output", "docs"), "docs exists already"),
+        (
+            ("train", "README.md", "--output", "docs"),
+            "docs exists already. Choose another name, or delete it first.",
+        ),
+        (("train", "README.md", "--output", "LICENSE/x"), "LICENSE/x cannot be written: Not a"),
         (("convert", "nosuch.keras", "docs", "--text", "README.md"), "docs exists already"),
         (("evaluate", "README.md", "--held-out-share", "nan"), "held-out share must be"),
         (("train", "nosuch.txt", "--output", "x"), "nosuch.txt cannot be read"),
@@ -69,6 +104,7 @@ def test_a_mistake_is_answered_with_one_sentence(
     charrnn: Run, arguments: tuple[str, ...], sentence: str
 ):
     message = charrnn(*arguments, fails=True)
+    assert message.startswith(("Error: ", "Usage: ")), "nothing stands before it"
     assert sentence in message
     assert "Traceback" not in message
 
@@ -103,6 +139,12 @@ def test_info_begins_with_network_and_scores_and_shortens_the_vocabulary(charrnn
     assert "network" in shown[1] and "held out" in " ".join(shown[2:6])
     assert any("vocabulary" in line for line in shown)
     assert "é" not in "".join(shown)
+
+
+def test_info_shows_the_most_frequent_speakers_and_explains_the_opening(charrnn: Run):
+    shown = " ".join(charrnn("info", "shakespeare").replace("│", " ").split())
+    assert "GLOUCESTER, FALSTAFF, HAMLET, OTHELLO, IAGO and 508 more" in shown
+    assert "opening, read before a short seed" in shown
 
 
 def test_info_lists_the_shipped_models_and_describes_one(charrnn: Run, stateful: Model):

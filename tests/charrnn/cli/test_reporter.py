@@ -7,7 +7,7 @@ from rich.console import Console
 
 from charrnn.cli.reporter import ProgressFormat, Reporter
 from charrnn.errors import TrainingError
-from charrnn.training.events import EpochEnd, Finished, Progress, Warned
+from charrnn.training.events import EpochEnd, Event, Finished, Progress, Warned
 
 UNDER_WAY = Progress(2, 5, 0.25, 1.5, 10_000.0, 61.0)
 ENDED = EpochEnd(2, 5, 1.45, 1.4321, 0.4, True, 10_000.0, 60.0, "[b]HERO:\nSo be it.")
@@ -36,6 +36,22 @@ def test_people_see_epoch_losses_speed_time_left_and_a_sample():
         "model: 1.4321 nats per character on held-out text (its base: 1.5000; standard error of "
         "the difference: 0.0200), voice 0.40 ± 0.12 (0" in shown
     )
+
+
+@pytest.mark.parametrize(
+    ("last", "shown"),
+    [
+        (replace(UNDER_WAY, epoch=5, done=1.0), "0:01:01 left, measuring"),
+        (replace(ENDED, epoch=5), "0:01:00 left to write the model"),
+    ],
+)
+def test_people_see_what_an_epoch_that_is_trained_waits_for(last: Event, shown: str):
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120, color_system=None)
+    with Reporter(ProgressFormat.RICH, console) as reporter:
+        reporter(UNDER_WAY)
+        reporter(last)
+    assert f"{shown}\n" in screen.getvalue()
 
 
 def test_a_voice_that_could_not_be_measured_is_not_mentioned():
