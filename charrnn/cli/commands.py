@@ -38,6 +38,8 @@ from charrnn.sampling import Sampling
 from charrnn.text import corpus
 from charrnn.vocabulary import LEAST_KNOWN, describe_characters
 
+KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
+FILE_SUFFIXES = (*KERAS_SUFFIXES, ".onnx")
 INTERRUPTED = 130  # the shell's exit code for a program that Ctrl-C ended
 
 app = typer.Typer(
@@ -242,9 +244,17 @@ def convert(
     A Keras file is a .keras, .h5 or .hdf5 of Keras 1, 2 or 3: a whole model, or weights alone."""
     names = {".keras": store.KERAS, ".onnx": store.ONNX}
     saved_model = source / "saved_model.pb"  # a folder of TensorFlow's, which is refused
-    if source.suffix in (".keras", ".h5", ".hdf5") or source.is_file() or saved_model.exists():
+    if source.suffix in KERAS_SUFFIXES or source.is_file() or saved_model.exists():
         if text is None:
             raise OptionError("--text FILE is needed: the text that the model was trained on.")
+        for path in filter(None, (source, text, architecture)):
+            if not path.exists():
+                raise OptionError(f"There is no {path}.")
+        if destination.suffix.lower() in FILE_SUFFIXES:
+            raise OptionError(
+                f"{destination} looks like a file, but a Keras file is converted to a model, and "
+                "DESTINATION is its folder. Give a name without suffix."
+            )
         check_new(destination)
         conversion = with_keras("conversion.convert")
         told = conversion.Told(gates and gates.value, window)

@@ -77,7 +77,8 @@ def read_model(
         return rebuild(file, told)
     except export.KERAS_ERRORS as error:
         raise ModelError(
-            f"{source} has a configuration that cannot be read: {export.first_line(error)}"
+            f"{architecture or source} has a configuration that cannot be read: "
+            f"{export.first_line(error)}"
         ) from error
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ from charrnn.training.export import KERAS_ERRORS, first_line
 
 # Keras does not compress. A file that unpacks to so many times its size means harm.
 EXPANSION = 100
+
+_STARTS = (b"PK\x03\x04", b"\x89HDF")  # of a `.keras` file, which is a zip archive, and of HDF5
+# What zipfile and h5py raise where the file's structure or a checksum in it is broken.
+_DAMAGE = (EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -40,22 +45,27 @@ def read(path: Path, architecture: Path | None = None) -> KerasFile:
             f"{path} is a folder. If it is a SavedModel, open it with the Keras that wrote it, and "
             "save it as one file: keras.models.load_model(FOLDER).save('model.h5')."
         )
-    if not path.is_file():
-        raise ModelError(f"{path} does not exist.")
+    with path.open("rb") as file:
+        start = file.read(4)
     try:
-        content = _content(path)
-        if architecture is None:
-            return content
-        if content.configuration is not None:
-            raise ModelError(f"{path} contains a whole model. Leave out --architecture.")
-        configuration = json.loads(architecture.read_text("utf-8"))
-        version = content.version or configuration.get("keras_version")
-        return KerasFile(configuration, version, content.weights, content.by_class)
+        content = _content(path, start)
+    except _DAMAGE as error:
+        raise ModelError(f"{path} is cut off or damaged: copy it again.") from error
     except KERAS_ERRORS as error:
         raise ModelError(f"{path} cannot be read: {first_line(error)}") from error
+    if architecture is None:
+        return content
+    if content.configuration is not None:
+        raise ModelError(f"{path} contains a whole model. Leave out --architecture.")
+    try:
+        configuration = json.loads(architecture.read_bytes())
+        version = content.version or configuration.get("keras_version")
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise ModelError(f"{architecture} is not the JSON that model.to_json() returns.") from error
+    return KerasFile(configuration, version, content.weights, content.by_class)
 
 
-def _content(path: Path) -> KerasFile:
+def _content(path: Path, start: bytes) -> KerasFile:
     size = path.stat().st_size
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -65,6 +75,8 @@ def _content(path: Path) -> KerasFile:
         with closing(h5py.File(io.BytesIO(weights), "r")) as file:
             return KerasFile(configuration, version, _weights_by_class(file, len(weights)), True)
     if not h5py.is_hdf5(path):
+        if not start or start in _STARTS:
+            raise EOFError
         raise ModelError(
             f"{path} is neither HDF5 nor a .keras file. With the Keras that wrote it, save the "
             "model as one file: model.save('model.h5'). If this is the JSON of model.to_json(), "

@@ -161,6 +161,8 @@ class _Stack:
     def _add_dense(self, layer: Layer) -> None:
         if self.characters:
             layer.refuse("is a second Dense layer; only one, under the softmax, can be converted")
+        if self.top is None:
+            raise ModelError("The model has no LSTM layer before its Dense layer.")
         activation = layer.require("activation", "softmax", "linear", default="linear")
         use_bias = layer.require("use_bias", True, False, default=True)
         self.characters = layer.size("units")
@@ -190,7 +192,10 @@ class _Stack:
         if not self.characters:
             raise ModelError("The model has no Dense layer after its LSTM layers.")
         if not self.softmax:
-            raise ModelError("The Dense layer has activation='linear', and no softmax follows it.")
+            raise ModelError(
+                "The model ends in logits: its Dense layer has activation='linear'. Add "
+                "keras.layers.Softmax() as the last layer, and save the model again."
+            )
         if self.embedding not in (None, self.characters):
             raise ModelError(
                 f"The model reads {self.embedding} characters, but predicts {self.characters}."

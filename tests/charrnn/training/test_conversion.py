@@ -307,7 +307,7 @@ def test_a_functional_model_with_other_connections_is_refused(tmp_path: Path, ot
         (0, {"batch_input_shape": [None, "x", 1]}, "has 'x' steps"),
         (1, {"rate": "x"}, "rate='x'"),
         (3, {"activation": "relu"}, r"dense \(Dense\) has activation='relu'"),
-        (3, {"activation": "linear"}, "activation='linear', and no softmax follows"),
+        (3, {"activation": "linear"}, r"ends in logits.* Add keras\.layers\.Softmax\(\)"),
     ],
 )
 def test_a_setting_that_cannot_be_honoured_is_refused_by_its_name(
@@ -394,6 +394,35 @@ def test_a_file_that_is_no_keras_file_is_refused(tmp_path: Path, name: str):
     (tmp_path / name).write_bytes(b"not a model")
     with pytest.raises(ModelError, match=r"neither HDF5 nor a \.keras file"):
         opened(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+@pytest.mark.parametrize("kept", [0, 4, 8, 0.01, 0.3, 0.9, 0.999])
+def test_a_file_that_is_cut_off_is_called_so(tmp_path: Path, name: str, kept: float):
+    path = tmp_path / name
+    if name == "m.h5":
+        write_h5(path, tutorial())
+    else:
+        write_keras(path, tutorial(), "3.0", arrays(("lstm", "lstm_1", "dense")))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept if kept > 1 else kept * len(whole))])
+    with pytest.raises(ModelError, match=f"{name} is cut off or damaged: copy it again"):
+        opened(path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '"a"', "[" * 100_000, '{"a": 1}', "\xff"])
+def test_an_architecture_that_is_none_is_named(tmp_path: Path, content: str):
+    (tmp_path / "m.json").write_text(content, "latin-1")
+    weights = write_h5(tmp_path / "m.h5", None)
+    with pytest.raises(ModelError, match=r"m\.json (is not the JSON|has a configuration that)"):
+        read_model(weights, Told(), tmp_path / "m.json")
+
+
+@pytest.mark.parametrize("kept", [[3], [1, 3]])
+def test_a_model_without_an_lstm_is_refused_as_such(tmp_path: Path, kept: list[int]):
+    layers = [tutorial()[number] for number in kept]
+    with pytest.raises(ModelError, match="The model has no LSTM layer"):
+        opened(write_h5(tmp_path / "m.h5", layers))
 
 
 @pytest.mark.parametrize(
