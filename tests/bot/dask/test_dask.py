@@ -59,7 +59,7 @@ HANG = "report(Progress(os.getpid(), 0, 0.0, 0.0, 0.0, 0.0)); sys.stdin.read()"
 def two_workers() -> Iterator[LocalCluster]:
     # Otherwise the cluster removes a worker that is killed again after this time.
     with dask_config.set({"distributed.deploy.lost-worker-timeout": "1h"}):
-        options = {"processes": True, "dashboard_address": None}
+        options = {"processes": True, "dashboard_address": ":0"}
         workers = LocalCluster(n_workers=2, threads_per_worker=1, **options)
         yield workers
         workers.close()
