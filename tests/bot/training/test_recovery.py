@@ -204,6 +204,8 @@ async def made_in_a_second(training: TrainingService, trainings: FakeTrainings) 
     for process in trainings.started:
         if process.running():
             process.finish()
+    if samples := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(samples)
     return job.model is not None and job.over
 
 
