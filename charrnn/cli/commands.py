@@ -39,7 +39,6 @@ from charrnn.text import corpus
 from charrnn.vocabulary import LEAST_KNOWN, describe_characters
 
 KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
-FILE_SUFFIXES = (*KERAS_SUFFIXES, ".onnx")
 INTERRUPTED = 130  # the shell's exit code for a program that Ctrl-C ended
 
 app = typer.Typer(
@@ -250,11 +249,6 @@ def convert(
         for path in filter(None, (source, text, architecture)):
             if not path.exists():
                 raise OptionError(f"There is no {path}.")
-        if destination.suffix.lower() in FILE_SUFFIXES:
-            raise OptionError(
-                f"{destination} looks like a file, but a Keras file is converted to a model, and "
-                "DESTINATION is its folder. Give a name without suffix."
-            )
         check_new(destination)
         conversion = with_keras("conversion.convert")
         told = conversion.Told(gates and gates.value, window)
@@ -271,7 +265,7 @@ def convert(
             "Either SOURCE must be a .keras, .h5 or .hdf5 file, or DESTINATION a "
             ".keras or .onnx file."
         )
-    note(f"wrote {destination}")
+    note(f"wrote {'the folder ' if destination.is_dir() else ''}{destination}")
 
 
 def main() -> None:

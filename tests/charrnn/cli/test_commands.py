@@ -96,8 +96,6 @@ def test_a_seed_of_broken_bytes_is_answered(charrnn: Run, stateful: Model):
         ),
         (("train", "README.md", "--output", "LICENSE/x"), "LICENSE/x cannot be written: Not a"),
         (("convert", "LICENSE", "docs", "--text", "README.md"), "docs exists already"),
-        (("convert", "LICENSE", "x.h5", "--text", "README.md"), "DESTINATION is its folder"),
-        (("convert", "LICENSE", "x.ONNX", "--text", "README.md"), "DESTINATION is its folder"),
         (("convert", "nosuch.h5", "x", "--text", "README.md"), "There is no nosuch.h5."),
         (("convert", "LICENSE", "x", "--text", "nosuch.txt"), "There is no nosuch.txt."),
         (("evaluate", "README.md", "--held-out-share", "nan"), "held-out share must be"),
