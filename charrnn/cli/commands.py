@@ -170,7 +170,7 @@ def evaluate(
             "with --held-out or --held-out-share."
         )
     encoded = loaded.vocabulary.encode(text)
-    unknown = loaded.vocabulary.unknown(Counter(text)).total() / max(1, len(text))
+    unknown = 1 - loaded.vocabulary.known_share(Counter(text))
     if unknown > 1 - LEAST_KNOWN:
         raise CorpusError(
             f"{loaded.name} does not know {unknown:.0%} of this text's characters, and its loss on "
