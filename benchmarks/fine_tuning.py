@@ -21,7 +21,8 @@ from charrnn.text import corpus
 from charrnn.training.job import Job
 from charrnn.training.recipes import Preset, fine_tuning
 
-run = with_keras("run")  # with the threads of `charrnn train`
+run = with_keras("run.train")  # with the threads of `charrnn train`
+validation = with_keras("run.validation")
 
 HELD_OUT = 50_000  # characters at most
 LONGEST_COPY = 40  # as /retrain allows
@@ -46,7 +47,7 @@ def figure(voice: float | None, error: float | None) -> str:
 def fine_tuned(text: str, held_out: str, base: store.Model, words: str) -> list[object]:
     """The cells of one training."""
     recipe = fine_tuning(base.card.spec, len(text))
-    judge = VoiceJudge(held_out, write_messages(base, run.BASE_SAMPLES, Sampling()))
+    judge = VoiceJudge(held_out, write_messages(base, validation.BASE_SAMPLES, Sampling()))
     with tempfile.TemporaryDirectory() as folder:
         job = Job(text, held_out, Path(folder) / "m", base, recipe, longest_copy=LONGEST_COPY)
         started = time.monotonic()

@@ -16,8 +16,8 @@ from typing import Protocol
 
 import psutil
 
-from charrnn.training.checkpoint import checkpoints_of
 from charrnn.training.events import EpochEnd, Failed, Finished, Halted, Progress, parse_event
+from charrnn.training.run.checkpoint import checkpoints_of
 
 log = logging.getLogger(__name__)
 

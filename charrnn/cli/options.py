@@ -11,7 +11,7 @@ from charrnn.cli.tables import printable
 from charrnn.errors import OptionError
 from charrnn.text import corpus
 from charrnn.text.corpus import Document
-from charrnn.training.checkpoint import checkpoints_of
+from charrnn.training.run.checkpoint import checkpoints_of
 
 DEFAULT_MODEL = "shakespeare"
 

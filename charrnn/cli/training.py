@@ -130,7 +130,7 @@ def train(
         recipe = replace(recipe, **{k: v for k, v in changes.items() if v is not None})
         if progress is ProgressFormat.RICH:
             note(f"{len(text):,} characters to learn from, {len(held_out_text):,} held out")
-        run = with_keras("run", threads, in_shares=stateful)
+        run = with_keras("run.train", threads, in_shares=stateful)
         job = Job(
             text=text,
             validation_text=held_out_text,

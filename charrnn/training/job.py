@@ -23,7 +23,7 @@ EXAMPLES = 5  # of characters that are left out
 
 @dataclass(frozen=True)
 class Job:
-    """What `run.train` is asked to do."""
+    """What a training run is asked to do."""
 
     text: str
     validation_text: str

@@ -14,7 +14,7 @@ from charrnn.training import export, network
 from charrnn.training.events import Event
 from charrnn.training.job import Job
 from charrnn.training.recipes import PRESETS, Preset, Recipe
-from charrnn.training.run import Build, train
+from charrnn.training.run.train import Build, train
 
 TEXT = ("HERO:\nSo be it.\n\nURSULA:\nAnd one for thee, and one for me.\n\n" * 6)[:310]
 VALIDATION = TEXT[:210]

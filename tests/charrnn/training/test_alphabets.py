@@ -18,7 +18,7 @@ from charrnn.text.messages import Message, join_messages
 from charrnn.training.conversion.convert import convert
 from charrnn.training.events import Warned, parse_event
 from charrnn.training.job import Job, left_out
-from charrnn.training.run import train
+from charrnn.training.run.train import train
 from charrnn.vocabulary import MAX_CHARACTERS, Vocabulary
 from tests.charrnn.training.conftest import SMALL, ignore
 from tests.conftest import keras_model

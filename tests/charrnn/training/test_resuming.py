@@ -10,10 +10,11 @@ import pytest
 
 from charrnn import store
 from charrnn.errors import Stopped, TrainingError
-from charrnn.training.checkpoint import Checkpoints, Progressed, checkpoints_of
 from charrnn.training.events import EpochEnd, Event
 from charrnn.training.job import Material
-from charrnn.training.run import Build, train
+from charrnn.training.run.checkpoint import Checkpoints, checkpoints_of
+from charrnn.training.run.state import RunState
+from charrnn.training.run.train import Build, train
 from tests.charrnn.training.conftest import (
     BATCHES,
     SMALL,
@@ -139,12 +140,12 @@ def test_a_damaged_checkpoint_is_named(build: Build, tmp_path: Path):
 def test_only_an_unfinished_run_of_the_same_job_is_resumed(tmp_path: Path):
     checkpoints = Checkpoints(tmp_path / "m")
     with pytest.raises(TrainingError, match="no run to resume"):
-        checkpoints.resume(Progressed())
+        checkpoints.resume(RunState())
     checkpoints.start()
-    assert checkpoints.resume(Progressed(fingerprint="this")) == Progressed(fingerprint="this")
-    checkpoints.save(Path.touch, Progressed(checkpoint="1.weights.h5", fingerprint="this"))
+    assert checkpoints.resume(RunState(fingerprint="this")) == RunState(fingerprint="this")
+    checkpoints.save(Path.touch, RunState(checkpoint="1.weights.h5", fingerprint="this"))
     with pytest.raises(TrainingError, match="belongs to another text or other options"):
-        checkpoints.resume(Progressed(fingerprint="that"))
+        checkpoints.resume(RunState(fingerprint="that"))
     with pytest.raises(TrainingError, match="holds an unfinished run"):
         checkpoints.start()
 

@@ -1,40 +1,18 @@
 """Checkpoints: the folder beside a model from which an interrupted training run resumes."""
 
 import json
-import math
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 from charrnn import store
 from charrnn.errors import TrainingError
+from charrnn.training.run.state import RunState
 
 _STATE, _BEST = "state.json", "best.keras"
-
-
-@dataclass(frozen=True)
-class Progressed:
-    """How far a run has come."""
-
-    epoch: int = 0  # epochs finished
-    batches: int = 0  # finished in the current epoch
-    characters: int = 0  # in those batches
-    nats: float = 0.0  # loss, summed over those characters
-    best_epoch: int = 0  # the one that is kept
-    best_validation_loss: float = math.inf  # nats per character
-    best_voice: float | None = None
-    seconds: float = 0.0  # spent on training, and on measuring after each epoch
-    measuring_s: float = 0.0  # seconds that measuring took the last time
-    # `loss`, `validation_loss` and, if fine-tuned, `voice` of each epoch, and standard errors: of
-    # the voice, and of the difference between the validation loss and the base's. First, without a
-    # `loss`, those of the base untouched.
-    history: list[dict[str, float]] = field(default_factory=list)
-    base_losses: list[float] = field(default_factory=list)  # its validation loss, block by block
-    checkpoint: str = ""  # the file with weights and optimizer
-    fingerprint: str = ""  # job.Material.fingerprint
 
 
 def checkpoints_of(output: Path) -> Path:
@@ -62,7 +40,7 @@ class Checkpoints:
             )
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def resume(self, start: Progressed) -> Progressed:
+    def resume(self, start: RunState) -> RunState:
         """The state at the last checkpoint; `start` if the run was killed before its first one.
         Raises TrainingError if there is no run, or its fingerprint is not that of `start`."""
         if not self.folder.is_dir():
@@ -71,30 +49,30 @@ class Checkpoints:
         if not path.is_file():
             return start
         try:
-            progressed = Progressed(**json.loads(path.read_bytes()))
+            state = RunState(**json.loads(path.read_bytes()))
         except (ValueError, TypeError) as error:
             raise TrainingError(
                 f"{path} is damaged. Delete {self.folder} to start afresh."
             ) from error
-        if progressed.fingerprint != start.fingerprint:
+        if state.fingerprint != start.fingerprint:
             raise TrainingError(
                 f"The checkpoint in {self.folder} belongs to another text or other options. "
                 "Use the same ones, or delete the folder to start afresh."
             )
-        return progressed
+        return state
 
     def save_best(self, save: Callable[[Path], None]) -> None:
         """Replace the best weights by a file that `save` writes."""
         with self.guarded():
             self._save(save, _BEST)
 
-    def save(self, save: Callable[[Path], None], progressed: Progressed) -> None:
-        """Let `save` write the file `progressed.checkpoint`, then write the state."""
+    def save(self, save: Callable[[Path], None], state: RunState) -> None:
+        """Let `save` write the file `state.checkpoint`, then write the state."""
         with self.guarded():
-            self._save(save, progressed.checkpoint)
-            store.write_file(self.folder / _STATE, json.dumps(asdict(progressed)).encode())
+            self._save(save, state.checkpoint)
+            store.write_file(self.folder / _STATE, json.dumps(asdict(state)).encode())
         for path in self.folder.glob("*.weights.h5"):
-            if path.name != progressed.checkpoint:
+            if path.name != state.checkpoint:
                 path.unlink()
 
     def remove(self) -> None:

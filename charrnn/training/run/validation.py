@@ -1,0 +1,77 @@
+"""What a network scores and writes after an epoch of training."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from charrnn import evaluation, store
+from charrnn.engine import Engine
+from charrnn.errors import CorpusError
+from charrnn.evaluation import VoiceJudge, write_messages, write_samples
+from charrnn.sampling import Sampling
+from charrnn.training import export
+from charrnn.training.job import Job, Material
+from charrnn.training.run.state import Measured
+
+# While training, the held-out text is measured as at most this many stretches side by side. Each
+# starts from zero state, which costs a little accuracy, so none is shorter than this.
+LANES = 32
+STRETCH = 2500  # characters
+BASE_SAMPLES, VOICE_SAMPLES = 80, 32
+
+
+class Validation:
+    """Measures a network on a job's held-out text.
+
+    If the job fine-tunes a base, it also measures how much the network sounds like the text."""
+
+    def __init__(self, job: Job, material: Material, folder: Path, heed_stop: Callable[[], None]):
+        """`folder`: what the model in training is called in messages. `heed_stop` is called often,
+        and may raise to end the measuring."""
+        self._job, self._material, self._folder = job, material, folder
+        self._heed_stop = heed_stop
+        self.judge = self._judge()
+
+    def measure(self, model: keras.Model) -> Measured:
+        """Measure the network as it is now."""
+        engine = Engine(export.writing_graph(model, int8=False), self._material.spec)
+        factor, losses = self._calibrated(engine)
+        nats, blocks = float(losses.mean(dtype=np.float64)), evaluation.block_means(losses)
+        if not math.isfinite(nats):
+            return Measured(nats, blocks)
+        # The engine's logits are not scaled; a temperature does the same.
+        sampling = Sampling(Sampling.temperature / factor)
+        samples = self.write(engine, VOICE_SAMPLES if self.judge else 1, sampling)
+        voice = self.judge.voice(samples) if self.judge else None
+        return Measured(nats, blocks, factor, voice, samples[0])
+
+    def write(
+        self, engine: Engine, count: int, sampling: Sampling, first_seed: int = 0
+    ) -> list[str]:
+        """So many texts of the network that `engine` runs."""
+        material = self._material
+        card = store.Card(material.spec, material.vocabulary, material.opening, {}, {})
+        model = store.Model("training", card, engine, self._folder, material.guard)
+        write = write_messages if self.judge else write_samples
+        return write(model, count, sampling, first_seed=first_seed)
+
+    def _judge(self) -> VoiceJudge | None:
+        base = self._job.start
+        if not isinstance(base, store.Model):
+            return None
+        try:
+            return VoiceJudge(self._job.text, write_messages(base, BASE_SAMPLES, Sampling()))
+        except CorpusError:
+            return None  # then the loss alone chooses the epoch
+
+    def _calibrated(self, engine: Engine) -> tuple[float, np.ndarray]:
+        """The factor that calibrates the logits, and the losses with it, `(N,)`."""
+        ids = self._material.validation_ids
+        lanes = min(LANES, max(1, len(ids) // STRETCH))
+        if not self._job.recipe.calibrate:
+            return 1.0, evaluation.losses(engine, ids, lanes, self._heed_stop)
+        calibration = evaluation.calibrate(engine, ids, lanes, self._heed_stop)
+        return calibration.constant, calibration.losses
