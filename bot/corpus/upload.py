@@ -73,7 +73,8 @@ def _read(content: bytes, name: str, opted_out: Collection[str]) -> tuple[str, C
     if "\0" in text:
         sentence = f"{name} is not a text. Save it as plain text in UTF-8 and try again."
         raise BotError(sentence, "corpus")
-    if text.startswith(("[", "{")) and text.count("[") + text.count("{") > MAX_BRACKETS:
+    brackets = text.count("[") + text.count("{")
+    if brackets > MAX_BRACKETS and text.lstrip().startswith(("[", "{")):
         raise BotError(f"{name} has too many parts. Upload a smaller file.", "corpus")
     messages = read_export(text, name)
     if messages is not None:

@@ -179,6 +179,7 @@ async def test_a_long_file_is_counted_as_far_as_it_is_kept(corpus: Path):
         ("a.jsonl", line("so").encode() + b"be it", "Line 2 of a.jsonl is not a message"),
         ("a.jsonl", line("beep", bot=True).encode(), r"no text to learn from"),
         ("a.json", b"[[]" + b",[]" * MAX_BRACKETS + b"]", "a.json has too many parts"),
+        ("a.json", b" [[]" + b",[]" * MAX_BRACKETS + b"]", "a.json has too many parts"),
         ("a.gz", gzip.compress(bytes(MAX_FILE_BYTES + 1)), "a.gz is too large.*at most 25 MB"),
         ("a.txt", b"%PDF-1.7", r"a.txt is a PDF. Save its text as a plain text \(.txt\)"),
         ("**a**.txt", b"", r"\\\*\\\*a\\\*\\\*.txt contains no text"),
