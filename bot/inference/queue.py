@@ -122,8 +122,6 @@ class Inference:
             async with asyncio.timeout(self._patience_s):
                 return await future
         except TimeoutError as error:
-            if not future.cancelled():
-                raise  # the executor's own
             raise BotError(TOO_SLOW, kind="too_slow") from error
 
     async def finish(self, grace_s: float) -> None:
