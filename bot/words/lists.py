@@ -1,5 +1,6 @@
 """Which lists of words apply where; and the operator's file."""
 
+import asyncio
 from collections.abc import Collection, Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ class NeverSaid:
         self._registry = registry
         self._operators = WordList(operators)
         self._own: dict[int, list[str]] = {}  # by server
+        self._changing = asyncio.Lock()  # else an older list could replace a newer one
         self._prepared = lru_cache(128)(WordList)  # a tree takes about 50 times its list's memory
 
     async def load(self) -> None:
@@ -39,11 +41,13 @@ class NeverSaid:
 
     async def add(self, guild_id: int, words: Collection[str]) -> None:
         """Raises BotError, and adds none, if the list would be too long."""
-        self._own[guild_id] = await self._registry.add_words(guild_id, words)
+        async with self._changing:
+            self._own[guild_id] = await self._registry.add_words(guild_id, words)
 
     async def remove(self, guild_id: int, word: str) -> None:
         """Raises BotError if the word is not in the list."""
-        self._own[guild_id] = await self._registry.remove_word(guild_id, word)
+        async with self._changing:
+            self._own[guild_id] = await self._registry.remove_word(guild_id, word)
 
     def forget(self, guild_id: int) -> None:
         """The registry has forgotten the server."""

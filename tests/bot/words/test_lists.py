@@ -1,4 +1,7 @@
+import asyncio
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +22,27 @@ async def test_a_server_has_its_own_list_and_the_operators_applies_everywhere(re
     assert heard(ROSE) == heard(None) == "a fool, a w▮▮▮▮"
     await never_said.remove(GLOBE, "fool")
     assert heard(GLOBE) == "a fool, a w▮▮▮▮"
+
+
+class SlowAtFirst:
+    """A registry whose first answer comes after the second."""
+
+    def __init__(self) -> None:
+        self._lists = iter([(9, ["fool"]), (0, ["fool", "knave"])])
+
+    async def add_words(self, guild_id: int, words: Collection[str]) -> list[str]:
+        del guild_id, words
+        turns, words = next(self._lists)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return words
+
+
+async def test_of_two_changes_at_once_both_hold():
+    registry: Any = SlowAtFirst()
+    never_said = NeverSaid(registry)
+    await asyncio.gather(never_said.add(GLOBE, ["fool"]), never_said.add(GLOBE, ["knave"]))
+    assert never_said.words(GLOBE) == ["fool", "knave"]
 
 
 async def test_lists_are_kept_over_a_restart_until_their_server_is_forgotten(registry: Registry):
