@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import replace
 
+from bot.errors import BotError
 from bot.inference.queue import GenerationRequest, Inference
 from bot.interactions.reply import Reply, as_shown
 from bot.models.reference import ModelReference
@@ -21,7 +22,7 @@ class Writer:
     """Writes every text that people ask for, wherever they ask.
 
     A text that has a word that is never said there is drawn again with the next random seed. If all
-    draws have one, the first is masked. So the random seed that a reply shows gives it again."""
+    draws have one, or another draw is refused, the first is masked. So the random seed that a reply shows gives it again."""
 
     def __init__(self, inference: Inference, models: ServerModels, never_said: NeverSaid):
         self._inference = inference
@@ -68,15 +69,19 @@ class Writer:
         for n in range(draws):
             rng_seed = (prompt.rng_seed + n) % (MAX_RANDOM_SEED + 1)
             request = GenerationRequest(model, replace(prompt, rng_seed=rng_seed), turn_of)
-            generated = await self._inference.generate(request)
+            try:
+                generated = await self._inference.generate(request)
+            except BotError:
+                if first is None:
+                    raise
+                break
+            self.redrawn += n > 0
             # The text may complete a word that the seed begins.
             whole, end_of_seed = prompt.seed + generated.text, len(prompt.seed)
             found = [span for span in never_said.find(whole) if span[1] > end_of_seed]
             if not found:
-                self.redrawn += n
                 return generated, rng_seed
             first = first or replace(generated, text=masked(whole, found)[end_of_seed:])
         assert first is not None
-        self.redrawn += draws - 1
         self.masked += 1
         return first, prompt.rng_seed

@@ -9,6 +9,7 @@ import pytest
 import simcord
 
 from bot.client import Bot, Services
+from bot.errors import ExecutorError
 from bot.interactions.reply import Reply
 from bot.models.reference import ModelReference
 from bot.operations.metrics import Metrics
@@ -23,15 +24,18 @@ pytestmark = pytest.mark.simcord(shard_count=1)
 
 
 class FoulExecutor(FakeExecutor):
-    """Writes something foul for some random seeds."""
+    """Writes something foul for some random seeds, and nothing for others."""
 
     def __init__(self) -> None:
         self.foul: set[int] = set()
+        self.lost: set[int] = set()
         self.seeds: list[str] = []
 
     async def write(self, model: ModelReference, prompts: Sequence[Prompt]) -> list[Generated]:
         del model
         self.seeds += [prompt.seed for prompt in prompts]
+        if any(prompt.rng_seed in self.lost for prompt in prompts):
+            raise ExecutorError
         return [
             Generated(" Thou f o o l, thou FOOL" if p.rng_seed in self.foul else " Thou wit", "")
             for p in prompts
@@ -120,6 +124,13 @@ async def test_a_text_that_has_one_in_every_draw_is_masked(globe: Server, execut
     reply = await ask(globe, random_seed=5)
     assert (reply.text, reply.rng_seed) == (" Thou f ▮ ▮ ▮, thou F▮▮▮", 5)
     assert await ask(globe, random_seed=5) == reply
+
+
+async def test_a_text_that_cannot_be_drawn_again_is_masked(globe: Server, executor: FoulExecutor):
+    await say(globe, "add", words="fool")
+    executor.foul, executor.lost = {5}, {6}
+    reply = await ask(globe, random_seed=5)
+    assert (reply.text, reply.rng_seed) == (" Thou f ▮ ▮ ▮, thou F▮▮▮", 5)
 
 
 @pytest.mark.usefixtures("globe")
