@@ -48,7 +48,7 @@ Place = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | disc
 class MentionsCog(commands.Cog, name="Mentions"):
     """Continues the words of messages that mention the bot, and of direct messages.
 
-    One message at a time is answered in a channel. Of those that come meanwhile, the newest waits
+    One message at a time is answered in a channel. Of those that come meanwhile, the first waits
     and the others are dropped."""
 
     def __init__(
@@ -102,7 +102,7 @@ class MentionsCog(commands.Cog, name="Mentions"):
             return
         channel_id = message.channel.id
         if channel_id in self._waiting:
-            self._waiting[channel_id] = message
+            self._waiting[channel_id] = self._waiting[channel_id] or message
             return
         following: discord.Message | None = message
         try:

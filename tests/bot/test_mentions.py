@@ -84,19 +84,19 @@ async def test_an_answer_is_sent_again_after_a_broken_connection_and_shown_once(
 
 
 @pytest.mark.usefixtures("stop")
-async def test_while_one_is_answered_the_newest_waits_and_the_others_are_dropped(
+async def test_while_one_is_answered_the_next_waits_and_the_others_are_dropped(
     discord: DiscordServer, gate: Gate
 ):
     gate.open.clear()
     first = await discord.say(f"{ME} one", APPLICATION_ID, author=1)
     await until(lambda: gate.batches)
-    await discord.say(f"{ME} two", APPLICATION_ID, author=2)
-    newest = await discord.say(f"{ME} three", APPLICATION_ID, author=3)
+    second = await discord.say(f"{ME} two", APPLICATION_ID, author=2)
+    await discord.say(f"{ME} three", APPLICATION_ID, author=3)
     await answer(await discord.slash("privacy", {}))  # so the bot has read both
     gate.open.set()
     await until(lambda: len(discord.posted) == 2)
-    assert seeds(discord) == {first: "one", newest: "three"}
-    assert gate.batches == [["one"], ["three"]]
+    assert seeds(discord) == {first: "one", second: "two"}
+    assert gate.batches == [["one"], ["two"]]
 
 
 @pytest.mark.usefixtures("stop")
