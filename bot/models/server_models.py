@@ -10,7 +10,7 @@ from pathlib import Path
 from bot.errors import BotError
 from bot.models.reference import ModelReference
 from bot.storage.files import StateFolder
-from bot.storage.records import StoredModel, TrainingJob
+from bot.storage.records import StoredModel, TrainingJob, name_key
 from bot.storage.registry import Registry
 from charrnn.errors import ModelError
 
@@ -32,6 +32,7 @@ class ServerModels:
         self._registry = registry
         self._files = files
         self._shipped = shipped
+        self._shipped_by_key = {name_key(name): model for name, model in shipped.items()}
         # Called when a model was changed, so that somebody shows it.
         self.on_change: Callable[[], None] = lambda: None
 
@@ -47,20 +48,24 @@ class ServerModels:
 
     async def find(self, guild_id: int | None, name: str) -> ModelReference:
         """The model of that name."""
-        if name in self._shipped:
-            return self._shipped[name]
+        if model := self._shipped_by_key.get(name_key(name)):
+            return model
         return await self._reference(await self._registry.model_named(guild_id or 0, name))
 
     async def base(self, job: TrainingJob) -> ModelReference:
         """The base of a job, even if it has been renamed since."""
         if job.base_id is None:
             return await self.find(job.guild_id, job.base)
-        return await self._reference(await self._registry.model(job.guild_id, job.base_id))
+        return await self.own(job.guild_id, job.base_id)
+
+    async def own(self, guild_id: int, model_id: int) -> ModelReference:
+        """A model of the server's own."""
+        return await self._reference(await self._registry.model(guild_id, model_id))
 
     async def own_id(self, guild_id: int, name: str) -> int | None:
         """The id of the server's own model of that name; None for a shipped model. Raises BotError
         when there is neither."""
-        if name in self._shipped:
+        if name_key(name) in self._shipped_by_key:
             return None
         return (await self._registry.model_named(guild_id, name)).id
 
@@ -72,7 +77,7 @@ class ServerModels:
     async def use(self, guild_id: int, model_id: int) -> StoredModel:
         """From now on the server writes with this model of its own. Raises BotError when there is
         no such model or its files are damaged."""
-        await self._reference(await self._registry.model(guild_id, model_id))
+        await self.own(guild_id, model_id)
         model = await self._registry.use(guild_id, model_id)
         self.on_change()
         return model

@@ -54,9 +54,9 @@ async def test_a_server_finds_shipped_models_and_its_own(
     models: ServerModels, mine: StoredModel, files: StateFolder, chat: ModelReference
 ):
     assert await models.names(GLOBE) == ["chat", "mine"]
-    assert await models.find(GLOBE, "chat") == chat
+    assert await models.find(GLOBE, "chat") == await models.find(GLOBE, "Chat") == chat
     assert (await models.find(GLOBE, "MINE")).folder == files.model(mine)
-    assert await models.own_id(GLOBE, "chat") is None
+    assert await models.own_id(GLOBE, "Chat") is None
     assert await models.own_id(GLOBE, "mine") == mine.id
 
 
