@@ -38,13 +38,13 @@ def read_scores(command: TrainingCommand) -> tuple[Scores, int]:
 
 
 async def write_samples(
-    executor: Executor, models: ServerModels, job: TrainingJob, name: str
+    executor: Executor, models: ServerModels, job: TrainingJob
 ) -> tuple[Sample, ...]:
-    """What a job's base and its new model `name` write after the same words. Empty when they cannot
-    be written now: a model is useful without samples."""
+    """What a job's base and its new model write after the same words. Empty when they cannot be
+    written now: a model is useful without samples."""
     prompts = [Prompt(seed, SAMPLE_LENGTH, rng_seed=n) for n, seed in enumerate(SEEDS)]
     try:
-        base, new = await models.base(job), await models.find(job.guild_id, name)
+        base, new = await models.base(job), await models.own(job.guild_id, job.id)
         async with asyncio.timeout(SAMPLES_TIMEOUT_S):
             before = await executor.write(base, prompts)
             after = await executor.write(new, prompts)

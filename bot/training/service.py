@@ -398,7 +398,7 @@ class TrainingService:
         if writing is None:
             model = await self._registry.find_model(row.guild_id, row.id)
             if model is not None and model.samples is None:
-                samples = write_samples(self._executor, self._models, row, model.name)
+                samples = write_samples(self._executor, self._models, row)
                 self._sampling[row.id] = asyncio.create_task(samples)
         elif writing.done():
             if error := writing.exception():

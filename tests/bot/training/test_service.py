@@ -14,6 +14,7 @@ from bot.models.reference import ModelReference
 from bot.storage.database import Database
 from bot.storage.records import JobState, Sample, TextCounts
 from bot.storage.registry import Registry
+from bot.training.results import write_samples
 from bot.training.service import (
     DAMAGED,
     NOT_STARTED,
@@ -290,6 +291,16 @@ async def test_samples_that_cannot_be_written_do_not_cost_the_model(
 ):
     job, _ = await finished(start(executor=BrokenExecutor()).training, trainings)
     assert job.model and job.model.samples == ()
+
+
+async def test_a_model_that_was_renamed_meanwhile_has_samples(
+    start: Start, trainings: FakeTrainings
+):
+    bot = start()
+    job, _ = await finished(bot.training, trainings)
+    await bot.models.rename(GLOBE, job.id, "renamed")
+    [sample, *_] = await write_samples(FakeExecutor(), bot.models, job.row)
+    assert (sample.before, sample.after) == ("tiny says so", "renamed says so")
 
 
 class TestOptingOut:
