@@ -52,6 +52,7 @@ NOT_INSTALLED = (
     "What training needs is not installed here. My operator can install charrnn's extra `train` "
     "and restart me."
 )
+TRAINING_PACKAGES = ("h5py", "keras", "matplotlib", "onnx", "tensorflow")
 # IdentifyPace prevents this within one process, but not when the bot is restarted again and again.
 TOO_OFTEN = "I was started so often today that Discord would reset my token for one more start."
 LAST_ANSWERS_S = 5.0  # for the last answers to reach Discord
@@ -131,9 +132,12 @@ def create_bot(settings: Settings) -> "Bot":
 
 def training_blocked(settings: Settings) -> str | None:
     """Why nothing can be trained, for people; None if training works."""
-    if settings.dask_scheduler is None and find_spec("tensorflow") is None:
-        return NOT_INSTALLED
-    return None
+    return NOT_INSTALLED if settings.dask_scheduler is None and not_installed() else None
+
+
+def not_installed() -> list[str]:
+    """The packages that training lacks on this machine."""
+    return [name for name in TRAINING_PACKAGES if find_spec(name) is None]
 
 
 def _workers(settings: Settings, model: ModelReference) -> tuple[Executor, StartTraining]:

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import charrnn as package
+from bot.client import TRAINING_PACKAGES
 
 ROOT = Path(__file__).parent.parent
 
@@ -83,6 +84,12 @@ def test_the_oldest_versions_are_those_that_pyproject_names():
     for needed in map(Requirement, named):
         oldest = next(bound.version for bound in needed.specifier if bound.operator == ">=")
         assert f"{pins[canonicalize_name(needed.name)]}.0".startswith(f"{oldest}."), needed
+
+
+def test_training_looks_for_what_its_extra_installs():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = project["optional-dependencies"]["train"]
+    assert sorted(Requirement(line).name for line in extra) == list(TRAINING_PACKAGES)
 
 
 def test_pre_commit_runs_the_versions_that_are_tested():

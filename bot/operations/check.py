@@ -14,7 +14,7 @@ import discord
 import psutil
 from discord.http import Route
 
-from bot.client import BASES
+from bot.client import BASES, not_installed
 from bot.errors import BotError, RegistryError, SettingsError
 from bot.interactions.permissions import NEEDED, invite_link, names
 from bot.settings import Settings
@@ -29,7 +29,6 @@ PORTAL = "https://discord.com/developers/applications"
 # Measured: the bot in 5,000 servers, and a training that starts from chat.
 BOT_MEMORY_MB, TRAINING_MEMORY_MB = 260, 1100
 TRAINING_DISK_MB = 250
-TRAINING_PACKAGES = ("h5py", "keras", "matplotlib", "onnx", "tensorflow")
 
 
 @dataclass(frozen=True)
@@ -193,8 +192,7 @@ def _memory(settings: Settings) -> Finding:
 
 
 def _training() -> Finding:
-    missing = [name for name in TRAINING_PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing := not_installed():
         sentence = f"/retrain is off. {needs_extra('It', ', '.join(missing), 'train')}"
         return Finding("training", True, sentence)
     return Finding("training", True, "TensorFlow is installed.")
