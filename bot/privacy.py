@@ -73,21 +73,22 @@ class Privacy:
 
     def describe(self, kept: KeptAbout, server_name: Callable[[int], str]) -> str:
         """Everything that is kept about a person, server by server, in Discord's markup."""
-        return self._describe(kept, server_name, day)
+        return self._describe(kept, lambda guild_id: f"**{escape(server_name(guild_id))}**", day)
 
     def describe_plainly(self, kept: KeptAbout, server_name: Callable[[int], str]) -> str:
         """The same as plain text, for a file."""
-        return unescape(self._describe(kept, server_name, _iso_day))
+        plain = self._describe(kept, lambda guild_id: escape(server_name(guild_id)), _iso_day)
+        return unescape(plain)
 
     def _describe(
-        self, kept: KeptAbout, server_name: Callable[[int], str], day: Callable[[int], str]
+        self, kept: KeptAbout, heading: Callable[[int], str], day: Callable[[int], str]
     ) -> str:
         if kept.opted_out_at is None:
             paragraphs = [NOT_OUT]
         else:
             since = day(kept.opted_out_at)
             paragraphs = [f"You opted out on {since}: no model learns from what you write."]
-        paragraphs.append("\n".join(_by_server(kept, server_name, day)) or NOTHING)
+        paragraphs.append("\n".join(_by_server(kept, heading, day)) or NOTHING)
         if kept.models and self._keep_texts:
             paragraphs.append(TEXTS_KEPT)
         return "\n\n".join([*paragraphs, NOTHING_ELSE])
@@ -100,7 +101,7 @@ def author_ids(counts: Counts) -> set[int]:
 
 
 def _by_server(
-    kept: KeptAbout, server_name: Callable[[int], str], day: Callable[[int], str]
+    kept: KeptAbout, heading: Callable[[int], str], day: Callable[[int], str]
 ) -> list[str]:
     about: defaultdict[int, list[str]] = defaultdict(list)
     for model in kept.models:
@@ -119,7 +120,7 @@ def _by_server(
     return [
         line
         for guild_id, sentences in sorted(about.items())
-        for line in (f"**{escape(server_name(guild_id))}**", *(f"- {s}" for s in sentences))
+        for line in (heading(guild_id), *(f"- {s}" for s in sentences))
     ]
 
 

@@ -109,8 +109,9 @@ async def test_the_plain_description_has_days_and_no_markup(privacy: Privacy, re
     await make(registry, GLOBE, "our_own", ANN)
     await privacy.opt_out(ANN)
     kept = await registry.kept_about(ANN)
-    described = privacy.describe_plainly(kept, lambda _: "The Globe")
+    described = privacy.describe_plainly(kept, lambda _: "The *Globe*")
     assert "You opted out on 2023-11-14" in described
+    assert "\n\nThe *Globe*\n" in described
     assert "- our_own, made on 2023-11-14, has learnt" in described
 
 
