@@ -269,7 +269,7 @@ def text_of(message: discord.Message, me: discord.ClientUser | None) -> str:
     contents = [message.content, *(forwarded.content for forwarded in message.message_snapshots)]
     content = next(filter(None, contents), "")
     if me is not None:
-        content = re.sub(rf"<@!?{me.id}>", "", content)
+        content = re.sub(rf"<@!?{me.id}> ?", "", content)
     return readable(replace(as_message(message), content=content))
 
 

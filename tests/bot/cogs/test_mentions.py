@@ -123,7 +123,7 @@ class TestTheWords:
         [
             ("{me} So be it", "So be it"),
             ("So be it, {me}", "So be it,"),
-            ("So {me} be\n  it", "So  be\n  it"),
+            ("So {me} be\n  it", "So be\n  it"),
             ("{me}{me} So be it", "So be it"),
             ("{me} {bob} says {channel} and {role}", "@bob says #general and @players"),
             ("{me} <a:wave:123456> ||so be it||", ":wave: so be it"),
