@@ -57,8 +57,14 @@ class NeverSaid:
 def split(typed: str) -> list[str]:
     """The words and phrases that an admin has typed. Raises BotError if one cannot be looked for,
     or there is none."""
-    parts = [part for part in typed.split(SEPARATOR) if part.strip()]
-    return [checked(part) for part in parts or [""]]
+    parts = [part for part in typed.split(SEPARATOR) if part.strip()] or [""]
+    words = []
+    for number, part in enumerate(parts, 1):
+        try:
+            words.append(checked(part))
+        except BotError as error:
+            raise BotError(f"Entry {number} is wrong. {error}", "words") from error
+    return words
 
 
 def read_file(path: Path) -> list[str]:

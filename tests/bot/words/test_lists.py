@@ -58,8 +58,8 @@ def test_words_are_typed_with_commas_between_them():
     assert split(" Fool,  bad\n PHRASE ,, ") == ["fool", "bad phrase"]
     with pytest.raises(BotError):
         split(" , ")
-    with pytest.raises(BotError):
-        split("fool, ...")
+    with pytest.raises(BotError, match=r"^Entry 2 is wrong. A word or phrase is 1 to 50 "):
+        split("fool, ..., knave")
 
 
 def test_the_operators_file_has_one_phrase_a_line_and_comments(tmp_path: Path):
