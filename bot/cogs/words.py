@@ -18,7 +18,7 @@ NONE = "This server has no list of words that I never say. Use /words add to beg
 ALL = "What I never say in this server:\n{words}"
 IN_FILE = "The file lists what I never say in this server."
 ADDED = "From now on I never say that in this server. Its list has {words}. /words show shows them."
-REMOVED = "I may say {word} in this server again."
+REMOVED = "{word} is no longer in this server's list."
 
 
 @app_commands.guild_only()

@@ -85,7 +85,7 @@ async def test_admins_add_and_remove_words_and_see_the_list(globe: Server):
     listed = "What I never say in this server:\n\\*bad\\* phrase\nfool"
     assert await say(globe, "show") == listed
     assert "not in this server's list" in await say(globe, "remove", word="whale")
-    assert await say(globe, "remove", word="FOOL") == "I may say fool in this server again."
+    assert await say(globe, "remove", word="FOOL") == "fool is no longer in this server's list."
     assert "fool" not in await say(globe, "show")
 
 
