@@ -19,10 +19,11 @@ REDRAWS = 3  # of a text that has a word that is never said
 
 
 class Writer:
-    """Writes every text that people ask for, wherever they ask.
+    """Writes texts, and draws again or masks those with a listed word.
 
-    A text that has a word that is never said there is drawn again with the next random seed. If all
-    draws have one, or another draw is refused, the first is masked. So the random seed that a reply shows gives it again."""
+    Such a text is drawn again with the next random seed. If all draws have a listed word, or
+    another draw is refused, the first is masked. So the random seed that a reply shows gives it
+    again."""
 
     def __init__(self, inference: Inference, models: ServerModels, never_said: NeverSaid):
         self._inference = inference
