@@ -199,10 +199,10 @@ def _read_csv(text: str, source: str) -> list[Message] | None:
     # Exports of Discord have a column after the content, which is never missing.
     least = content + 2 if "attachments" in columns[content + 1 :] else content + 1
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    next(rows)
     messages: list[Message] = []
     ids: list[str] = []
     try:
+        next(rows)  # the header
         for row in rows:
             if len(row) < least:
                 messages += [Message("", "", cut_off=True)] if row else []

@@ -178,10 +178,16 @@ def test_csv_of_discord_is_read(text: str, messages: list[Message]):
     assert read(text) == messages
 
 
-def test_csv_with_an_endless_field_is_refused():
-    text = 'Author,Date,Content,Attachments\nada,1,hi,\nada,1,"' + "so " * 100_000
-    with pytest.raises(CorpusError, match="file is damaged after 1 message\\."):
-        read(text)
+@pytest.mark.parametrize(
+    ("text", "read_before"),
+    [
+        ('Author,Date,Content,Attachments\nada,1,hi,\nada,1,"', "1 message\\."),
+        ('author,content,"x\n', "0 messages\\."),
+    ],
+)
+def test_csv_with_an_endless_field_is_refused(text: str, read_before: str):
+    with pytest.raises(CorpusError, match=f"file is damaged after {read_before}"):
+        read(text + "so " * 100_000)
 
 
 @pytest.mark.parametrize("author", ["author", "User", "username", "NAME", "sender", "from", "nick"])
