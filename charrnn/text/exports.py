@@ -48,7 +48,7 @@ def read_export(text: str, source: str) -> list[Message] | None:
     of WhatsApp and IRC clients, the JSON of Telegram and Slack, tables with an author and a text,
     and JSON lines or a JSON list of objects with `content` and perhaps `author` and `bot`.
     Raises CorpusError, which names `source`, when it is something else that is not plain text."""
-    start = _SPACE.match(text).end()  # type: ignore[union-attr]  # it always matches
+    start = _end(_SPACE, text, 0)
     for pattern, kind in _MARKUP:
         if pattern.match(text, start):
             raise CorpusError(f"{source} is {kind}, which cannot be read. {INSTEAD}")
@@ -192,10 +192,10 @@ def _read_csv(text: str, source: str) -> list[Message] | None:
         author, content = "", 2
     else:
         author = next((name for name in _AUTHORS if name in columns), "")
-        said = next((name for name in _TEXTS if name in columns), "")
-        if not author or not said:
+        column = next((name for name in _TEXTS if name in columns), "")
+        if not author or not column:
             return None
-        content = columns.index(said)
+        content = columns.index(column)
     # Exports of Discord have a column after the content, which is never missing.
     least = content + 2 if "attachments" in columns[content + 1 :] else content + 1
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -213,13 +213,13 @@ def _read_csv(text: str, source: str) -> list[Message] | None:
             number = values.get("authorid") or (name if _DISCORD_ID.fullmatch(name) else "")
             # In a last column without quotes, the delimiter may be a part of the text.
             last = content + 1 == len(columns)
-            text = delimiter.join(row[content:]) if last else row[content]
+            said = delimiter.join(row[content:]) if last else row[content]
             messages.append(
                 Message(
                     author=number or without_tag(name),
-                    content=text,
+                    content=said,
                     automatic=name.endswith("#0000"),
-                    system=bool(SYSTEM_TEXTS.fullmatch(text)),
+                    system=bool(SYSTEM_TEXTS.fullmatch(said)),
                 )
             )
     except csv.Error as error:
