@@ -243,13 +243,13 @@ def convert(
     A Keras file is a .keras, .h5 or .hdf5 of Keras 1, 2 or 3: a whole model, or weights alone."""
     names = {".keras": store.KERAS, ".onnx": store.ONNX}
     saved_model = source / "saved_model.pb"  # a folder of TensorFlow's, which is refused
+    check_new(destination)
     if source.suffix in KERAS_SUFFIXES or source.is_file() or saved_model.exists():
         if text is None:
             raise OptionError("--text FILE is needed: the text that the model was trained on.")
         for path in filter(None, (source, text, architecture)):
             if not path.exists():
                 raise OptionError(f"There is no {path}.")
-        check_new(destination)
         conversion = with_keras("conversion.convert")
         told = conversion.Told(gates and gates.value, window)
         for remark in conversion.convert(source, text, destination, told, architecture):

@@ -235,3 +235,11 @@ def test_convert_takes_the_standard_files_out_of_a_folder(
     for name, original in (("out.keras", store.KERAS), ("out.onnx", store.ONNX)):
         charrnn("convert", stateful.folder, tmp_path / name)
         assert (tmp_path / name).read_bytes() == (stateful.folder / original).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["out.keras", "out.onnx"])
+def test_convert_overwrites_no_file(charrnn: Run, stateful: Model, tmp_path: Path, name: str):
+    (tmp_path / name).write_bytes(b"of another model")
+    said = charrnn("convert", stateful.folder, tmp_path / name, fails=True)
+    assert f"{name} exists already. Choose another name" in said
+    assert (tmp_path / name).read_bytes() == b"of another model"
