@@ -282,7 +282,8 @@ def main() -> None:
     except CharRNNError as error:
         message = str(error)
     except OSError as error:
-        message = f"{error.filename}: {error.strerror}." if error.strerror else f"{error}."
+        place = f"{error.filename}: " if error.filename else ""
+        message = f"{place}{error.strerror or error}."
     else:
         return
     notes.print(tables.printable(f"Error: {message}"), style="red", soft_wrap=True)

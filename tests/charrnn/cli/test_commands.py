@@ -1,3 +1,5 @@
+import errno
+import io
 import json
 import subprocess
 import sys
@@ -109,6 +111,16 @@ def test_a_mistake_is_answered_with_one_sentence(
     assert message.startswith(("Error: ", "Usage: ")), "nothing stands before it"
     assert sentence in message
     assert "Traceback" not in message
+
+
+class FullDisk(io.StringIO):
+    def write(self, _: str, /) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_answered_with_one_sentence(charrnn: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdout", FullDisk())
+    assert charrnn("info", fails=True) == "Error: No space left on device.\n"
 
 
 def test_evaluate_measures_the_share_that_was_held_out(
