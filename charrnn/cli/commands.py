@@ -122,8 +122,7 @@ def generate(
             seed=seed,
             text=generated.text,
             model=loaded.name,
-            temperature=temperature,
-            top_p=top_p,
+            **asdict(prompt.sampling),
             rng_seed=rng_seed,
             dropped=generated.dropped,
         )
@@ -131,7 +130,8 @@ def generate(
     print(tables.printable(seed + generated.text))
     if generated.dropped:
         note(f"{loaded.name} does not know: {describe_characters(generated.dropped)}")
-    note(f"{loaded.name}, temperature {temperature:g}, top-p {top_p:g}, random seed {rng_seed}")
+    chosen = f"temperature {temperature:g}, top-p {top_p:g}" + (f", top-k {top_k}" if top_k else "")
+    note(f"{loaded.name}, {chosen}, random seed {rng_seed}")
 
 
 app.command()(train)

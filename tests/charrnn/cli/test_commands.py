@@ -25,18 +25,20 @@ def test_generate_prints_the_seed_and_exactly_the_length_after_it(charrnn: Run, 
 
 def test_generate_as_json_says_how_to_get_the_same_again(charrnn: Run, stateful: Model):
     options = ("generate", "So ☃", "--model", stateful.folder, "--length", "50", "--json")
-    first = json.loads(charrnn(*options, "--temperature", "0.9"))
+    sampling = ("--temperature", "0.9", "--top-k", "5")
+    first = json.loads(charrnn(*options, *sampling))
     assert first == {
         "seed": "So ☃",
         "text": first["text"],
         "model": "tiny",
         "temperature": 0.9,
         "top_p": 0.95,
+        "top_k": 5,
         "rng_seed": first["rng_seed"],
         "dropped": "☃",
     }
     assert len(first["text"]) == 50
-    again = charrnn(*options, "--temperature", "0.9", "--rng-seed", first["rng_seed"])
+    again = charrnn(*options, *sampling, "--rng-seed", first["rng_seed"])
     assert json.loads(again) == first
 
 
