@@ -112,7 +112,9 @@ def load(model: str | Path, threads: int = 1, *, for_training: bool = False) -> 
         engine = Engine((folder / ONNX).read_bytes(), card.spec, threads)
     except ModelError as error:
         raise ModelError(f"{folder / ONNX}: {error}") from error
-    guard = VerbatimGuard.load(folder / GUARD) if GUARD in checksums else None
+    guard = None
+    if GUARD in checksums:
+        guard = VerbatimGuard.load(folder / GUARD, card.spec.characters)
     return Model(folder.resolve().name, card, engine, folder, guard)
 
 

@@ -59,11 +59,14 @@ class VerbatimGuard:
         np.savez(path, limits=np.array([self.longest, self.characters]), **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> "VerbatimGuard":
-        """Read what `save` wrote. Raises ModelError when it is damaged."""
+    def load(cls, path: Path, characters: int) -> "VerbatimGuard":
+        """Read what `save` wrote, for a vocabulary of `characters`. Raises ModelError when it is
+        damaged."""
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                longest, characters = map(int, arrays["limits"])
+                longest, saved_for = map(int, arrays["limits"])
+                if not 1 <= longest <= MAX_LONGEST or saved_for != characters:
+                    raise ValueError("a limit is out of range")
                 runs, followers, blocks = (arrays[name] for name in _ARRAYS)
         except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile) as error:
             raise ModelError(f"{path} is damaged.") from error

@@ -93,7 +93,7 @@ def saved(tmp_path: Path) -> Path:
 
 def test_a_guard_is_read_as_it_was_written(saved: Path):
     run = random_ids(1, 9, 50)[10:13]
-    guard = VerbatimGuard.load(saved)
+    guard = VerbatimGuard.load(saved, 9)
     assert (guard.longest, guard.characters) == (3, 9)
     assert random_ids(1, 9, 50)[13] in guard.followers_of(run)
 
@@ -102,7 +102,7 @@ def test_a_guard_is_read_as_it_was_written(saved: Path):
 def test_a_file_that_is_not_a_guard_is_refused(saved: Path, content: bytes):
     saved.write_bytes(content)
     with pytest.raises(ModelError, match=r"guard\.npz is damaged"):
-        VerbatimGuard.load(saved)
+        VerbatimGuard.load(saved, 9)
 
 
 class Bomb:
@@ -112,10 +112,15 @@ class Bomb:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"runs": np.array([Bomb()])}, {"limits": np.array([3])}, {"limits": np.array(["a", "b"])}],
+    [
+        {"runs": np.array([Bomb()])},
+        *({"limits": np.array(limits)} for limits in ([3], ["a", "b"])),
+        *({"limits": np.array([longest, 9])} for longest in (-3, 0, MAX_LONGEST + 1)),
+        {"limits": np.array([3, 8])},
+    ],
 )
 def test_an_archive_of_other_arrays_is_refused(saved: Path, changes: dict[str, np.ndarray]):
     with np.load(saved) as arrays:
         np.savez(saved, allow_pickle=True, **{**arrays, **changes})
     with pytest.raises(ModelError, match=r"guard\.npz is damaged"):
-        VerbatimGuard.load(saved)
+        VerbatimGuard.load(saved, 9)
