@@ -1,5 +1,6 @@
 """Find what a text copies from another, and keep a model from copying."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ import numpy as np
 
 from charrnn.errors import ModelError, OptionError
 
-MAX_LONGEST = 10_000  # characters; each lane remembers so many
+MAX_LONGEST = 10_000  # characters; each lane remembers this many
 
 _FORBIDDEN = np.float32(-1e5)  # added to a logit; far more than any two logits differ by
 _BASE = 0x9E3779B97F4A7C15  # odd, so that every character counts in a product modulo 2**64
@@ -107,26 +108,28 @@ class GuardedLanes:
         for lane, ids in enumerate(texts):
             tail = ids[-guard.longest :]
             recent[guard.longest - len(tail) :, lane] = tail
-        self._steps = list(recent)
+        self._recent = deque(recent, maxlen=guard.longest)  # steps, (B,) each
+        self._written = 0
         self._suspects = np.zeros(0, int)
 
     def next_steps(self) -> tuple[int, np.ndarray | None]:
         """How many characters may be written before the next `append`, and what to add to their
         logits, float32 `(B, V)`, so that no lane copies too much."""
         guard = self._guard
-        if (len(self._steps) - guard.longest) % guard.block == 0:
-            self._suspects = guard.suspects(np.stack(self._steps[-guard.block :]))
+        if self._written % guard.block == 0:
+            self._suspects = guard.suspects(np.stack(self._recent)[-guard.block :])
         if not len(self._suspects):
             return guard.block, None
-        bias = np.zeros((len(self._steps[-1]), guard.characters), np.float32)
+        bias = np.zeros((len(self._recent[-1]), guard.characters), np.float32)
         for lane in self._suspects:
-            run = np.array([ids[lane] for ids in self._steps[-guard.longest :]])
+            run = np.array([ids[lane] for ids in self._recent])
             bias[lane, guard.followers_of(run)] = _FORBIDDEN
         return 1, bias
 
     def append(self, ids: np.ndarray) -> None:
         """Add what the lanes have written, ids int32 `(N, B)`."""
-        self._steps.extend(ids)
+        self._recent.extend(ids)
+        self._written += len(ids)
 
 
 def longest_copy(texts: Sequence[np.ndarray], source: np.ndarray) -> tuple[int, np.ndarray]:
