@@ -91,15 +91,15 @@ class Material:
     def fingerprint(self) -> str:
         """A hash of all that decides the resulting weights. A checkpoint can only be resumed by a
         run with the same one."""
-        recipe = self._job.recipe
+        job, recipe = self._job, self._job.recipe
         if not recipe.cosine:
-            recipe = replace(recipe, epochs=1)  # more epochs may then follow a finished run
-        parts = [self.spec, recipe, self.vocabulary.characters, self._job.rng_seed]
+            recipe = replace(recipe, epochs=1)  # an unfinished run may go on for more epochs
+        parts = [self.spec, recipe, self.vocabulary.characters, job.rng_seed, job.longest_copy]
         digest = hashlib.sha256(repr(parts).encode())
         digest.update(self.ids.tobytes())
         digest.update(self.validation_ids.tobytes())
-        if isinstance(self._job.start, store.Model):
-            digest.update(store.sha256(self._job.start.folder / store.KERAS).encode())
+        if isinstance(job.start, store.Model):
+            digest.update(store.sha256(job.start.folder / store.KERAS).encode())
         return digest.hexdigest()
 
 

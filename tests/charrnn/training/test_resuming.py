@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,6 @@ from charrnn.training.run.state import RunState
 from charrnn.training.run.train import Build, train
 from tests.charrnn.training.conftest import (
     BATCHES,
-    SMALL,
     TEXT,
     VALIDATION,
     WINDOWED,
@@ -153,20 +151,19 @@ def test_only_an_unfinished_run_of_the_same_job_is_resumed(tmp_path: Path):
 def test_whatever_decides_the_weights_is_in_the_fingerprint(
     stateful: store.Model, uninterrupted: store.Model
 ):
-    def fingerprint(
-        start: Any = SMALL, text: str = TEXT, held_out: str = VALIDATION, **changes: Any
-    ) -> str:
-        changed = replace(job(Path("m"), start, **changes), text=text, validation_text=held_out)
-        return Material(changed).fingerprint()
-
-    others = [
-        fingerprint(),
-        fingerprint(text=TEXT + "me"),
-        fingerprint(held_out=VALIDATION + "me"),
-        fingerprint(segment=30),
-        fingerprint(epochs=3),  # the learning rate falls until the last one
-        fingerprint(stateful),
-        fingerprint(uninterrupted),
+    output = Path("m")
+    one = job(output)
+    jobs = [
+        one,
+        replace(one, text=TEXT + "me"),
+        replace(one, validation_text=VALIDATION + "me"),
+        replace(one, rng_seed=1),
+        replace(one, longest_copy=40),  # by which each epoch's voice is measured
+        job(output, segment=30),
+        job(output, epochs=3),  # the learning rate falls until the last one
+        job(output, stateful),
+        job(output, uninterrupted),
     ]
-    assert len(set(others)) == len(others)
-    assert fingerprint(cosine=False, epochs=3) == fingerprint(cosine=False)
+    assert len({Material(job).fingerprint() for job in jobs}) == len(jobs)
+    two, three = (job(output, cosine=False, epochs=epochs) for epochs in (2, 3))
+    assert Material(two).fingerprint() == Material(three).fingerprint()
