@@ -1,1 +1,1 @@
-"""Writing and training on the machines of a Dask cluster. Nothing else imports `distributed`."""
+"""Writing and training on the machines of a Dask cluster."""

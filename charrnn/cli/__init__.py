@@ -1,5 +1,5 @@
-"""The command line, and how it shows results: the only importer of Typer and Rich.
+"""The command line, and how it shows results.
 
-It may import everything else in `charrnn`. Only `backend` imports TensorFlow, and only for commands
+Only `backend` imports TensorFlow, and only for commands
 that need it.
 """

@@ -1,4 +1,1 @@
-"""What becomes training text: files, plays and chat messages, cleaned, split and cut into batches.
-
-Imports only the core of `charrnn`.
-"""
+"""Training text: files, plays and chat messages, cleaned, split and cut into batches."""
