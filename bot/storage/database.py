@@ -3,7 +3,7 @@
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from threading import Lock
@@ -13,65 +13,7 @@ from bot.errors import RegistryError
 log = logging.getLogger(__name__)
 
 SCHEMA = Path(__file__).with_name("schema.sql")
-VERSION = 7  # of the schema, kept in SQLite's user_version
-_UPGRADES = {  # the steps from older versions, each to the next
-    4: """
-        ALTER TABLE models ADD COLUMN voice REAL;
-        DROP VIEW stored_models;
-        CREATE VIEW stored_models AS
-            SELECT models.*, base, source_name, source_channel_id, source_messages, source_days,
-                   models.id IS (SELECT model_id FROM activations
-                                 WHERE activations.guild_id = models.guild_id
-                                 ORDER BY activations.id DESC LIMIT 1) AS in_use
-            FROM models JOIN jobs ON jobs.id = models.id;
-    """,
-    5: """
-        ALTER TABLE jobs RENAME COLUMN started_at TO ready_at;
-        UPDATE jobs SET ready_at = created_at;
-        UPDATE jobs SET shown = 0 WHERE ended_at IS NULL;
-        CREATE INDEX jobs_to_follow ON jobs (shown) WHERE shown != 1 OR state = 'interrupted';
-        ALTER TABLE models ADD COLUMN standard_error REAL;
-        ALTER TABLE models ADD COLUMN voice_error REAL;
-        CREATE TABLE speeds (
-            parameters INTEGER NOT NULL,
-            threads INTEGER NOT NULL,
-            characters_per_second REAL NOT NULL,
-            measuring_s REAL NOT NULL,
-            PRIMARY KEY (parameters, threads)
-        ) STRICT;
-    """,
-    6: """
-        ALTER TABLE jobs ADD COLUMN source_channel_ids TEXT NOT NULL DEFAULT '[]';
-        UPDATE jobs SET source_channel_ids = '[' || source_channel_id || ']'
-            WHERE source_channel_id IS NOT NULL;
-        DROP VIEW stored_models;
-        DROP VIEW active_jobs;
-        DROP VIEW unfinished_jobs;
-        ALTER TABLE jobs DROP COLUMN source_channel_id;
-        CREATE VIEW active_jobs AS
-            SELECT * FROM jobs WHERE state IN ('reading', 'ready', 'queued', 'training');
-        CREATE VIEW unfinished_jobs AS
-            SELECT * FROM jobs
-            WHERE state IN ('reading', 'ready', 'queued', 'training', 'interrupted');
-        CREATE VIEW stored_models AS
-            SELECT models.*, base, source_name, source_channel_ids, source_messages, source_days,
-                   models.id IS (SELECT model_id FROM activations
-                                 WHERE activations.guild_id = models.guild_id
-                                 ORDER BY activations.id DESC LIMIT 1) AS in_use
-            FROM models JOIN jobs ON jobs.id = models.id;
-        CREATE TABLE mentions (
-            guild_id INTEGER NOT NULL,
-            channel_id INTEGER NOT NULL,
-            answered INTEGER NOT NULL,
-            PRIMARY KEY (guild_id, channel_id)
-        ) STRICT;
-        CREATE TABLE words (
-            guild_id INTEGER NOT NULL,
-            word TEXT NOT NULL,
-            PRIMARY KEY (guild_id, word)
-        ) STRICT;
-    """,
-}
+UPGRADES: tuple[str, ...] = ()  # SQL: from version 1 of the schema to 2, and so on
 
 _DAMAGED = (
     "is damaged, or is not a registry. I left it as it is. Move it away together with the files "
@@ -97,10 +39,11 @@ class Database:
     A transaction takes about a millisecond and SQLite writes one at a time anyway, so a
     connection for each thread would gain little."""
 
-    def __init__(self, path: Path, busy_timeout_s: float = 5.0):
-        """Opens the file, or creates it. Waits `busy_timeout_s` for another process. Raises
-        RegistryError, with a message for the operator."""
+    def __init__(self, path: Path, busy_timeout_s: float = 5.0, upgrades: Sequence[str] = UPGRADES):
+        """Opens the file, upgrades it if it is older, or creates it. Waits `busy_timeout_s` for
+        another process. Raises RegistryError, with a message for the operator."""
         self._path = path
+        self._upgrades = upgrades
         self._lock = Lock()
         with ExitStack() as undo:
             try:
@@ -149,15 +92,14 @@ class Database:
 
     def _prepare(self) -> None:
         connection = self._connection
-        version = _check(connection, self._path)
+        newest = 1 + len(self._upgrades)
+        version = _check(connection, self._path, newest)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # committed rows survive a power cut
-        if version:
-            script = "".join(_UPGRADES[old] for old in range(version, VERSION))
-        else:
-            script = SCHEMA.read_text("utf-8")
+        steps = self._upgrades[version - 1 :] if version else [SCHEMA.read_text("utf-8")]
+        script = "".join(steps)
         # Writes even the version it already has, so that a read-only file shows now, not later.
-        connection.executescript(f"BEGIN; {script} PRAGMA user_version = {VERSION}; COMMIT;")
+        connection.executescript(f"BEGIN; {script} PRAGMA user_version = {newest}; COMMIT;")
         connection.execute("PRAGMA foreign_keys = ON")
 
 
@@ -166,23 +108,23 @@ def inspect(path: Path, busy_timeout_s: float = 5.0) -> None:
     address = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=busy_timeout_s)) as connection:
-            _check(connection, path)
+            _check(connection, path, 1 + len(UPGRADES))
     except sqlite3.Error as error:
         raise RegistryError(_explain(path, error)) from error
     if not os.access(path, os.W_OK):
         raise RegistryError(f"The registry {path} {_UNWRITABLE}")
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> int:
-    """The schema's version in the file, 0 if it is new. Raises RegistryError."""
+def _check(connection: sqlite3.Connection, path: Path, newest: int) -> int:
+    """The schema's version in the file, 0 if it is new. Raises RegistryError also for a version
+    above `newest`."""
     if [row[0] for row in connection.execute("PRAGMA quick_check")] != ["ok"]:
         raise RegistryError(f"The registry {path} {_DAMAGED}")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, VERSION, *_UPGRADES):
-        remedy = "Update the bot." if version > VERSION else "Move it away to start without models."
+    if version > newest:
         raise RegistryError(
-            f"The registry {path} has version {version}, and this bot reads version {VERSION}. "
-            f"{remedy}"
+            f"The registry {path} has version {version}, and this bot reads version {newest}. "
+            "Update the bot, or move the file away to start without models."
         )
     return version
 

@@ -142,7 +142,7 @@ class TextCounts:
     @classmethod
     def from_json(cls, text: str) -> Self:
         values = json.loads(text)
-        pairs = {name: tuple(map(tuple, values.get(name, ()))) for name in ("left_out", "channels")}
+        pairs = {name: tuple(map(tuple, values[name])) for name in ("left_out", "channels")}
         return cls(**values | pairs)
 
     def to_json(self) -> str:
@@ -189,10 +189,9 @@ class Scores:
     # How much it sounds like its text: 0 is like the base, 1 like the people who wrote the text,
     # more a caricature of them. None if that could not be measured.
     voice: float | None
-    # Standard errors: of the difference between both losses, and of the voice. None if they could
-    # not be measured, or the model is older than they are.
-    standard_error: float | None = None
-    voice_error: float | None = None
+    # Standard errors: of the difference between both losses, and of the voice.
+    standard_error: float
+    voice_error: float | None
 
 
 @dataclass(frozen=True)

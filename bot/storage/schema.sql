@@ -10,6 +10,7 @@ CREATE TABLE jobs (
     base TEXT NOT NULL,
     base_id INTEGER, -- a model of the guild, even one deleted since; NULL for a shipped model
     source_name TEXT NOT NULL,
+    source_channel_ids TEXT NOT NULL, -- JSON; none: the source is a file
     source_messages INTEGER,
     source_days INTEGER,
     counts TEXT, -- JSON: how much text was read
@@ -22,7 +23,6 @@ CREATE TABLE jobs (
     ended_at INTEGER,
     ending TEXT, -- why there is no model, for people
     shown INTEGER NOT NULL DEFAULT FALSE, -- whether the end was shown; 2: the model changed since
-    source_channel_ids TEXT NOT NULL DEFAULT '[]', -- JSON; none: the source is a file
     UNIQUE (guild_id, id)
 ) STRICT;
 CREATE UNIQUE INDEX one_active_job ON jobs (guild_id)
@@ -45,8 +45,8 @@ CREATE TABLE models (
     longest_copied INTEGER NOT NULL,
     samples TEXT, -- JSON: what base and model write after the same words; NULL until written
     voice REAL, -- NULL if it could not be measured
-    standard_error REAL, -- of nats_after - nats_before; NULL for models of older versions
-    voice_error REAL, -- the standard error of voice
+    standard_error REAL NOT NULL, -- of nats_after - nats_before
+    voice_error REAL, -- its standard error
     UNIQUE (guild_id, id),
     UNIQUE (guild_id, name),
     FOREIGN KEY (guild_id, id) REFERENCES jobs (guild_id, id) ON DELETE CASCADE

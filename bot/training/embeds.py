@@ -189,8 +189,6 @@ def _candidate(job: Job, model: StoredModel, note: str) -> Screen:
 
 def _verdict(scores: Scores, base: str) -> tuple[list[str], discord.Colour]:
     """Whether the held-out text shows that the model is better than its base."""
-    if scores.standard_error is None:  # made by an older version
-        return [], NEUTRAL
     gain, noise = scores.nats_before - scores.nats_after, NOISE * scores.standard_error
     if gain > noise:
         sentence = f"**Recommended:** it predicts what is written here better than {base}."

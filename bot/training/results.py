@@ -31,7 +31,7 @@ def read_scores(command: TrainingCommand) -> tuple[Scores, int]:
         characters=card.training["characters"],
         longest_copied=card.training["longest_copy"]["found"],
         voice=card.training.get("voice"),
-        standard_error=kept.get("standard_error"),
+        standard_error=kept["standard_error"],
         voice_error=card.training.get("voice_error"),
     )
     return scores, sum(path.stat().st_size for path in command.output.iterdir())

@@ -75,7 +75,7 @@ def write_trained(
     losses: Sequence[float] = (1.75, 1.5),  # first the base's, then each epoch's
     best_epoch: int = 1,
     voice: float | None = 0.71,
-    standard_error: float | None = 0.05,
+    standard_error: float = 0.05,
     voice_error: float | None = 0.06,
 ) -> None:
     output.mkdir(parents=True)

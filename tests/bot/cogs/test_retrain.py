@@ -138,13 +138,6 @@ async def test_a_training_that_changed_nothing_is_not_recommended(stage: Stage):
     assert "**Not recommended:**" in stage.text
 
 
-async def test_nothing_is_said_of_a_model_whose_noise_was_not_measured(stage: Stage):
-    await stage.finish(standard_error=None, voice_error=None)
-    assert "ecommended" not in stage.text
-    assert "cannot tell" not in stage.text
-    assert "**Sounds like #general: 71 %**" in stage.text
-
-
 @pytest.mark.parametrize(("cores", "busy"), [(0.12, True), (0.93, False)])
 async def test_a_training_that_gets_hardly_any_processor_time_says_so(
     stage: Stage, cores: float, busy: bool
