@@ -11,6 +11,7 @@ from charrnn.cli.tables import printable
 from charrnn.errors import OptionError
 from charrnn.text import corpus
 from charrnn.text.corpus import Document
+from charrnn.text.messages import Counts
 from charrnn.training.run.checkpoint import checkpoints_of
 
 DEFAULT_MODEL = "shakespeare"
@@ -48,15 +49,17 @@ def note(sentence: str) -> None:
 
 
 def note_counts(sources: list[str], documents: list[Document]) -> None:
-    """Print what was kept of exported chats, and left out, and which files were skipped."""
-    for document in documents:
-        if document.counts and document.counts.total():
-            note(f"{Path(document.source).name}: {document.counts}")
+    """Print, a line for each source, what was kept of exported chats and what was left out, and
+    which files were skipped."""
     for source in sources:
+        path = Path(source).resolve()
+        found = (d.counts for d in documents if d.counts and Path(d.source).is_relative_to(path))
+        counts = sum(found, Counts())
+        if counts.total():
+            note(f"{path.name}: {counts}")
         if names := corpus.skipped_in(source):
             more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-            folder = Path(source).resolve().name
-            note(f"skipped in {folder}: {', '.join(names[:MOST_NAMES])}{more}")
+            note(f"skipped in {path.name}: {', '.join(names[:MOST_NAMES])}{more}")
 
 
 def split(documents: list[Document], held_out: list[str] | None, share: float) -> tuple[str, str]:

@@ -133,7 +133,17 @@ class Counts:
     characters: int = 0  # in the messages kept, with a newline after each
     authors: set[str] = field(default_factory=set)  # of the messages kept
     left_out: Counter[LeftOut] = field(default_factory=Counter)
-    channels: Counter[str] = field(default_factory=Counter)  # name -> messages kept; none: a file
+    # Messages kept by channel name; empty if the text came from a file.
+    channels: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.messages + other.messages,
+            self.characters + other.characters,
+            self.authors | other.authors,
+            self.left_out + other.left_out,
+            self.channels + other.channels,
+        )
 
     def total(self) -> int:
         """The number of messages, kept or left out."""

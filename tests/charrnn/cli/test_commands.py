@@ -194,14 +194,26 @@ def test_train_reports_json_lines_and_writes_a_model_that_generates(
     assert len(charrnn("generate", "--model", output, "--length", "9")) == 10
 
 
+def write_chat(path: Path, author: str, *contents: str) -> None:
+    lines = ({"author": author, "bot": False, "content": content} for content in contents)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
 def test_train_says_what_it_made_of_a_channel(charrnn: Run, tmp_path: Path):
     channel = tmp_path / "channel.jsonl"
-    contents = ["hi", "hi", "!play", "so be it", "https://example.com"]
-    lines = ({"author": "ada", "bot": False, "content": content} for content in contents)
-    channel.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_chat(channel, "ada", "hi", "hi", "!play", "so be it", "https://example.com")
     said = charrnn("train", channel, "--output", tmp_path / "model", fails=True)
     assert "channel.jsonl: 2 messages of 1 person; left out: 1 as commands, 1 with" in said
     assert "too few to train on" in said
+
+
+def test_train_counts_a_folder_of_chats_in_one_line(charrnn: Run, tmp_path: Path):
+    chats = tmp_path / "chats"
+    chats.mkdir()
+    write_chat(chats / "monday.jsonl", "ada", "hi", "!play")
+    write_chat(chats / "tuesday.jsonl", "bo", "hi", "!stop", "so be it")
+    said = charrnn("train", chats, "--output", tmp_path / "model", fails=True)
+    assert said.startswith("chats: 2 messages of 2 people; left out: 2 as commands, 1 as repeats\n")
 
 
 def test_train_names_what_it_skips_in_a_folder(charrnn: Run, tmp_path: Path):
