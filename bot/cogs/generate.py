@@ -10,7 +10,7 @@ from discord import app_commands, ui
 from discord.ext import commands
 
 from bot.cogs.choices import CHOICE_LIMIT, ModelName, matching, model_choices, server_of
-from bot.corpus.channel import as_message
+from bot.corpus.message import as_message
 from bot.errors import BotError
 from bot.inference.queue import Inference
 from bot.inference.writer import MAX_RANDOM_SEED, Writer

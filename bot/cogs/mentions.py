@@ -13,7 +13,7 @@ from discord.ext import commands
 
 from bot.cogs.choices import admitted
 from bot.cogs.generate import Generate, end_of, reply_buttons, text_of
-from bot.corpus.channel import as_message
+from bot.corpus.message import as_message
 from bot.errors import BotError, RegistryError
 from bot.inference.writer import Writer
 from bot.interactions.answering import Answering, Reporting, think

@@ -12,13 +12,14 @@ from pathlib import Path
 import aiohttp
 import discord
 
+from bot.corpus.message import as_message
 from bot.errors import BotError
 from bot.interactions.markup import escape
 from bot.interactions.permissions import NEEDED_TO_READ, missing, names, needed_to_read, remedy
 from bot.storage.files import write_text
 from bot.storage.records import names_of
 from charrnn.text.corpus import HELD_OUT_SHARE, trained_on
-from charrnn.text.messages import Cleaner, Counts, Message
+from charrnn.text.messages import Cleaner, Counts
 
 MAX_MESSAGES = 1_000_000  # of all channels together, whether kept or left out
 MAX_CHARACTERS = 10_000_000  # of a text; the newest are kept
@@ -47,7 +48,6 @@ INSTEAD = {
     discord.ChannelType.category: "is a category. Choose one of the channels in it.",
 }
 NO_MESSAGES = "holds no messages. Choose a text or voice channel, a thread, or a post of a forum."
-WRITTEN_BY_PEOPLE = (discord.MessageType.default, discord.MessageType.reply)
 
 
 def without_messages(mention: str, kind: discord.ChannelType) -> BotError:
@@ -231,7 +231,8 @@ class _ContentCheck:
             *(message.attachments, message.embeds, message.stickers, message.poll),
             *(message.message_snapshots, message.components, message.activity),
         )
-        by_person = not (_automatic(message) or _system(message))
+        said = as_message(message)
+        by_person = not (said.automatic or said.system)
         return by_person and not mentions_me and not any(parts_beside_text)
 
 
@@ -267,30 +268,6 @@ async def _messages(
         async for message in channel.history(limit=limit, after=after, oldest_first=False):
             yield message
             await asyncio.sleep(0)
-
-
-def as_message(message: discord.Message) -> Message:
-    """A message of Discord, with the names of those that it mentions."""
-    mentioned = (
-        *((user.id, user.display_name) for user in message.mentions),
-        *((role.id, role.name) for role in message.role_mentions),
-        *((channel.id, channel.name) for channel in message.channel_mentions),
-    )
-    return Message(
-        author=str(message.author.id),
-        content=message.content,
-        automatic=_automatic(message),
-        system=_system(message),
-        names={str(number): name for number, name in mentioned},
-    )
-
-
-def _automatic(message: discord.Message) -> bool:
-    return message.author.bot or message.webhook_id is not None
-
-
-def _system(message: discord.Message) -> bool:
-    return message.type not in WRITTEN_BY_PEOPLE
 
 
 def _nothing(places: Sequence[Channel], counts: Counts, after: datetime | None) -> str:
