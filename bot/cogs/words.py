@@ -9,7 +9,7 @@ from discord.ext import commands
 from bot.cogs.choices import admitted, matching, server_of
 from bot.interactions.answering import Answering, think
 from bot.interactions.markup import MESSAGE_LIMIT, escape, utf16_length
-from bot.storage.words import WORDS_LIMIT
+from bot.storage.guilds import WORDS_LIMIT
 from bot.words.lists import NeverSaid, split
 from bot.words.matching import WORD_LIMIT, checked
 from charrnn.text.messages import counted

@@ -1,15 +1,13 @@
-"""Who has opted out, what is kept about a person, where mentions are answered, and which guilds
-removed the bot."""
+"""Who has opted out, and what is kept about a person."""
 
-from collections.abc import Collection
 from sqlite3 import Connection
 
-from bot.storage.records import KeptAbout, Mentions, StoredModel, TrainingJob
+from bot.storage.records import KeptAbout, StoredModel, TrainingJob
 from bot.storage.table import Table, find_jobs, find_models, reads, writes
 
 
 class People(Table):
-    """Opt-outs and removals, and what follows from them for jobs and models; and mentions."""
+    """Opt-outs, and what follows from them for jobs and models."""
 
     @writes
     def opt_out(self, db: Connection, user_id: int) -> None:
@@ -81,63 +79,3 @@ class People(Table):
             find_jobs(db, learning, user_id),
             find_jobs(db, asked_for, user_id),
         )
-
-    @reads
-    def mentions(self, db: Connection, guild_id: int) -> Mentions:
-        """Where in the guild mentions are answered."""
-        query = "SELECT channel_id, answered FROM mentions WHERE guild_id = ? ORDER BY channel_id"
-        channels = {
-            row["channel_id"]: bool(row["answered"]) for row in db.execute(query, (guild_id,))
-        }
-        return Mentions(channels.pop(0, False), channels)
-
-    @writes
-    def answer_mentions(
-        self, db: Connection, guild_id: int, channel_id: int | None, answered: bool
-    ) -> None:
-        """Answer mentions in a channel from now on, or do not; None: in every channel."""
-        if channel_id is None:
-            db.execute("DELETE FROM mentions WHERE guild_id = ?", (guild_id,))
-        row = (guild_id, channel_id or 0, answered)
-        db.execute("INSERT OR REPLACE INTO mentions VALUES (?, ?, ?)", row)
-
-    @writes
-    def mark_removed(self, db: Connection, guild_id: int) -> None:
-        """The bot was removed from the guild. Only the first call sets the time."""
-        db.execute("INSERT OR IGNORE INTO removals VALUES (?, ?)", (guild_id, self._now()))
-
-    @writes
-    def mark_present(self, db: Connection, guild_id: int) -> None:
-        """The bot is in the guild, perhaps again."""
-        db.execute("DELETE FROM removals WHERE guild_id = ?", (guild_id,))
-
-    @writes
-    def mark_guilds(self, db: Connection, present: Collection[int]) -> tuple[int, ...]:
-        """Mark every known guild as present or removed, and return those that are removed: the bot
-        may have been away when it was removed from one."""
-        tables = ("jobs", "mentions", "words", "removals")
-        query = " UNION ".join(f"SELECT guild_id FROM {table}" for table in tables)  # noqa: S608
-        known = {row[0] for row in db.execute(query)}
-        here, gone = known & set(present), known - set(present)
-        db.executemany("DELETE FROM removals WHERE guild_id = ?", [(guild,) for guild in here])
-        rows = [(guild, self._now()) for guild in gone]
-        db.executemany("INSERT OR IGNORE INTO removals VALUES (?, ?)", rows)
-        return tuple(sorted(gone))
-
-    @reads
-    def guilds_to_forget(self, db: Connection, grace_s: int) -> tuple[int, ...]:
-        """The guilds that removed the bot `grace_s` seconds ago or earlier."""
-        query = "SELECT guild_id FROM removals WHERE removed_at <= ?"
-        return tuple(row[0] for row in db.execute(query, (self._now() - grace_s,)))
-
-    @writes
-    def forget_guild(self, db: Connection, guild_id: int) -> tuple[int, ...] | None:
-        """Forget everything about a guild that removed the bot, and return the ids of its jobs, so
-        that their files can be deleted. None, and nothing is forgotten, if the bot is back."""
-        removed = db.execute("DELETE FROM removals WHERE guild_id = ?", (guild_id,))
-        if not removed.rowcount:
-            return None
-        db.execute("DELETE FROM mentions WHERE guild_id = ?", (guild_id,))
-        db.execute("DELETE FROM words WHERE guild_id = ?", (guild_id,))
-        ids = db.execute("DELETE FROM jobs WHERE guild_id = ? RETURNING id", (guild_id,))
-        return tuple(row[0] for row in ids)

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bot.storage.database import Database
+from bot.storage.guilds import Guilds
 from bot.storage.jobs import Jobs
 from bot.storage.models import Models
 from bot.storage.people import People
-from bot.storage.words import Words
 
 
-class Registry(Jobs, Models, People, Words):
+class Registry(Jobs, Models, People, Guilds):
     """The bot's memory. Each method is one transaction, run in a thread. Rows of a guild are found
     only with that guild's id.
 
