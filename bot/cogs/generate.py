@@ -9,7 +9,7 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.cogs.choices import CHOICE_LIMIT, ModelName, matching, model_choices, server_of
+from bot.cogs.choices import CHOICE_LIMIT, ModelName, matching, model_choices
 from bot.corpus.message import as_message
 from bot.errors import BotError
 from bot.inference.queue import Inference
@@ -18,6 +18,7 @@ from bot.interactions.answering import Answering, think
 from bot.interactions.buttons import CogButton, not_yours, view_of
 from bot.interactions.command_tree import everywhere
 from bot.interactions.markup import escape
+from bot.interactions.permissions import server_of
 from bot.interactions.rate_limits import Cooldown
 from bot.interactions.reply import Reply, as_shown
 from bot.models.reference import ModelReference

@@ -6,12 +6,11 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.cogs.choices import server_of
 from bot.cogs.mentions import describe
 from bot.interactions.answering import Answering, show, think
 from bot.interactions.command_tree import everywhere
 from bot.interactions.markup import NEUTRAL, escape
-from bot.interactions.permissions import invite_link
+from bot.interactions.permissions import invite_link, server_of
 from bot.models.server_models import ServerModels
 from bot.storage.registry import Registry
 from bot.words.lists import NeverSaid

@@ -11,13 +11,12 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.cogs.choices import admitted
 from bot.cogs.generate import Generate, end_of, reply_buttons, text_of
 from bot.corpus.message import as_message
 from bot.errors import BotError, RegistryError
 from bot.inference.writer import Writer
 from bot.interactions.answering import Answering, Reporting, think
-from bot.interactions.permissions import missing_to_reply, names, remedy
+from bot.interactions.permissions import admitted, missing_to_reply, names, remedy
 from bot.interactions.rate_limits import Cooldown
 from bot.interactions.reply import as_shown
 from bot.interactions.retries import post

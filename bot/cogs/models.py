@@ -7,10 +7,11 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.cogs.choices import ModelName, admitted, matching, server_of
+from bot.cogs.choices import ModelName, matching
 from bot.interactions.answering import Answering, think
 from bot.interactions.buttons import CogButton, view_of
 from bot.interactions.markup import escape, megabytes
+from bot.interactions.permissions import admitted, server_of
 from bot.models.archive import archived
 from bot.models.embeds import model_details, model_list
 from bot.models.server_models import ServerModels

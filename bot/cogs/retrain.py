@@ -10,13 +10,13 @@ import discord
 from discord import app_commands
 from discord.ext import commands, tasks
 
-from bot.cogs.choices import ModelName, admitted, model_choices
+from bot.cogs.choices import ModelName, model_choices
 from bot.corpus.channel import CHANNEL_TYPES, MAX_MESSAGES
 from bot.corpus.source import NO_CHANNELS, ReadableSource, chosen, from_channels, from_file
 from bot.errors import BotError, RegistryError
 from bot.interactions.answering import Answering, keep_answer, think
 from bot.interactions.buttons import not_yours
-from bot.interactions.permissions import check_can_answer, check_in_thread
+from bot.interactions.permissions import admitted, check_can_answer, check_in_thread
 from bot.models.server_models import ServerModels
 from bot.storage.records import Source
 from bot.training.choice import Action as ChoiceAction

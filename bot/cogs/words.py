@@ -6,9 +6,10 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.cogs.choices import admitted, matching, server_of
+from bot.cogs.choices import matching
 from bot.interactions.answering import Answering, think
 from bot.interactions.markup import MESSAGE_LIMIT, escape, utf16_length
+from bot.interactions.permissions import admitted, server_of
 from bot.storage.guilds import WORDS_LIMIT
 from bot.words.lists import NeverSaid, split
 from bot.words.matching import WORD_LIMIT, checked

@@ -1,4 +1,4 @@
-"""What the bot must be allowed in a place, as Discord names it, and the links that ask for it."""
+"""What the bot and people may do in a place, and the links that ask for what the bot needs."""
 
 import discord
 
@@ -25,6 +25,10 @@ NOT_IN_THREAD = (
     "I am not in this private thread, so I cannot show a training here. Mention me, which adds me, "
     "and try again."
 )
+NOT_IN_SERVER = (
+    "That works only in a server that has invited me. An admin of the server can invite me with "
+    "this link: <{link}>"
+)
 LOCKED = "This thread is locked. Unlock it, or use /retrain in another channel."
 
 
@@ -43,6 +47,24 @@ def install_links(application: discord.AppInfo, *, for_oneself: bool) -> str:
         return f"Add me to a server or to your account: {page}"
     account = discord.utils.oauth_url(application.id, scopes=USER_SCOPES)
     return f"{server}\nAdd me to your account: {account}&integration_type={FOR_ONESELF}"
+
+
+def server_of(interaction: discord.Interaction) -> discord.Guild | None:
+    """The server where somebody used a command, if the bot is in it. Where only a person has
+    installed the bot, `interaction.guild` is an object without members, roles and channels."""
+    return interaction.client.get_guild(interaction.guild_id or 0)
+
+
+def admitted(interaction: discord.Interaction) -> discord.Guild:
+    """The server of somebody with Manage Server. Raises BotError for everybody else."""
+    guild = server_of(interaction)
+    if guild is None:
+        link = invite_link(interaction.application_id)
+        raise BotError(NOT_IN_SERVER.format(link=link), "not_allowed")
+    if not interaction.permissions.manage_guild:
+        sentence = "You need the permission Manage Server for that."
+        raise BotError(sentence, "not_allowed")
+    return guild
 
 
 def needed_to_read(place: object) -> discord.Permissions:
