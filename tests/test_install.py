@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import charrnn as package
-from bot.client import TRAINING_PACKAGES
+from bot.services import TRAINING_PACKAGES
 
 ROOT = Path(__file__).parent.parent
 

@@ -16,6 +16,7 @@ LAYERS = (
     {"bot.__main__"},
     {"bot.operations"},
     {"bot.client"},
+    {"bot.services"},
     {"bot.cogs", "bot.dask"},
     {"bot.training"},
     {"bot.inference"},

@@ -14,9 +14,9 @@ import discord
 import psutil
 from discord.http import Route
 
-from bot.client import BASES, not_installed
 from bot.errors import BotError, RegistryError, SettingsError
 from bot.interactions.permissions import NEEDED, invite_link, names
+from bot.services import BASES, not_installed
 from bot.settings import Settings
 from bot.storage import database
 from bot.storage.files import StateFolder, how_to_give, writable

@@ -9,7 +9,7 @@ import pytest
 import simcord
 from discord.http import Route
 
-from bot.client import Bot, Services
+from bot.client import Bot
 from bot.inference.executor import Executor, LocalExecutor
 from bot.inference.queue import Inference
 from bot.inference.writer import Writer
@@ -18,6 +18,7 @@ from bot.models.cache import LoadedModels
 from bot.models.reference import ModelReference
 from bot.models.server_models import ServerModels
 from bot.privacy import Privacy
+from bot.services import Services
 from bot.storage.files import StateFolder
 from bot.storage.registry import Registry
 from bot.training.process import StartTraining

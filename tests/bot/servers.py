@@ -8,7 +8,7 @@ from typing import Any
 import discord
 import simcord
 
-from bot.client import Services
+from bot.services import Services
 from bot.storage.records import Source, StoredModel, TrainingJob
 from bot.storage.registry import Registry
 from tests.bot.guilds import COUNTS, SCORES

@@ -7,9 +7,9 @@ import discord
 import pytest
 import simcord
 
-from bot.client import Services
 from bot.interactions.rate_limits import Cooldown
 from bot.interactions.reply import Reply
+from bot.services import Services
 from charrnn.store import Model
 from tests.bot.conftest import services
 from tests.bot.guilds import Clock

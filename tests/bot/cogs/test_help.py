@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import simcord
 
-from bot.client import Services
 from bot.cogs.mentions import NOWHERE
+from bot.services import Services
 from charrnn.store import Model
 from tests.bot.conftest import services
 from tests.bot.servers import Server

@@ -7,8 +7,8 @@ import discord
 import pytest
 import simcord
 
-from bot.client import Services
 from bot.interactions.reply import Reply
+from bot.services import Services
 from charrnn.store import Model
 from tests.bot.conftest import services
 from tests.bot.servers import Server, told

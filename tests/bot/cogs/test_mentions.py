@@ -10,11 +10,12 @@ import simcord
 from discord import ChannelType, MessageType, PermissionOverwrite
 from simcord.backend.models.message import AllowedMentions
 
-from bot.client import Bot, Services
+from bot.client import Bot
 from bot.cogs.mentions import HINT, NOWHERE, SENTENCES_S
 from bot.interactions.answering import Answered
 from bot.interactions.rate_limits import Cooldown
 from bot.interactions.reply import Reply
+from bot.services import Services
 from charrnn.generation import Prompt, generate
 from charrnn.sampling import Sampling
 from charrnn.store import Model

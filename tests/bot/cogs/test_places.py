@@ -9,7 +9,7 @@ import pytest
 import simcord
 from discord import ChannelType, PermissionOverwrite, Permissions
 
-from bot.client import Services
+from bot.services import Services
 from bot.storage.records import JobState, Source
 from charrnn.store import Model
 from tests.bot.conftest import services

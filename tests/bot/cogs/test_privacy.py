@@ -9,8 +9,9 @@ import pytest
 import simcord
 from simcord.backend.serializers import guild_create_payload
 
-from bot.client import Bot, Services
+from bot.client import Bot
 from bot.cogs.privacy import PrivacyCog
+from bot.services import Services
 from bot.storage.records import JobState, TrainingJob
 from charrnn.store import Model
 from tests.bot.conftest import bot_with, services

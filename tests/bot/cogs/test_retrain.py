@@ -10,9 +10,10 @@ import simcord
 from simcord.backend.models.channel import Overwrite
 from simcord.enums import OverwriteType
 
-from bot.client import Bot, Services
+from bot.client import Bot
 from bot.cogs.retrain import UNDER_WAY
 from bot.corpus.source import NO_CHANNELS
+from bot.services import Services
 from bot.storage.records import JobState, Source, TrainingJob
 from bot.storage.registry import Registry
 from bot.training.message import EDIT_INTERVAL_S

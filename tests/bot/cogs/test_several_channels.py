@@ -7,8 +7,9 @@ import pytest
 import simcord
 from discord import PermissionOverwrite
 
-from bot.client import Bot, Services
+from bot.client import Bot
 from bot.cogs.retrain import UNDER_WAY
+from bot.services import Services
 from bot.storage.records import JobState, Source
 from charrnn.store import Model
 from tests.bot.conftest import services

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import simcord
 
-from bot.client import Bot, Services
+from bot.client import Bot
 from bot.errors import ExecutorError
 from bot.interactions.reply import Reply
 from bot.models.reference import ModelReference
 from bot.operations.metrics import Metrics
+from bot.services import Services
 from charrnn.generation import Generated, Prompt
 from charrnn.store import Model
 from tests.bot.conftest import services

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.client import Services
+from bot.services import Services
 from bot.storage.registry import Registry
 from bot.training.service import TrainingService
 from charrnn.store import Model

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from bot.client import Services
+from bot.services import Services
 from bot.storage.records import JobState, Source
 from bot.training.job import Job
 from bot.training.service import TrainingService

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from bot.client import Bot, Services
+from bot.client import Bot
 from bot.cogs.retrain import RETRY_S
 from bot.errors import RegistryError
+from bot.services import Services
 from bot.storage.registry import Registry
 from bot.training.message import (
     EDIT_INTERVAL_S,

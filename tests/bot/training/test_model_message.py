@@ -9,8 +9,9 @@ from typing import Any
 import discord
 import pytest
 
-from bot.client import Bot, Services
+from bot.client import Bot
 from bot.models.reference import ModelReference
+from bot.services import Services
 from charrnn.generation import Generated, Prompt
 from charrnn.store import Model
 from tests.bot.conftest import services
