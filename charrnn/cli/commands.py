@@ -169,7 +169,7 @@ def evaluate(
             "--samples compares with the training text. Give that as SOURCE, and the held-out text "
             "with --held-out or --held-out-share."
         )
-    encoded = loaded.vocabulary.encode(text)
+    dropped = loaded.vocabulary.encode(text).dropped
     unknown = 1 - loaded.vocabulary.known_share(Counter(text))
     if unknown > 1 - LEAST_KNOWN:
         raise CorpusError(
@@ -178,7 +178,7 @@ def evaluate(
         )
     quality = None
     with notes.status("measuring"):
-        score = evaluation.score(loaded.engine, encoded.ids)
+        score = evaluation.score(loaded, text)
         if samples:
             written = evaluation.write_samples(loaded, samples, Sampling(temperature, top_p))
             quality = evaluation.quality(written, training_text, loaded.vocabulary)
@@ -186,17 +186,17 @@ def evaluate(
         judged = {"quality": asdict(quality)} if quality else {}
         _print_json(
             model=loaded.name,
-            dropped=encoded.dropped,
+            dropped=dropped,
             unknown=round(unknown, 4),
             **score.rounded(),
             **judged,
         )
         return
     Console().print(tables.score(loaded.name, score))
-    if encoded.dropped:
+    if dropped:
         note(
             f"not counted, unknown to {loaded.name}, {unknown:.1%} of the characters: "
-            f"{describe_characters(encoded.dropped)}"
+            f"{describe_characters(dropped)}"
         )
     if quality:
         Console().print(tables.quality(quality))

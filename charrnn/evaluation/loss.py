@@ -10,6 +10,7 @@ import numpy as np
 from charrnn.engine import Engine
 from charrnn.errors import CorpusError
 from charrnn.sampling import log_softmax
+from charrnn.store import Model
 
 CALIBRATION_LIMIT = 25_000_000  # logits kept in memory at once, 100 MB
 NEWTON_STEPS = 8
@@ -23,6 +24,11 @@ class Score:
 
     nats: float  # per character
     characters: int  # predicted
+
+    @classmethod
+    def of(cls, losses: np.ndarray) -> "Score":
+        """The score of a text from the loss of each predicted character, in nats: `(N,)`."""
+        return cls(float(losses.mean(dtype=np.float64)), len(losses))
 
     @property
     def bits(self) -> float:
@@ -44,20 +50,11 @@ class Score:
         }
 
 
-def score(
-    engine: Engine,
-    ids: np.ndarray,
-    lanes: int = 1,
-    between_steps: Callable[[], None] = lambda: None,
-) -> Score:
-    """Cross-entropy (mean negative log-likelihood) of the text `ids`, int32 `(T,)`.
-
-    A stateful model reads the text from the zero state, carrying its state. `lanes` cuts the text
-    into so many stretches that are read in parallel: faster, and a little worse, since each
-    stretch starts from the zero state. A stateless model predicts each character from the window
-    before it, in one lane. `between_steps` is called before each step, and may raise to end the
-    measuring. Raises CorpusError when the text is too short."""
-    return _score(losses(engine, ids, lanes, between_steps))
+def score(model: Model, text: str, lanes: int = 1) -> Score:
+    """How well `model` predicts `text`: the cross-entropy, which is the mean negative
+    log-likelihood. Characters that it does not know are left out. `lanes`: see `losses`. Raises
+    CorpusError when the text is too short."""
+    return Score.of(losses(model.engine, model.vocabulary.encode(text).ids, lanes))
 
 
 def losses(
@@ -66,8 +63,14 @@ def losses(
     lanes: int = 1,
     between_steps: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
-    """The loss of each character that `score` predicts, in nats: float32 `(N,)`, in the order of
-    the text."""
+    """The loss of each predicted character of the text `ids`, int32 `(T,)`, in nats: float32
+    `(N,)`, in the order of the text.
+
+    A stateful model reads the text from the zero state, carrying its state. `lanes` cuts the text
+    into this many stretches that are read in parallel: faster, and a little worse, since each
+    stretch starts from the zero state. A stateless model predicts each character from the window
+    before it, in one lane. `between_steps` is called before each step, and may raise to end the
+    measuring. Raises CorpusError when the text is too short."""
     steps = _predictions(engine, ids, lanes, between_steps)
     return _in_order([_nats(logits, targets) for logits, targets in steps])
 
@@ -97,7 +100,7 @@ class Calibration:
 
     @property
     def score(self) -> Score:
-        return _score(self.losses)
+        return Score.of(self.losses)
 
 
 def calibrate(
@@ -108,7 +111,7 @@ def calibrate(
 ) -> Calibration:
     """Fit the factor for the logits that minimises the cross-entropy of the held-out text `ids`,
     int32 `(T,)`: temperature scaling (Guo et al., "On Calibration of Modern Neural Networks",
-    2017). Reads the text as `score` does; of a very long text, every n-th step counts. Raises
+    2017). Reads the text as `losses` does; of a very long text, every n-th step counts. Raises
     CorpusError when the text is too short."""
     stride = 1 + len(ids) * engine.spec.characters // CALIBRATION_LIMIT
     steps = list(islice(_predictions(engine, ids, lanes, between_steps), 0, None, stride))
@@ -152,10 +155,6 @@ def _nats(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
 def _in_order(steps: Iterable[np.ndarray]) -> np.ndarray:
     """What was measured at each step, `(B,)` each, in the order of the text `(N,)`."""
     return np.stack(list(steps), axis=1).ravel()
-
-
-def _score(losses: np.ndarray) -> Score:
-    return Score(float(losses.mean(dtype=np.float64)), len(losses))
 
 
 def _factor(logits: np.ndarray, targets: np.ndarray) -> np.float32:

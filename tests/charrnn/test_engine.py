@@ -65,8 +65,8 @@ def test_int8_as_shipped_costs_less_than_five_thousandths_of_a_nat():
     float32 = Engine(export.writing_graph(model, int8=False), shipped.card.spec)
     [play] = corpus.read_sources(["plays:twelfth-night"])
     ids = shipped.vocabulary.encode(play.text[:6000]).ids
-    int8_nats = evaluation.score(shipped.engine, ids, lanes=40).nats
-    float32_nats = evaluation.score(float32, ids, lanes=40).nats
+    int8_nats = evaluation.losses(shipped.engine, ids, lanes=40).mean()
+    float32_nats = evaluation.losses(float32, ids, lanes=40).mean()
     assert int8_nats == pytest.approx(float32_nats, abs=0.005)
     assert int8_nats != float32_nats
 

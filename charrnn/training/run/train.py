@@ -12,6 +12,7 @@ import keras
 from charrnn import evaluation, store
 from charrnn.engine import Engine
 from charrnn.errors import Stopped, TrainingError
+from charrnn.evaluation import Score
 from charrnn.sampling import Sampling
 from charrnn.spec import ModelSpec
 from charrnn.training import export, network, plot
@@ -270,7 +271,7 @@ class _Run:
         if self.recipe.calibrate:
             score = evaluation.calibrate(engine, material.validation_ids).score
         else:
-            score = evaluation.score(engine, material.validation_ids)
+            score = Score.of(evaluation.losses(engine, material.validation_ids))
         training = {
             **self.job.source,
             "characters": len(material.ids),

@@ -26,20 +26,21 @@ def test_a_stateful_model_reads_the_text_with_its_state_carried(stateful: Model)
     for now, following in pairwise(ids):
         logits, state = stateful.engine.step(np.array([now]), state)
         nats -= log_softmax(logits)[0, following]
-    score = evaluation.score(stateful.engine, ids)
-    assert score.characters == 199
-    assert score.nats == pytest.approx(nats / 199)
+    losses = evaluation.losses(stateful.engine, ids)
+    assert len(losses) == 199
+    assert losses.mean() == pytest.approx(nats / 199)
 
 
-def test_lanes_read_stretches_of_the_text(stateful: Model):
-    ids = random_ids(2, len(stateful.vocabulary), 401)
-    stretches = [evaluation.score(stateful.engine, ids[n : n + 101]) for n in range(0, 400, 100)]
-    score = evaluation.score(stateful.engine, ids, lanes=4)
-    assert score.characters == 400
-    assert score.nats == pytest.approx(np.mean([s.nats for s in stretches]))
+def test_a_score_leaves_out_what_the_model_does_not_know(stateful: Model):
+    text = "So be it, HERO." * 20
+    score = evaluation.score(stateful, "☃" + text)
+    assert score == evaluation.score(stateful, text)
+    assert score.characters == len(text) - 1
+    losses = evaluation.losses(stateful.engine, stateful.vocabulary.encode(text).ids)
+    assert score.nats == pytest.approx(losses.mean(), rel=1e-6)
 
 
-def test_losses_are_in_the_order_of_the_text(stateful: Model):
+def test_lanes_read_stretches_and_losses_are_in_the_order_of_the_text(stateful: Model):
     ids = random_ids(2, len(stateful.vocabulary), 401)
     stretches = [evaluation.losses(stateful.engine, ids[n : n + 101]) for n in range(0, 400, 100)]
     losses = evaluation.losses(stateful.engine, ids, lanes=4)
@@ -68,15 +69,13 @@ def test_a_windowed_model_predicts_each_character_from_the_window_before_it(wind
         for n in range(start, start + 100):
             logits, state = windowed.engine.step(ids[n : n + 1], state)
         nats.append(-log_softmax(logits)[0, ids[start + 100]])
-    score = evaluation.score(windowed.engine, ids)
-    assert score.characters == 3
-    assert score.nats == pytest.approx(np.mean(nats), rel=1e-6)
+    assert evaluation.losses(windowed.engine, ids) == pytest.approx(np.array(nats), rel=1e-5)
 
 
 def test_a_text_that_is_too_short_is_refused(stateful: Model, windowed: Model):
     for model, ids in ((stateful, 1), (windowed, 100)):
         with pytest.raises(CorpusError, match="must have at least"):
-            evaluation.score(model.engine, np.zeros(ids, np.int32))
+            evaluation.losses(model.engine, np.zeros(ids, np.int32))
 
 
 class Sharpened:
@@ -105,7 +104,7 @@ def test_calibration_finds_the_factor_that_undoes_a_wrong_confidence(
 ):
     calibration = evaluation.calibrate(Sharpened(stateful, factor), own_text)
     assert calibration.constant == pytest.approx(1 / factor, rel=0.05)
-    best = evaluation.score(stateful.engine, own_text).nats
+    best = evaluation.losses(stateful.engine, own_text).mean()
     assert calibration.score.nats == pytest.approx(best, abs=0.005)
 
 
@@ -117,4 +116,4 @@ def test_a_factor_is_measured_on_text_that_did_not_choose_it(stateful: Model):
     second = random_ids(5, len(stateful.vocabulary), len(first))
     ids = np.concatenate([first, second])
     calibration = evaluation.calibrate(stateful.engine, ids)
-    assert calibration.score.nats > evaluation.score(stateful.engine, ids).nats
+    assert calibration.score.nats > evaluation.losses(stateful.engine, ids).mean()
