@@ -11,14 +11,7 @@ imports NumPy and ONNX Runtime only. `charrnn.text`, `charrnn.training` and `cha
 it; nothing here imports them.
 """
 
-from charrnn.errors import (
-    CharRNNError,
-    CorpusError,
-    ModelError,
-    OptionError,
-    Stopped,
-    TrainingError,
-)
+from charrnn.errors import CharRNNError, CorpusError, ModelError, OptionError
 from charrnn.evaluation import Score, score
 from charrnn.generation import Generated, Prompt, generate
 from charrnn.sampling import Sampling
@@ -37,8 +30,6 @@ __all__ = [
     "Prompt",
     "Sampling",
     "Score",
-    "Stopped",
-    "TrainingError",
     "VerbatimGuard",
     "generate",
     "load",

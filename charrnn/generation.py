@@ -48,10 +48,14 @@ def generate(
 ) -> list[Generated]:
     """Generate a text for each prompt; to the bit the text that its prompt gives alone.
 
-    `guard` replaces the model's own guard, if any. Seed and text together then copy no more of
-    the guard's source than it allows, except for what the seed itself copies."""
+    `guard`, of `model.guard_against`, replaces the model's own guard, if any. Seed and text
+    together then copy no more of the guard's source than it allows, except for what the seed itself
+    copies. Raises OptionError for a guard of another model's vocabulary."""
     if not prompts:
         return []
+    guard = guard or model.guard
+    if guard and guard.characters != len(model.vocabulary):
+        raise OptionError(f"The guard was made for another model than {model.name}.")
     seeds = [model.vocabulary.encode(prompt.seed) for prompt in prompts]
     seed_ids = [seed.ids for seed in seeds]
     length = max(prompt.length for prompt in prompts)
@@ -60,7 +64,6 @@ def generate(
         rng = np.random.default_rng(prompt.rng_seed)
         uniform[: prompt.length, lane] = rng.random(prompt.length, np.float32)
     sampling = LaneSampling.of([prompt.sampling for prompt in prompts], len(model.vocabulary))
-    guard = guard or model.guard
     guarded = guard.lanes(seed_ids) if guard else None
     ids, state = _primed(model, seed_ids)
     written = np.empty((length, len(prompts)), np.int32)

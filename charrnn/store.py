@@ -74,6 +74,11 @@ class Model:
             self._primed[seed_length] = self.engine.read(part[np.newaxis])[1][0]
         return self._primed[seed_length]
 
+    def guard_against(self, text: str, longest: int) -> VerbatimGuard:
+        """A guard for `generate` that lets the model copy at most `longest` characters in a row
+        from `text`. Raises OptionError when `longest` is out of range."""
+        return VerbatimGuard.of(self.vocabulary.encode(text).ids, longest, len(self.vocabulary))
+
 
 def shipped() -> list[str]:
     """The names of the models that come with the package."""

@@ -19,8 +19,6 @@ def test_the_public_names_are_these_and_each_has_a_docstring():
         "Prompt",
         "Sampling",
         "Score",
-        "Stopped",
-        "TrainingError",
         "VerbatimGuard",
         "generate",
         "load",

@@ -12,7 +12,7 @@ from charrnn import store
 from charrnn.errors import ModelError
 from charrnn.generation import Prompt, generate
 from charrnn.store import Model
-from charrnn.verbatim import VerbatimGuard, longest_copy
+from charrnn.verbatim import longest_copy
 from tests.conftest import JSON, replace_file
 
 
@@ -25,8 +25,7 @@ def edit_card(folder: Path, **changes: object) -> None:
 def guarded_folder(stateful: Model, tmp_path: Path) -> Path:
     """A copy of `stateful` that must not copy what `stateful` writes after "So be it"."""
     [free] = generate(stateful, [Prompt("So be it", 200)])
-    source = stateful.vocabulary.encode(free.text).ids
-    guard = VerbatimGuard.of(source, 5, len(stateful.vocabulary))
+    guard = stateful.guard_against(free.text, longest=5)
     graph = (stateful.folder / store.ONNX).read_bytes()
     folder = tmp_path / "guarded"
     store.write(folder, stateful.card, stateful.folder / store.KERAS, graph, guard)

@@ -50,8 +50,9 @@ def test_no_text_copies_more_than_it_may(stateful: Model, longest: int):
     ]
     # The source is what the model writes without a guard, so every lane wants to copy.
     free = generate(stateful, prompts)
-    source = stateful.vocabulary.encode("".join(generated.text for generated in free)).ids
-    guard = VerbatimGuard.of(source, longest, len(stateful.vocabulary))
+    written = "".join(generated.text for generated in free)
+    source = stateful.vocabulary.encode(written).ids
+    guard = stateful.guard_against(written, longest)
     for prompt, generated in zip(prompts, generate(stateful, prompts, guard), strict=True):
         assert len(generated.text) == 200
         seed, text, both = (
@@ -64,18 +65,23 @@ def test_no_text_copies_more_than_it_may(stateful: Model, longest: int):
 
 def test_a_guarded_text_does_not_depend_on_other_lanes(stateful: Model):
     prompts = [Prompt("So be", 120, rng_seed=n) for n in range(3)]
-    source = stateful.vocabulary.encode(generate(stateful, prompts)[1].text).ids
-    guard = VerbatimGuard.of(source, 4, len(stateful.vocabulary))
+    guard = stateful.guard_against(generate(stateful, prompts)[1].text, longest=4)
     together = generate(stateful, prompts, guard)
     assert together == [generate(stateful, [prompt], guard)[0] for prompt in prompts]
 
 
 @pytest.mark.parametrize("source", ["t" * 40, "So"])
 def test_a_text_that_copies_nothing_is_not_changed(stateful: Model, source: str):
-    ids = stateful.vocabulary.encode(source).ids
-    guard = VerbatimGuard.of(ids, 20, len(stateful.vocabulary))
     prompt = Prompt("So be", 300)
-    assert generate(stateful, [prompt], guard) == generate(stateful, [prompt])
+    assert generate(stateful, [prompt], stateful.guard_against(source, 20)) == generate(
+        stateful, [prompt]
+    )
+
+
+def test_a_guard_of_another_model_is_refused(stateful: Model, windowed: Model):
+    guard = windowed.guard_against("so be it", 3)
+    with pytest.raises(OptionError, match="made for another model than tiny"):
+        generate(stateful, [Prompt("So be")], guard)
 
 
 @pytest.mark.parametrize("longest", [0, MAX_LONGEST + 1])
