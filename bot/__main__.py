@@ -5,6 +5,7 @@ import asyncio
 import logging
 import sys
 import tempfile
+import webbrowser
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
@@ -21,7 +22,7 @@ from bot.errors import RegistryError, SettingsError
 from bot.interactions import retries
 from bot.operations import check, logs
 from bot.operations.systemd import Supervisor, at_signals
-from bot.settings import Settings, Supervision
+from bot.settings import Settings, Supervision, on_desktop
 from charrnn import __version__
 from charrnn.errors import ModelError, install, needs_extra
 
@@ -122,7 +123,8 @@ async def _preview(settings: Settings, stop: asyncio.Event) -> None:
             f"preview, which needs no token; in a clone of charrnn: {install('preview')} ({error})"
         )
         raise SettingsError([missing]) from error
-    await preview.serve(create_bot(settings), settings, stop)
+    browser = webbrowser.open if settings.preview_browser and on_desktop() else None
+    await preview.serve(create_bot(settings), settings, stop, browser)
 
 
 async def connect(bot: Bot, token: str, stop: asyncio.Event) -> None:

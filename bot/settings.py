@@ -7,6 +7,7 @@
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -105,6 +106,7 @@ class Settings:
     forget_after_days: float = _setting(30.0, _number(0, 3650))
     shutdown_grace_s: float = _setting(20.0, _number(0, 600))
     preview_port: int = _setting(8765, _number(0, 65535, int))
+    preview_browser: bool = _setting(True, _yes_or_no)
     preview_messages: Path | None = _setting(None, Path)  # noqa: RUF009 - immutable
     discord_api: str | None = _setting(None, _address)  # None: Discord's own
     log_level: str = _setting("INFO", _choice("DEBUG", "INFO", "WARNING", "ERROR"))
@@ -158,6 +160,14 @@ class Supervision:
     @classmethod
     def from_environment(cls) -> "Supervision":
         return cls.load(os.environ)
+
+
+def on_desktop(environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> bool:
+    """True if a browser that is opened here appears in front of the person who started this."""
+    if "SSH_CONNECTION" in environment:
+        return False
+    displays = ("DISPLAY", "WAYLAND_DISPLAY")
+    return platform in ("darwin", "win32") or any(map(environment.get, displays))
 
 
 def _read(env_file: Path) -> tuple[dict[str, str], list[str]]:

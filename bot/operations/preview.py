@@ -5,8 +5,10 @@ import re
 import socket
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import simcord
@@ -28,9 +30,15 @@ LOUNGE = "lounge"  # the channel of PREVIEW_MESSAGES
 NAME_LIMIT = 32  # characters
 
 
-async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
+async def serve(
+    bot: Bot,
+    settings: Settings,
+    stop: asyncio.Event,
+    browser: Callable[[str], object] | None = None,
+) -> None:
     """Serve `bot` in a page on 127.0.0.1 until `stop` is set or the page ends it.
 
+    `browser` opens the page.
     Raises SettingsError if the port is taken or PREVIEW_MESSAGES cannot be read."""
     _check_free(settings.preview_port)
     messages = _messages(settings.preview_messages) if settings.preview_messages else []
@@ -64,6 +72,8 @@ async def serve(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
                 if bot.services.training_blocked:
                     print(f"Training needs more packages. First run: {install('train')}")
             sys.stdout.flush()
+            if browser:  # it may take seconds, and must not delay the end
+                Thread(target=browser, args=[preview.url], daemon=True).start()
             ticking = asyncio.create_task(_tick(bot, discord, preview))
             ends = [asyncio.create_task(stop.wait()), asyncio.create_task(preview.wait_closed())]
             _, pending = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

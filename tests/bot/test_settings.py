@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.errors import SettingsError
-from bot.settings import SETTINGS, Settings
+from bot.settings import SETTINGS, Settings, on_desktop
 from tests.conftest import TEXTS
 from tests.discord_payloads import TOKEN
 
@@ -39,6 +39,29 @@ def test_an_empty_variable_does_not_hide_the_file(tmp_path: Path):
     file = tmp_path / ".env"
     file.write_text("MODEL=othello\n")
     assert Settings.load({"MODEL": ""}, file).model == "othello"
+
+
+SSH = {"SSH_CONNECTION": "192.0.2.1 50000 192.0.2.2 22"}
+X11 = {"DISPLAY": ":0"}
+
+
+@pytest.mark.parametrize(
+    ("platform", "environment", "desktop"),
+    [
+        ("linux", X11, True),
+        ("linux", {"WAYLAND_DISPLAY": "wayland-0"}, True),
+        ("linux", {}, False),
+        ("linux", {"DISPLAY": ""}, False),
+        ("linux", X11 | SSH, False),
+        ("win32", {}, True),
+        ("darwin", {}, True),
+        ("darwin", SSH, False),
+    ],
+)
+def test_a_desktop_has_a_display_and_is_not_reached_over_ssh(
+    platform: str, environment: dict[str, str], desktop: bool
+):
+    assert on_desktop(environment, platform) is desktop
 
 
 @pytest.mark.parametrize(

@@ -33,11 +33,16 @@ PATIENCE_MS = 60_000
 def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A preview with the shipped model."""
     environment = {name: value for name, value in os.environ.items() if name != "DISCORD_TOKEN"}
-    settings = {"PREVIEW_PORT": "0", "COOLDOWN_S": "0", "LOG_LEVEL": "ERROR"}
+    settings = {
+        "PREVIEW_PORT": "0",
+        "COOLDOWN_S": "0",
+        "LOG_LEVEL": "ERROR",
+        "PREVIEW_BROWSER": "no",
+    }
     with subprocess.Popen(
         [sys.executable, "-m", "bot"],
         cwd=tmp_path,
-        env=environment | settings,
+        env=environment | settings | {"LOG_LEVEL": "ERROR"},
         stdout=subprocess.PIPE,
         encoding="utf-8",
     ) as process:
@@ -115,6 +120,19 @@ def test_ctrl_c_ends_the_preview_with_0(process: subprocess.Popen[str]):
 @pytest.fixture
 def bot(stateful: Model, tmp_path: Path) -> Bot:
     return bot_with(stateful, tmp_path)
+
+
+async def test_the_preview_opens_in_a_browser(bot: Bot):
+    opened: asyncio.Queue[str] = asyncio.Queue()
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def browser(url: str) -> None:
+        loop.call_soon_threadsafe(opened.put_nowait, url)
+
+    serving = asyncio.create_task(preview.serve(bot, Settings(preview_port=0), stop, browser))
+    assert (await opened.get()).startswith("http://127.0.0.1:")
+    stop.set()
+    await serving
 
 
 async def test_a_port_that_is_taken_is_named(bot: Bot):
