@@ -39,6 +39,17 @@ def test_a_second_make_installs_nothing(tmp_path: Path, target: str, does: str):
     assert second.startswith(does) and second.count("\n") == 1
 
 
+def test_the_bar_hides_what_pip_prints_but_not_its_errors():
+    pip = "print('Collecting numpy'); import sys; sys.exit('ERROR: No network.')"
+    done = subprocess.run(
+        [sys.executable, ROOT / "deploy" / "with_bar.py", "36", sys.executable, "-c", pip],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "ERROR: No network.\n")
+
+
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make is installed")
 @pytest.mark.parametrize(
     ("printed", "code", "passes", "said"),
