@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from bot.corpus.source import Read
 from bot.errors import BotError, RegistryError, stopping
@@ -21,8 +20,9 @@ from bot.inference.executor import Executor
 from bot.models.server_models import ServerModels
 from bot.privacy import OPTED_OUT, Privacy, author_ids
 from bot.storage.files import StateFolder
-from bot.storage.records import JobState, Sample, Source, Speed, TextCounts, TrainingJob
+from bot.storage.records import JobState, Sample, Source, Speed, TrainingJob
 from bot.storage.registry import Registry
+from bot.training.estimate import examine
 from bot.training.job import Job
 from bot.training.process import (
     ProcessorUse,
@@ -36,21 +36,13 @@ from bot.training.results import read_scores, write_samples
 from bot.words.lists import NeverSaid
 from charrnn import store
 from charrnn.errors import CharRNNError, CorpusError
-from charrnn.text.corpus import HELD_OUT_SHARE, trained_on
 from charrnn.text.messages import Counts
 from charrnn.training.events import EpochEnd, Progress
-from charrnn.training.job import check_learnable, learnt_vocabulary, left_out
-from charrnn.training.recipes import fine_tuning, least_text
 
 log = logging.getLogger(__name__)
 
 READY_LIMIT_S = 86_400  # how long a text waits for Train
 INTERRUPTED_LIMIT_S = 7 * 86_400  # how long an interrupted job waits for Resume
-FIRST_GUESS = Speed(1500.0, measuring_s=5.0)  # before a training has been seen
-# Starting (TensorFlow, the base, the judge of the voice) and writing the model take about as long
-# as measuring this many epochs.
-STARTING_AND_WRITING = 4
-
 READING_BROKE = "Something went wrong on my side while I was reading. Try again."
 RESTARTED = "I was restarted while I was reading. Use /retrain again."
 NOT_STARTED = "Nobody pressed Train for a day, so the text is deleted. Use /retrain again."
@@ -192,35 +184,9 @@ class TrainingService:
         await self._privacy.check_authors(authors)  # somebody may have opted out meanwhile
         base = await self._models.base(row)
         card, _ = await asyncio.to_thread(store.read_card, base.folder)
-        learnt = trained_on(counts.characters, HELD_OUT_SHARE)
-        in_learnt, held_out = await asyncio.to_thread(_characters_of, self._files.text(row), learnt)
-        characters = in_learnt + held_out
-        known = card.vocabulary.known_share(characters)
-        recipe = fine_tuning(card.spec, learnt, known)
-        try:
-            least_text(known).check(counts.characters, HELD_OUT_SHARE)
-            vocabulary = learnt_vocabulary(in_learnt, recipe, card)
-            check_learnable(vocabulary, card.spec.window, in_learnt, held_out)
-        except CorpusError as error:
-            advice = "Choose more messages, another channel or a longer file."
-            read = f" I have read {counts}." if counts.total() else ""  # a text has no messages
-            raise BotError(f"{error} {advice}{read}", "corpus") from error
-        not_kept = [(str(why), number) for why, number in counts.left_out.most_common() if number]
-        if rare := vocabulary.unknown(characters):
-            not_kept.append((left_out(rare), rare.total()))
-        kept = TextCounts(
-            counts.characters,
-            counts.messages,
-            len(counts.authors),
-            tuple(not_kept),
-            known,
-            tuple(counts.channels.most_common()),
-        )
-        parameters = card.spec.parameters
-        speed = await self._registry.speed(parameters, self._threads) or FIRST_GUESS
-        seconds = recipe.epochs * learnt / speed.characters_per_second
-        seconds += (recipe.epochs + STARTING_AND_WRITING) * speed.measuring_s
-        await self._registry.ready(row.guild_id, row.id, kept, authors, round(seconds))
+        speed = await self._registry.speed(card.spec.parameters, self._threads)
+        kept, seconds = await asyncio.to_thread(examine, self._files.text(row), counts, card, speed)
+        await self._registry.ready(row.guild_id, row.id, kept, authors, seconds)
 
     async def enqueue(self, guild_id: int, job_id: int) -> None:
         """Train or Resume was pressed."""
@@ -442,18 +408,6 @@ class TrainingService:
                 writing.cancel()
             processes = [running.process for running in self._running.values()]
         await stop_all(processes, grace_s)
-
-
-def _characters_of(text: Path, learnt: int) -> tuple[Counter[str], Counter[str]]:
-    """How often each character occurs in the part of a file that is learnt, its first so many
-    characters, and in the part that is held out."""
-    counts, held_out, read = Counter[str](), Counter[str](), 0
-    with text.open(encoding="utf-8") as lines:
-        for line in lines:  # a Counter holds the GIL until it has seen all of its argument
-            counts.update(line[: max(0, learnt - read)])
-            held_out.update(line[max(0, learnt - read) :])
-            read += len(line)
-    return counts, held_out
 
 
 def _for_people(error: Exception) -> str:

@@ -14,13 +14,13 @@ from bot.models.reference import ModelReference
 from bot.storage.database import Database
 from bot.storage.records import JobState, Sample, TextCounts
 from bot.storage.registry import Registry
+from bot.training.estimate import STARTING_AND_WRITING
 from bot.training.results import write_samples
 from bot.training.service import (
     DAMAGED,
     NOT_STARTED,
     OPTED_OUT,
     READING_BROKE,
-    STARTING_AND_WRITING,
     STOPPED,
     TrainingService,
 )
