@@ -12,7 +12,7 @@ from frameworks import Write
 from charrnn import store
 from charrnn.errors import OptionError
 from charrnn.sampling import Sampling
-from charrnn.training import export
+from charrnn.training import keras_files
 
 SAMPLING = Sampling()
 
@@ -41,7 +41,7 @@ def tutorials_loop(model: store.Model) -> Callable[[int], str]:
     """The tutorial's loop in its own lines: `model.predict` on the last hundred characters for each
     new one, by argmax. The first call continues the model's opening, later calls the text so far;
     the argument is the number of characters."""
-    network: Any = export.load_keras(model.folder / store.KERAS)
+    network: Any = keras_files.load_keras(model.folder / store.KERAS)
     network.compile(loss="categorical_crossentropy", optimizer="adam")
     int_to_char = dict(enumerate(model.vocabulary.characters))
     n_vocab = len(int_to_char)

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from charrnn import store
 from charrnn.sampling import Sampling
-from charrnn.training import export
+from charrnn.training import keras_files
 
 Write = Callable[[int, int], np.ndarray]  # B lanes, N characters -> ids (B, N)
 State = list[tuple[Any, Any]]  # each layer's h and c, (B, H)
@@ -54,7 +54,9 @@ class Start(NamedTuple):
 
 def network(model: store.Model) -> Network:
     """The weights of a model with an embedding, as NumPy arrays."""
-    embedding, *layers, output, bias = export.load_keras(model.folder / store.KERAS).get_weights()
+    embedding, *layers, output, bias = keras_files.load_keras(
+        model.folder / store.KERAS
+    ).get_weights()
     layers = list(zip(layers[::3], layers[1::3], layers[2::3], strict=True))
     return Network(embedding, layers, output, bias)
 

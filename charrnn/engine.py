@@ -8,6 +8,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state  # pyright:
 
 from charrnn.errors import ModelError
 from charrnn.sampling import LaneSampling
+from charrnn.sentences import first_line
 from charrnn.spec import ModelSpec
 
 ort.disable_telemetry_events()  # some builds of ONNX Runtime report to Microsoft
@@ -45,7 +46,7 @@ class Engine:
                 graph, options, ["CPUExecutionProvider"], enable_fallback=0
             )
         except _ORT_ERRORS as error:
-            raise ModelError(f"ONNX Runtime cannot load the graph: {_first_line(error)}") from error
+            raise ModelError(f"ONNX Runtime cannot load the graph: {first_line(error)}") from error
         self.spec = spec
         found = {
             node.name: (node.type, node.shape)
@@ -116,14 +117,10 @@ class Engine:
         try:
             result, next_state = map(np.asarray, self._session.run([output, "next_state"], inputs))
         except _ORT_ERRORS as error:
-            raise ModelError(f"ONNX Runtime cannot run the graph: {_first_line(error)}") from error
+            raise ModelError(f"ONNX Runtime cannot run the graph: {first_line(error)}") from error
         if result.shape != (uniform.shape if output == "chosen" else bias.shape):
             raise ModelError("The graph's results do not fit the spec.")
         return result, next_state
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]
 
 
 def _signature(spec: ModelSpec) -> Mapping[str, tuple[str, list[str | int]]]:

@@ -14,7 +14,7 @@ from bot.interactions.permissions import invite_link, server_of
 from bot.models.server_models import ServerModels
 from bot.storage.registry import Registry
 from bot.words.lists import NeverSaid
-from charrnn.text.messages import counted
+from charrnn.sentences import counted
 
 MENU = (
     "**{name}**: right-click a message, or hold it on a phone, choose Apps, and I go on from its "

@@ -26,7 +26,7 @@ from bot.training.embeds import Action as TrainingAction
 from bot.training.message import TrainingButton
 from bot.training.service import TrainingService
 from bot.words.lists import NeverSaid
-from charrnn.text.messages import counted
+from charrnn.sentences import counted
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from bot.interactions.permissions import admitted, server_of
 from bot.storage.guilds import WORDS_LIMIT
 from bot.words.lists import NeverSaid, split
 from bot.words.matching import WORD_LIMIT, checked
-from charrnn.text.messages import counted
+from charrnn.sentences import counted
 
 NONE = "This server has no list of words that I never say. Use /words add to begin one."
 ALL = "What I never say in this server:\n{words}"

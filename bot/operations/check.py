@@ -23,7 +23,7 @@ from bot.storage.files import StateFolder, how_to_give, writable
 from bot.words.lists import read_file
 from charrnn import store
 from charrnn.errors import ModelError, needs_extra
-from charrnn.text.messages import counted
+from charrnn.sentences import counted
 
 PORTAL = "https://discord.com/developers/applications"
 # Measured: the bot in 5,000 servers, and a training that starts from chat.

@@ -11,8 +11,9 @@ from bot.models.embeds import IN_USE, bits, losses, origin, shortened, sounds_li
 from bot.storage.records import JobState, Scores, StoredModel, TrainingJob
 from bot.training.job import Job
 from bot.words.matching import WordFilter
+from charrnn.sentences import counted
 from charrnn.text.corpus import HELD_OUT_SHARE
-from charrnn.text.messages import Counts, counted
+from charrnn.text.messages import Counts
 from charrnn.training.events import EpochEnd, Progress
 from charrnn.training.recipes import alphabet_warning, least_text
 

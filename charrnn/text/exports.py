@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator
 
 from charrnn.errors import CorpusError
+from charrnn.sentences import counted
 from charrnn.text.forms import form_of, plain, typed
-from charrnn.text.messages import Message, counted
+from charrnn.text.messages import Message
 from charrnn.text.transcripts import SYSTEM_TEXTS, read_transcript, without_tag
 
 # In JSON, only a key is followed by a colon.

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from charrnn.sentences import counted
 from charrnn.vocabulary import clean
 
 MAX_REMEMBERED = 1_000_000  # lines; later lines may repeat each other, but not these
@@ -87,11 +88,6 @@ _PRIVATE = (
     ),
 )
 _EVERYONE = re.compile(r"(?<!@)@++(?=everyone|here)", re.IGNORECASE)
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 model`, `2,000 models`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 @dataclass(frozen=True)

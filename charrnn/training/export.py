@@ -1,73 +1,15 @@
-"""Keras models of our own: open their files safely, turn them into ONNX graphs."""
+"""Keras models -> specs and ONNX graphs."""
 
-import json
-import zipfile
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from charrnn.errors import ModelError
 from charrnn.spec import ModelSpec
 from charrnn.training import graph
 from charrnn.training.graph import Weights
-
-# The classes that the configuration of a character LSTM names. Other classes of Keras can read
-# files or run code.
-_ALLOWED = {
-    *("Functional", "Model", "Sequential"),
-    *("InputLayer", "Embedding", "LSTM", "Dropout", "Dense", "Softmax"),
-    *("GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform"),
-    *("Ones", "Orthogonal", "OrthogonalInitializer", "RandomNormal", "RandomUniform"),
-    *("TruncatedNormal", "VarianceScaling", "Zeros"),
-    *("DTypePolicy", "Policy", "__keras_tensor__", "L1", "L2", "L1L2"),
-}
-
-# What Keras and h5py raise for a file that is damaged or not a model.
-KERAS_ERRORS = (
-    AssertionError,
-    AttributeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    tf.errors.OpError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
-def load_keras(path: Path) -> keras.Model:
-    """The model in a `model.keras`, which may be a stranger's: only the layers of a character LSTM
-    are allowed, and nothing in the file is unpickled or executed. Raises ModelError."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _check_classes(json.loads(archive.read("config.json")))
-        return open_model(path)
-    except KERAS_ERRORS as error:
-        raise ModelError(f"Keras cannot open {path}: {first_line(error)}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its class if it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def open_model(path: Path) -> keras.Model:
-    """The model in a `model.keras` of our own, uncompiled. Raises what Keras raises."""
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"the file holds a {type(model).__name__}, not a model")
-    return model
 
 
 def spec_of(model: keras.Model) -> ModelSpec:
@@ -168,18 +110,3 @@ def _layers(model: keras.Model) -> _Layers:
         if not isinstance(layer, keras.layers.LSTM):
             raise ModelError(f"The layer {layer.name} ({type(layer).__name__}) is not supported.")
     return _Layers(embedding, layers, output)
-
-
-def _check_classes(part: Any) -> None:
-    """Raises ValueError if a configuration names a class that a character LSTM does not need."""
-    if isinstance(part, dict):
-        name = part.get("class_name")
-        if name is not None:
-            package = str(part.get("module", "keras")).partition(".")[0]
-            if not isinstance(name, str) or name not in _ALLOWED or package != "keras":
-                raise ValueError(f"it names {name!r}, which a character LSTM does not need")
-        # `compile_config` is never read, since models are opened with compile=False.
-        part = [value for key, value in part.items() if key != "compile_config"]
-    if isinstance(part, list):
-        for inner in part:
-            _check_classes(inner)

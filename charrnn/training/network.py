@@ -13,7 +13,7 @@ import tensorflow as tf
 from charrnn import store
 from charrnn.errors import ModelError
 from charrnn.spec import ModelSpec
-from charrnn.training import export
+from charrnn.training import export, keras_files
 from charrnn.training.recipes import Recipe
 
 LEAST_LANES = 8  # that a thread reads
@@ -106,7 +106,7 @@ def adopt(model: keras.Model, base: store.Model) -> None:
     the network that its card describes, or has gates that are not trained here."""
     known = len(base.vocabulary)
     path = base.folder / store.KERAS
-    trained = export.load_keras(path)
+    trained = keras_files.load_keras(path)
     if replace(export.spec_of(trained), window=base.card.spec.window) != base.card.spec:
         raise ModelError(f"{path} is not the network that {store.CARD} describes.")
     if "hard_sigmoid" in export.gates_of(trained):

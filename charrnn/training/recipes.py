@@ -5,9 +5,9 @@ from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 from charrnn.errors import CorpusError, OptionError
+from charrnn.sentences import counted
 from charrnn.spec import ModelSpec
 from charrnn.text import corpus
-from charrnn.text.messages import counted
 
 MAX_COUNT = 10_000  # for epochs, batch size, segment and patience
 

@@ -12,7 +12,7 @@ from charrnn.sampling import log_softmax
 from charrnn.spec import ModelSpec
 from charrnn.store import Model
 from charrnn.text import corpus
-from charrnn.training import export, graph
+from charrnn.training import export, graph, keras_files
 from tests.conftest import keras_model, random_ids
 
 SPEC = ModelSpec(characters=11, units=(5, 3, 4), embedding=7, stateful=True)
@@ -61,7 +61,7 @@ def test_a_lane_is_to_the_bit_what_it_is_alone(units: tuple[int, ...], int8: boo
 
 def test_int8_as_shipped_costs_less_than_five_thousandths_of_a_nat():
     shipped = store.load("shakespeare")
-    model = export.load_keras(shipped.folder / store.KERAS)
+    model = keras_files.load_keras(shipped.folder / store.KERAS)
     float32 = Engine(export.writing_graph(model, int8=False), shipped.card.spec)
     [play] = corpus.read_sources(["plays:twelfth-night"])
     ids = shipped.vocabulary.encode(play.text[:6000]).ids

@@ -10,9 +10,10 @@ import numpy as np
 
 from charrnn import store
 from charrnn.errors import ModelError
+from charrnn.sentences import first_line
 from charrnn.spec import ModelSpec
 from charrnn.text import corpus
-from charrnn.training import export
+from charrnn.training import export, keras_files
 from charrnn.training.conversion import files
 from charrnn.training.conversion.rebuild import Told, rebuild
 from charrnn.vocabulary import Vocabulary
@@ -75,10 +76,9 @@ def read_model(
     file = files.read(source, architecture)
     try:
         return rebuild(file, told)
-    except export.KERAS_ERRORS as error:
+    except keras_files.KERAS_ERRORS as error:
         raise ModelError(
-            f"{architecture or source} has a configuration that cannot be read: "
-            f"{export.first_line(error)}"
+            f"{architecture or source} has a configuration that cannot be read: {first_line(error)}"
         ) from error
 
 

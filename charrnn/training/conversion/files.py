@@ -14,7 +14,8 @@ import h5py
 import numpy as np
 
 from charrnn.errors import ModelError
-from charrnn.training.export import KERAS_ERRORS, first_line
+from charrnn.sentences import first_line
+from charrnn.training.keras_files import KERAS_ERRORS
 
 # Keras does not compress. A file that unpacks to so many times its size means harm.
 EXPANSION = 100

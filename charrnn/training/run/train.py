@@ -15,7 +15,7 @@ from charrnn.errors import Stopped, TrainingError
 from charrnn.evaluation import Score
 from charrnn.sampling import Sampling
 from charrnn.spec import ModelSpec
-from charrnn.training import export, network, plot
+from charrnn.training import export, keras_files, network, plot
 from charrnn.training.events import EpochEnd, Progress, Report
 from charrnn.training.job import Job, Material
 from charrnn.training.recipes import Recipe
@@ -263,7 +263,7 @@ class _Run:
 
     def _write(self) -> store.Model:
         material = self.material
-        best = export.open_model(self.checkpoints.best)
+        best = keras_files.open_model(self.checkpoints.best)
         graph = export.shipped_graph(best)
         # In one stretch and with the graph that ships. The model's own factor was fitted on this
         # text, so the published score is cross-fitted.

@@ -10,7 +10,7 @@ import pytest
 
 from charrnn import store
 from charrnn.spec import ModelSpec
-from charrnn.training import export, network
+from charrnn.training import keras_files, network
 from charrnn.training.events import Event
 from charrnn.training.job import Job
 from charrnn.training.recipes import PRESETS, Preset, Recipe
@@ -79,4 +79,4 @@ def uninterrupted_windows(build: Build, tmp_path_factory: pytest.TempPathFactory
 
 
 def weights(model: store.Model) -> list[np.ndarray]:
-    return export.load_keras(model.folder / store.KERAS).get_weights()
+    return keras_files.load_keras(model.folder / store.KERAS).get_weights()

@@ -13,7 +13,7 @@ import pytest
 from charrnn import store
 from charrnn.errors import ModelError
 from charrnn.store import Model
-from charrnn.training import export, network
+from charrnn.training import export, keras_files, network
 from charrnn.training.recipes import PRESETS
 from tests.conftest import replace_file
 
@@ -70,7 +70,7 @@ def as_wide(units: int) -> Callable[[Any], Any]:
 def test_a_keras_file_that_means_harm_is_refused(model_folder: Path, edit: Any, sentence: str):
     path = edited_keras(model_folder, edit)
     with pytest.raises(ModelError, match=sentence):
-        export.spec_of(export.load_keras(path))
+        export.spec_of(keras_files.load_keras(path))
 
 
 def test_a_base_with_another_network_in_it_is_refused(
@@ -99,7 +99,7 @@ def test_a_keras_file_with_code_in_it_is_refused(tmp_path: Path):
     outputs = keras.layers.Lambda(lambda x: x)(inputs)
     keras.Model(inputs, outputs).save(tmp_path / "evil.keras")
     with pytest.raises(ModelError, match="Keras cannot open"):
-        export.load_keras(tmp_path / "evil.keras")
+        keras_files.load_keras(tmp_path / "evil.keras")
 
 
 def test_a_keras_file_with_a_flipped_byte_is_refused_or_read(tmp_path: Path, stateful: Model):
@@ -109,7 +109,7 @@ def test_a_keras_file_with_a_flipped_byte_is_refused_or_read(tmp_path: Path, sta
     for position in np.random.default_rng(0).integers(len(whole), size=20):
         file.write_bytes(whole[:position] + bytes([whole[position] ^ 255]) + whole[position + 1 :])
         try:
-            export.load_keras(file)
+            keras_files.load_keras(file)
         except ModelError:
             refused += 1
     assert refused > 15
