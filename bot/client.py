@@ -9,13 +9,13 @@ from discord.ext import commands
 from discord.gateway import DiscordWebSocket
 from yarl import URL
 
-from bot.cogs.generate import Generate, ReplyButton
-from bot.cogs.help import Help
+from bot.cogs.generate import GenerateCog, ReplyButton
+from bot.cogs.help import HelpCog
 from bot.cogs.mentions import MENTION, MentionsCog
-from bot.cogs.models import ModelButton, Models
+from bot.cogs.models import ModelButton, ModelsCog
 from bot.cogs.privacy import PrivacyButton, PrivacyCog
-from bot.cogs.retrain import Retrain
-from bot.cogs.words import Words
+from bot.cogs.retrain import RetrainCog
+from bot.cogs.words import WordsCog
 from bot.errors import RegistryError
 from bot.interactions import answering, command_sync
 from bot.interactions.command_tree import Tree
@@ -56,7 +56,7 @@ class Bot(commands.AutoShardedBot):
             tree_cls=Tree,
         )
         self.services = services
-        self._retrain: Retrain | None = None
+        self._retrain: RetrainCog | None = None
         self._stopping = False
         self._for_oneself = True  # whether people can install the application for themselves
         self._pace = IdentifyPace(1)  # until Discord says how many shards there are
@@ -75,7 +75,7 @@ class Bot(commands.AutoShardedBot):
     async def add_cogs(self) -> None:
         """Define the commands. Discord need not know them yet."""
         has = self.services
-        generate = Generate(has.inference, has.writer, has.shakespeare, has.models, has.cooldown)
+        generate = GenerateCog(has.inference, has.writer, has.shakespeare, has.models, has.cooldown)
         await self.add_cog(generate)
         self.tree.add_command(generate.menu)
         if has.mentions_allowed:
@@ -83,7 +83,7 @@ class Bot(commands.AutoShardedBot):
                 MentionsCog(self, generate, has.writer, has.models, has.registry, has.clock)
             )
         messages = TrainingMessages(self, has.training, has.registry, has.files, has.clock)
-        self._retrain = Retrain(
+        self._retrain = RetrainCog(
             has.training,
             messages,
             has.models,
@@ -91,8 +91,8 @@ class Bot(commands.AutoShardedBot):
             blocked=has.training_blocked,
         )
         await self.add_cog(self._retrain)
-        await self.add_cog(Models(has.models, has.registry, has.files))
-        await self.add_cog(Words(has.never_said))
+        await self.add_cog(ModelsCog(has.models, has.registry, has.files))
+        await self.add_cog(WordsCog(has.never_said))
         privacy = PrivacyCog(
             self,
             has.privacy,
@@ -103,7 +103,7 @@ class Bot(commands.AutoShardedBot):
         )
         await self.add_cog(privacy)
         await self.add_cog(
-            Help(
+            HelpCog(
                 self.tree,
                 has.models,
                 has.registry,

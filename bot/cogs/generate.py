@@ -50,7 +50,7 @@ RANDOM_SEED_OPTION = "The number under an earlier reply, to get the same text ag
 NO_TEXT = "That message has no text to go on from. Choose one with words in it."
 
 
-class Action(StrEnum):
+class ReplyAction(StrEnum):
     """What the buttons under a reply do."""
 
     REROLL = "reroll"  # replace the text by another one
@@ -61,15 +61,15 @@ class Action(StrEnum):
 
 
 LOOKS = {
-    Action.REROLL: ("Reroll", "🎲"),
-    Action.CONTINUE: ("Continue", "✍️"),
-    Action.HOTTER: ("Hotter", "🔥"),
-    Action.COLDER: ("Colder", "❄️"),
-    Action.SHARE: ("Show everyone", "📣"),
+    ReplyAction.REROLL: ("Reroll", "🎲"),
+    ReplyAction.CONTINUE: ("Continue", "✍️"),
+    ReplyAction.HOTTER: ("Hotter", "🔥"),
+    ReplyAction.COLDER: ("Colder", "❄️"),
+    ReplyAction.SHARE: ("Show everyone", "📣"),
 }
 
 
-class Generate(commands.Cog):
+class GenerateCog(commands.Cog):
     """Answers with texts that the models write."""
 
     def __init__(
@@ -177,7 +177,9 @@ class Generate(commands.Cog):
             seed = end_of(text, model.window)
             await self._write(interaction, model, seed, private=private)
 
-    async def press(self, interaction: discord.Interaction, action: Action, owner: int) -> None:
+    async def press(
+        self, interaction: discord.Interaction, action: ReplyAction, owner: int
+    ) -> None:
         """Handle a click on a button under a reply that `owner` asked for."""
         async with Answering(interaction):
             if interaction.user.id != owner:
@@ -185,7 +187,7 @@ class Generate(commands.Cog):
             message = interaction.message
             assert message is not None  # buttons are under messages
             reply = Reply.parse(message.content)
-            if action is Action.SHARE:
+            if action is ReplyAction.SHARE:
                 public = reply_buttons(owner, reply.temperature, private=False)
                 # The button goes with the click, so nobody shows a reply twice.
                 await interaction.response.edit_message(view=public)
@@ -196,16 +198,16 @@ class Generate(commands.Cog):
                 return
             self.admit(_server(interaction), interaction.user.id)
             private = message.flags.ephemeral
-            if action is Action.CONTINUE:  # in a new message
+            if action is ReplyAction.CONTINUE:  # in a new message
                 await think(interaction, private=private)
             else:
                 await interaction.response.defer()
             model = await self._model_of(reply, server_of(interaction))
             seed, temperature, random_seed = reply.seed, reply.temperature, None
-            if action is Action.CONTINUE:
+            if action is ReplyAction.CONTINUE:
                 seed = end_of(reply.seed + reply.text, model.window)
-            elif action is not Action.REROLL:
-                step = TEMPERATURE_STEP if action is Action.HOTTER else -TEMPERATURE_STEP
+            elif action is not ReplyAction.REROLL:
+                step = TEMPERATURE_STEP if action is ReplyAction.HOTTER else -TEMPERATURE_STEP
                 temperature = min(max(reply.temperature + step, 0.0), MAX_TEMPERATURE)
                 random_seed = reply.rng_seed
             await self._write(interaction, model, seed, temperature, random_seed, private=private)
@@ -244,10 +246,10 @@ class Generate(commands.Cog):
         await interaction.edit_original_response(content=reply.render(), view=view)
 
 
-class ReplyButton(CogButton, kind="reply", actions=Action, cog=Generate.__cog_name__):
+class ReplyButton(CogButton, kind="reply", actions=ReplyAction, cog=GenerateCog.__cog_name__):
     """A button under a reply. Its number is the id of the user who may click it."""
 
-    def __init__(self, action: Action, owner: int, disabled: bool = False):
+    def __init__(self, action: ReplyAction, owner: int, disabled: bool = False):
         label, emoji = LOOKS[action]
         super().__init__(action, owner, label=label, emoji=emoji, disabled=disabled)
 
@@ -288,11 +290,11 @@ def _server(interaction: discord.Interaction) -> int:
 
 def reply_buttons(owner: int, temperature: float, private: bool) -> ui.View:
     """The buttons under a reply that `owner` asked for."""
-    share = [ReplyButton(Action.SHARE, owner)] if private else []
+    share = [ReplyButton(ReplyAction.SHARE, owner)] if private else []
     return view_of(
-        ReplyButton(Action.REROLL, owner),
-        ReplyButton(Action.CONTINUE, owner),
-        ReplyButton(Action.HOTTER, owner, temperature >= MAX_TEMPERATURE),
-        ReplyButton(Action.COLDER, owner, temperature <= 0),
+        ReplyButton(ReplyAction.REROLL, owner),
+        ReplyButton(ReplyAction.CONTINUE, owner),
+        ReplyButton(ReplyAction.HOTTER, owner, temperature >= MAX_TEMPERATURE),
+        ReplyButton(ReplyAction.COLDER, owner, temperature <= 0),
         *share,
     )

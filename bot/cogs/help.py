@@ -35,7 +35,7 @@ CHANNELS = {
 }
 
 
-class Help(commands.Cog):
+class HelpCog(commands.Cog):
     """Explains the commands to the person who asks."""
 
     def __init__(

@@ -11,7 +11,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.cogs.generate import Generate, end_of, reply_buttons, text_of
+from bot.cogs.generate import GenerateCog, end_of, reply_buttons, text_of
 from bot.corpus.message import as_message
 from bot.errors import BotError, RegistryError
 from bot.inference.writer import Writer
@@ -44,7 +44,7 @@ HOW = "Mention me with some words, or reply to me, and I go on from the words."
 Place = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.ForumChannel
 
 
-class MentionsCog(commands.Cog, name="Mentions"):
+class MentionsCog(commands.Cog):
     """Continues the words of messages that mention the bot, and of direct messages.
 
     One message at a time is answered in a channel. Of those that come meanwhile, the first waits
@@ -53,7 +53,7 @@ class MentionsCog(commands.Cog, name="Mentions"):
     def __init__(
         self,
         bot: commands.AutoShardedBot,
-        generate: Generate,
+        generate: GenerateCog,
         writer: Writer,
         models: ServerModels,
         registry: Registry,

@@ -27,7 +27,7 @@ PARTIAL = (
 )
 
 
-class Action(StrEnum):
+class ModelAction(StrEnum):
     """What the buttons do."""
 
     USE = "use"
@@ -39,16 +39,16 @@ class Action(StrEnum):
 
 
 LABELS = {
-    Action.USE: ("Use it", discord.ButtonStyle.success),
-    Action.ROLL_BACK: ("Roll back", discord.ButtonStyle.secondary),
-    Action.RENAME: ("Rename", discord.ButtonStyle.secondary),
-    Action.DELETE: ("Delete", discord.ButtonStyle.danger),
-    Action.CONFIRM: ("Delete for good", discord.ButtonStyle.danger),
-    Action.DOWNLOAD: ("Download", discord.ButtonStyle.secondary),
+    ModelAction.USE: ("Use it", discord.ButtonStyle.success),
+    ModelAction.ROLL_BACK: ("Roll back", discord.ButtonStyle.secondary),
+    ModelAction.RENAME: ("Rename", discord.ButtonStyle.secondary),
+    ModelAction.DELETE: ("Delete", discord.ButtonStyle.danger),
+    ModelAction.CONFIRM: ("Delete for good", discord.ButtonStyle.danger),
+    ModelAction.DOWNLOAD: ("Download", discord.ButtonStyle.secondary),
 }
 
 
-class Models(commands.Cog):
+class ModelsCog(commands.Cog):
     """Shows a server its models, and lets its admins use, rename, delete and download them."""
 
     def __init__(self, models: ServerModels, registry: Registry, files: StateFolder):
@@ -81,35 +81,37 @@ class Models(commands.Cog):
         own = await self._registry.models(server.id) if server else ()
         return matching([model.name for model in reversed(own)], typed)
 
-    async def press(self, interaction: discord.Interaction, action: Action, model_id: int) -> None:
+    async def press(
+        self, interaction: discord.Interaction, action: ModelAction, model_id: int
+    ) -> None:
         """Do what a button says with a model of the server where it was pressed."""
         async with Answering(interaction):
             guild = admitted(interaction)
             match action:
-                case Action.USE:
+                case ModelAction.USE:
                     await interaction.response.defer()
                     await _show(interaction, await self._models.use(guild.id, model_id))
-                case Action.ROLL_BACK:
+                case ModelAction.ROLL_BACK:
                     await interaction.response.defer()
                     again = await self._models.roll_back(guild.id, model_id)
                     await _show(interaction, await self._registry.model(guild.id, model_id))
                     await _say(interaction, f"{escape(again.name)} is in use again.")
-                case Action.RENAME:
+                case ModelAction.RENAME:
                     await interaction.response.send_modal(
                         _NewName(self, model_id, interaction.user.id)
                     )
-                case Action.DELETE:
+                case ModelAction.DELETE:
                     await think(interaction, private=True)
                     model = await self._registry.model(guild.id, model_id)
                     await interaction.edit_original_response(
-                        content=_question(model), view=_buttons(model_id, Action.CONFIRM)
+                        content=_question(model), view=_buttons(model_id, ModelAction.CONFIRM)
                     )
-                case Action.CONFIRM:
+                case ModelAction.CONFIRM:
                     await interaction.response.defer()
                     model = await self._models.delete(guild.id, model_id)
                     sentence = f"{escape(model.name)} is deleted."
                     await interaction.edit_original_response(content=sentence, view=None)
-                case Action.DOWNLOAD:
+                case ModelAction.DOWNLOAD:
                     await think(interaction, private=True)
                     await self._hand_over(interaction, guild, model_id)
 
@@ -136,10 +138,10 @@ class Models(commands.Cog):
             await interaction.edit_original_response(content=sentence, attachments=[file])
 
 
-class ModelButton(CogButton, kind="model", actions=Action, cog=Models.__cog_name__):
+class ModelButton(CogButton, kind="model", actions=ModelAction, cog=ModelsCog.__cog_name__):
     """Does something with a model."""
 
-    def __init__(self, action: Action, model_id: int):
+    def __init__(self, action: ModelAction, model_id: int):
         label, style = LABELS[action]
         super().__init__(action, model_id, label=label, style=style)
 
@@ -149,10 +151,10 @@ class _NewName(ui.Modal, title="Rename"):
         label="New name", custom_id="name", max_length=NAME_LIMIT
     )
 
-    def __init__(self, cog: Models, model_id: int, asker_id: int):
+    def __init__(self, cog: ModelsCog, model_id: int, asker_id: int):
         # The id starts like that of the button, so that both count as one in log and metrics. It
         # ends with the asker's id, because discord.py drops all forms of an id once one is sent.
-        super().__init__(custom_id=f"model:{Action.RENAME}:{model_id}:{asker_id}")
+        super().__init__(custom_id=f"model:{ModelAction.RENAME}:{model_id}:{asker_id}")
         self._cog = cog
         self._model_id = model_id
 
@@ -161,8 +163,8 @@ class _NewName(ui.Modal, title="Rename"):
 
 
 async def _show(interaction: discord.Interaction, model: StoredModel) -> None:
-    use = Action.ROLL_BACK if model.in_use else Action.USE
-    view = _buttons(model.id, use, Action.RENAME, Action.DOWNLOAD, Action.DELETE)
+    use = ModelAction.ROLL_BACK if model.in_use else ModelAction.USE
+    view = _buttons(model.id, use, ModelAction.RENAME, ModelAction.DOWNLOAD, ModelAction.DELETE)
     await interaction.edit_original_response(embed=model_details(model), view=view)
 
 
@@ -175,5 +177,5 @@ def _question(model: StoredModel) -> str:
     return f"Delete {escape(model.name)}? This cannot be undone.{falls_back}"
 
 
-def _buttons(model_id: int, *actions: Action) -> ui.View:
+def _buttons(model_id: int, *actions: ModelAction) -> ui.View:
     return view_of(*(ModelButton(action, model_id) for action in actions))

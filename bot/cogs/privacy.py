@@ -11,8 +11,7 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands, tasks
 
-from bot.cogs.models import Action as ModelAction
-from bot.cogs.models import ModelButton
+from bot.cogs.models import ModelAction, ModelButton
 from bot.errors import BotError
 from bot.interactions.answering import Answering, show, think
 from bot.interactions.buttons import CogButton, not_yours, view_of
@@ -22,7 +21,7 @@ from bot.interactions.permissions import EMBEDS, FILES, may_send
 from bot.privacy import Privacy
 from bot.storage.records import KeptAbout, StoredModel
 from bot.storage.registry import Registry
-from bot.training.embeds import Action as TrainingAction
+from bot.training.embeds import TrainingAction
 from bot.training.message import TrainingButton
 from bot.training.service import TrainingService
 from bot.words.lists import NeverSaid
@@ -51,7 +50,7 @@ OUT = "You have opted out: from now on no model learns from what you write."
 IN = "You have opted in again: servers may train their models on what you write there."
 
 
-class Action(StrEnum):
+class PrivacyAction(StrEnum):
     """What the buttons do."""
 
     OPT_OUT = "optout"
@@ -59,12 +58,12 @@ class Action(StrEnum):
 
 
 LABELS = {
-    Action.OPT_OUT: ("Opt out", discord.ButtonStyle.danger),
-    Action.OPT_IN: ("Opt in", discord.ButtonStyle.secondary),
+    PrivacyAction.OPT_OUT: ("Opt out", discord.ButtonStyle.danger),
+    PrivacyAction.OPT_IN: ("Opt in", discord.ButtonStyle.secondary),
 }
 
 
-class PrivacyCog(commands.Cog, name="Privacy"):
+class PrivacyCog(commands.Cog):
     """Tells people what is kept about them, lets them opt out, and deletes what is due."""
 
     def __init__(
@@ -96,13 +95,15 @@ class PrivacyCog(commands.Cog, name="Privacy"):
             await think(interaction, private=True)
             await self._show(interaction, await self._registry.kept_about(interaction.user.id))
 
-    async def press(self, interaction: discord.Interaction, action: Action, owner: int) -> None:
+    async def press(
+        self, interaction: discord.Interaction, action: PrivacyAction, owner: int
+    ) -> None:
         """Do what a button under /privacy says."""
         async with Answering(interaction):
             if interaction.user.id != owner:
                 raise not_yours(owner, "Use /privacy yourself.")
             await interaction.response.defer()
-            if action is Action.OPT_OUT:
+            if action is PrivacyAction.OPT_OUT:
                 await self._privacy.opt_out(owner)
                 await self._training.cancel_using_opted_out()
                 await self._tell_admins()
@@ -125,7 +126,7 @@ class PrivacyCog(commands.Cog, name="Privacy"):
                 whole = self._privacy.describe_plainly(kept, self._server_name)
                 files = [discord.File(BytesIO(whole.encode()), "kept.txt")]
                 text = IN_FILE
-        action = Action.OPT_OUT if kept.opted_out_at is None else Action.OPT_IN
+        action = PrivacyAction.OPT_OUT if kept.opted_out_at is None else PrivacyAction.OPT_IN
         view = view_of(PrivacyButton(action, interaction.user.id))
         embed = discord.Embed(title="What I keep about you", description=text, colour=NEUTRAL)
         await show(interaction, embed, sentence, view=view, attachments=files)
@@ -220,10 +221,10 @@ class PrivacyCog(commands.Cog, name="Privacy"):
             log.warning("Not everything that is due was deleted. I go on tomorrow: %s", error)
 
 
-class PrivacyButton(CogButton, kind="privacy", actions=Action, cog=PrivacyCog.__cog_name__):
+class PrivacyButton(CogButton, kind="privacy", actions=PrivacyAction, cog=PrivacyCog.__cog_name__):
     """For one person, whose id it carries."""
 
-    def __init__(self, action: Action, owner: int):
+    def __init__(self, action: PrivacyAction, owner: int):
         label, style = LABELS[action]
         super().__init__(action, owner, label=label, style=style)
 

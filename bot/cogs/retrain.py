@@ -19,9 +19,8 @@ from bot.interactions.buttons import not_yours
 from bot.interactions.permissions import admitted, check_can_answer, check_in_thread
 from bot.models.server_models import ServerModels
 from bot.storage.records import Source
-from bot.training.choice import Action as ChoiceAction
-from bot.training.choice import ChannelChoice
-from bot.training.embeds import Action
+from bot.training.choice import ChannelChoice, ChoiceAction
+from bot.training.embeds import TrainingAction
 from bot.training.message import TrainingMessages
 from bot.training.service import TrainingService
 from charrnn.errors import CharRNNError
@@ -61,7 +60,7 @@ class Messages(app_commands.Transformer):
         return value
 
 
-class Retrain(commands.Cog):
+class RetrainCog(commands.Cog):
     """Trains models for servers, and shows the progress."""
 
     def __init__(
@@ -164,29 +163,31 @@ class Retrain(commands.Cog):
             readable = await from_channels(guild, source, _member(interaction))
             await self._prepare(interaction, guild, readable, choice.base, choice.name)
 
-    async def press(self, interaction: discord.Interaction, action: Action, job_id: int) -> None:
+    async def press(
+        self, interaction: discord.Interaction, action: TrainingAction, job_id: int
+    ) -> None:
         """Do what a button under a job says."""
         async with Answering(interaction):
             guild = admitted(interaction)
-            if action is Action.AGAIN:
+            if action is TrainingAction.AGAIN:
                 await self._again(interaction, guild, job_id)
                 return
-            if action in (Action.TRAIN, Action.RESUME):
+            if action in (TrainingAction.TRAIN, TrainingAction.RESUME):
                 self._check_possible(interaction, guild)
             await interaction.response.defer()
             note = ""
             match action:
-                case Action.TRAIN | Action.RESUME:
+                case TrainingAction.TRAIN | TrainingAction.RESUME:
                     await self._training.enqueue(guild.id, job_id)
-                case Action.CANCEL:
+                case TrainingAction.CANCEL:
                     await self._training.cancel(guild.id, job_id)
                     note = f"Cancelled by {interaction.user.mention}."
-                case Action.USE:
+                case TrainingAction.USE:
                     await self._models.use(guild.id, job_id)
-                case Action.ROLL_BACK:
+                case TrainingAction.ROLL_BACK:
                     before = await self._models.roll_back(guild.id, job_id)
                     note = f"Rolled back to {before.name}."
-                case Action.DISCARD:
+                case TrainingAction.DISCARD:
                     await self._models.delete(guild.id, job_id, unless_in_use=True)
                     note = f"Discarded by {interaction.user.mention}."
             await self._messages.answer(interaction, guild.id, job_id, note)

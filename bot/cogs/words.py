@@ -24,7 +24,7 @@ REMOVED = "{word} is no longer in this server's list."
 
 @app_commands.guild_only()
 @app_commands.default_permissions(manage_guild=True)
-class Words(
+class WordsCog(
     commands.GroupCog,
     group_name="words",
     group_description="The words that I never say in this server: show, add, remove.",

@@ -17,7 +17,7 @@ from bot.interactions.buttons import CogButton, view_of
 MAX_CHANNELS = 25  # Discord's limit
 
 
-class Action(StrEnum):
+class ChoiceAction(StrEnum):
     """What the select and the buttons do."""
 
     CHOOSE = "choose"
@@ -25,7 +25,7 @@ class Action(StrEnum):
     CANCEL = "cancel"
 
 
-class ChoiceItem(CogButton, kind="channels", actions=Action, cog="Retrain"):
+class ChoiceItem(CogButton, kind="channels", actions=ChoiceAction, cog="RetrainCog"):
     """The select, or a button below it."""
 
     @classmethod
@@ -33,7 +33,7 @@ class ChoiceItem(CogButton, kind="channels", actions=Action, cog="Retrain"):
         cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str]
     ) -> Self:
         del interaction
-        return cls(Action(match["action"]), int(match["number"]), item=item)
+        return cls(ChoiceAction(match["action"]), int(match["number"]), item=item)
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         await interaction.client.get_cog(self._cog).choose(interaction, self._action)
@@ -78,24 +78,25 @@ class ChannelChoice:
     def view(self) -> ui.View:
         # No id exceeds Discord's 100 characters: names have up to 32, ids of people up to 20.
         select = ui.ChannelSelect(
-            custom_id=f"channels:{Action.CHOOSE}:{self.asker_id}:{self.base}",
+            custom_id=f"channels:{ChoiceAction.CHOOSE}:{self.asker_id}:{self.base}",
             channel_types=CHANNEL_TYPES,
             placeholder="The channels to learn from",
             max_values=MAX_CHANNELS,
             default_values=[discord.Object(channel_id) for channel_id in self.channel_ids],
         )
+        options = f"{self.messages}:{self.days or 0}:{self.name or ''}"
         count = ui.Button(
-            custom_id=f"channels:{Action.COUNT}:{self.messages}:{self.days or 0}:{self.name or ''}",
+            custom_id=f"channels:{ChoiceAction.COUNT}:{options}",
             label="Count",
             style=discord.ButtonStyle.success,
         )
         cancel = ui.Button(
-            custom_id=f"channels:{Action.CANCEL}:{self.asker_id}",
+            custom_id=f"channels:{ChoiceAction.CANCEL}:{self.asker_id}",
             label="Cancel",
             style=discord.ButtonStyle.danger,
         )
         return view_of(
-            ChoiceItem(Action.CHOOSE, self.asker_id, item=select),
-            ChoiceItem(Action.COUNT, self.messages, item=count),
-            ChoiceItem(Action.CANCEL, self.asker_id, item=cancel),
+            ChoiceItem(ChoiceAction.CHOOSE, self.asker_id, item=select),
+            ChoiceItem(ChoiceAction.COUNT, self.messages, item=count),
+            ChoiceItem(ChoiceAction.CANCEL, self.asker_id, item=cancel),
         )

@@ -28,7 +28,7 @@ BUSY_CORES = 0.5  # of a processor; a training that gets less waits for other pr
 CARICATURE = 1.3  # the voice from which a model repeats its people's pet phrases
 
 
-class Action(StrEnum):
+class TrainingAction(StrEnum):
     """What the buttons do."""
 
     TRAIN = "train"
@@ -43,7 +43,7 @@ class Action(StrEnum):
 @dataclass(frozen=True)
 class Screen:
     embed: discord.Embed
-    actions: tuple[Action, ...] = ()
+    actions: tuple[TrainingAction, ...] = ()
 
 
 def screen(job: Job, note: str = "") -> Screen:
@@ -56,14 +56,14 @@ def screen(job: Job, note: str = "") -> Screen:
             text = f"Reading {escape(str(row.source))}{so_far}."
             if job.counts and len(job.counts.channels) > 1:
                 text += f"\n\n{_by_channel(job.counts.channels.most_common())}"
-            return Screen(_embed(f"Reading for {row.name}", text), (Action.CANCEL,))
+            return Screen(_embed(f"Reading for {row.name}", text), (TrainingAction.CANCEL,))
         case JobState.READY:
             return _ready(row)
         case JobState.QUEUED:
             before = job.place - 1
             text = f"{counted(before, 'training')} before this one." if before else "Next in line."
             embed = _embed(f"Training {row.name}", f"{origin(row)}\n\nWaiting. {text}")
-            return Screen(embed, (Action.CANCEL,))
+            return Screen(embed, (TrainingAction.CANCEL,))
         case JobState.TRAINING if job.paused:
             text = "I am being restarted. The training goes on by itself when I am back."
             return Screen(_embed(f"Training {row.name}", f"{origin(row)}\n\n{text}"))
@@ -71,14 +71,14 @@ def screen(job: Job, note: str = "") -> Screen:
             embed = _embed(f"Training {row.name}", f"{origin(row)}\n\n{_progress(job)}")
             if job.progress:
                 embed.set_footer(text=_losses(job.progress, job.epoch))
-            return Screen(embed, (Action.CANCEL,))
+            return Screen(embed, (TrainingAction.CANCEL,))
         case JobState.FINISHED:
             if job.model is None:
                 return Screen(_embed(row.name, note or "This model has been deleted.", BAD))
             return _candidate(job, job.model, note)
         case JobState.INTERRUPTED:
             embed = _embed(f"Interrupted: {row.name}", row.ending or "", BAD)
-            return Screen(embed, (Action.RESUME, Action.CANCEL))
+            return Screen(embed, (TrainingAction.RESUME, TrainingAction.CANCEL))
         case JobState.FAILED | JobState.CANCELLED:
             title = f"{row.state.title()}: {row.name}"
             return Screen(_embed(title, note or row.ending or "", BAD))
@@ -110,7 +110,7 @@ def _ready(row: TrainingJob) -> Screen:
         )
         if any(warnings):
             embed.add_field(name="Note", value="\n".join(filter(None, warnings)), inline=False)
-    return Screen(embed, (Action.TRAIN, Action.CANCEL))
+    return Screen(embed, (TrainingAction.TRAIN, TrainingAction.CANCEL))
 
 
 def _by_channel(messages: Sequence[tuple[str, int]]) -> str:
@@ -185,7 +185,12 @@ def _candidate(job: Job, model: StoredModel, note: str) -> Screen:
     if now := note or (IN_USE if model.in_use else ""):
         footer = f"{now}\n{footer}"
     embed.set_footer(text=footer)
-    return Screen(embed, (Action.ROLL_BACK,) if model.in_use else (Action.USE, Action.DISCARD))
+    return Screen(
+        embed,
+        (TrainingAction.ROLL_BACK,)
+        if model.in_use
+        else (TrainingAction.USE, TrainingAction.DISCARD),
+    )
 
 
 def _verdict(scores: Scores, base: str) -> tuple[list[str], discord.Colour]:

@@ -16,7 +16,7 @@ from bot.interactions.buttons import CogButton, view_of
 from bot.storage.files import StateFolder
 from bot.storage.records import JobState, Shown, StoredModel, TrainingJob
 from bot.storage.registry import Registry
-from bot.training.embeds import PICTURE, Action, Screen, screen
+from bot.training.embeds import PICTURE, Screen, TrainingAction, screen
 from bot.training.job import Job
 from bot.training.process import curve_of
 from bot.training.service import TrainingService
@@ -33,13 +33,13 @@ NEW_MESSAGE_S = 55 * 60.0  # Discord limits edits strictly once a message is an 
 REFUSALS = (discord.HTTPException, aiohttp.ClientError, OSError)  # of an edit or a post
 
 LABELS = {
-    Action.TRAIN: ("Train", discord.ButtonStyle.success),
-    Action.CANCEL: ("Cancel", discord.ButtonStyle.danger),
-    Action.RESUME: ("Resume", discord.ButtonStyle.success),
-    Action.USE: ("Use it", discord.ButtonStyle.success),
-    Action.DISCARD: ("Discard", discord.ButtonStyle.danger),
-    Action.ROLL_BACK: ("Roll back", discord.ButtonStyle.secondary),
-    Action.AGAIN: ("Retrain without them", discord.ButtonStyle.primary),
+    TrainingAction.TRAIN: ("Train", discord.ButtonStyle.success),
+    TrainingAction.CANCEL: ("Cancel", discord.ButtonStyle.danger),
+    TrainingAction.RESUME: ("Resume", discord.ButtonStyle.success),
+    TrainingAction.USE: ("Use it", discord.ButtonStyle.success),
+    TrainingAction.DISCARD: ("Discard", discord.ButtonStyle.danger),
+    TrainingAction.ROLL_BACK: ("Roll back", discord.ButtonStyle.secondary),
+    TrainingAction.AGAIN: ("Retrain without them", discord.ButtonStyle.primary),
 }
 
 
@@ -210,10 +210,10 @@ def _but_for_samples(job: Job) -> tuple[JobState, StoredModel | None]:
     return job.state, job.model and replace(job.model, samples=None)
 
 
-class TrainingButton(CogButton, kind="training", actions=Action, cog="Retrain"):
+class TrainingButton(CogButton, kind="training", actions=TrainingAction, cog="RetrainCog"):
     """Does something with a job."""
 
-    def __init__(self, action: Action, job_id: int):
+    def __init__(self, action: TrainingAction, job_id: int):
         label, style = LABELS[action]
         super().__init__(action, job_id, label=label, style=style)
 
