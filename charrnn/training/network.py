@@ -24,7 +24,7 @@ def build(spec: ModelSpec, recipe: Recipe, lanes: int | None = None) -> keras.Mo
 
     Without `lanes`, it consists of standard Keras layers. With `lanes`, a stateful network takes
     batches of exactly so many lanes and uses `SegmentLSTM`, in bfloat16 if the recipe says so and
-    the processor supports it. Both have the same weights."""
+    the processor supports it; a GPU computes in float32. Both have the same weights."""
     layers = keras.layers
     if spec.embedding is not None:
         inputs = keras.Input(batch_shape=(lanes, None), dtype="int32", name="ids")
@@ -35,7 +35,7 @@ def build(spec: ModelSpec, recipe: Recipe, lanes: int | None = None) -> keras.Mo
     for n, units in enumerate(spec.units, start=1):
         name = f"lstm_{n}"
         if spec.stateful and lanes is not None:
-            bfloat16 = recipe.mixed_precision and processor_has_bfloat16()
+            bfloat16 = recipe.mixed_precision and processor_has_bfloat16() and not has_gpu()
             lstm = SegmentLSTM(units, recipe.weight_dropout, bfloat16, shares_of(lanes), name=name)
         else:
             sequences = spec.stateful or n < len(spec.units)
@@ -86,10 +86,16 @@ def _dropout(x: Any, rate: float, spec: ModelSpec) -> Any:
 
 
 def shares_of(lanes: int) -> list[int]:
-    """How many of the lanes each thread reads. With very few, products are slow."""
-    threads = tf.config.threading.get_inter_op_parallelism_threads() or 1
+    """How many of the lanes each thread reads. With very few, products are slow. A GPU, which takes
+    the operations of all threads one after another, reads all lanes at once."""
+    threads = 1 if has_gpu() else tf.config.threading.get_inter_op_parallelism_threads() or 1
     shares = max(1, min(threads, lanes // LEAST_LANES))
     return [len(share) for share in np.array_split(np.arange(lanes), shares)]
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow sees a GPU, on which it then trains."""
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def processor_has_bfloat16() -> bool:

@@ -13,6 +13,7 @@ from charrnn.training.network import (
     averaged,
     build,
     segment_lstm,
+    shares_of,
     trainable,
 )
 from charrnn.training.recipes import PRESETS, Recipe
@@ -103,6 +104,15 @@ def test_weights_and_states_stay_in_float32():
     layer = SegmentLSTM(H, weight_dropout=0.0, bfloat16=True, shares=SHARES, name="rough")
     layer.build((B, T, E))
     assert {str(w.dtype) for w in (*layer.weights, *(layer.states or []))} == {"float32"}
+
+
+def test_threads_share_the_lanes_and_a_gpu_reads_all(monkeypatch: pytest.MonkeyPatch):
+    threading = tf.config.threading
+    monkeypatch.setattr(threading, "get_inter_op_parallelism_threads", lambda: 4)
+    assert shares_of(38) == [10, 10, 9, 9]
+    assert shares_of(17) == [9, 8]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    assert shares_of(38) == [38]
 
 
 def test_weight_dropout_is_for_training_alone(rng: np.random.Generator):
