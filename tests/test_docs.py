@@ -18,7 +18,15 @@ from charrnn.store import Model
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
-TEXT = "\n".join(page.read_text() for page in PAGES)
+CELLS = [
+    cell
+    for notebook in ROOT.glob("notebooks/*.ipynb")
+    for cell in json.loads(notebook.read_text("utf-8"))["cells"]
+    if cell["cell_type"] == "markdown"
+]
+TEXT = "\n".join(
+    [*(page.read_text() for page in PAGES), *("".join(cell["source"]) for cell in CELLS)]
+)
 BLOCKS = re.findall(r"^ *```(\w*)\n(.*?)^ *```", TEXT, re.DOTALL | re.MULTILINE)
 TYPED = [
     re.sub(r"\s+#.*", "", line.strip().removeprefix("$ "))
