@@ -1,7 +1,7 @@
 """What another server's flood costs a person, and whether people are told the true wait.
 
     pip install -c constraints.txt -e '.[bot]'
-    env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python benchmarks/flood.py
+    python benchmarks/flood.py
 
 In one server, 300 people ask again and again. In another, one person asks now and then. A person in
 the flooding server who is refused asks ten times a second.
