@@ -1,4 +1,4 @@
-"""How much a model sounds like the people whose messages it was fine-tuned on."""
+"""The voice of a fine-tuned model."""
 
 import math
 import re
@@ -32,7 +32,7 @@ class Voice:
 
 
 class VoiceJudge:
-    """Judges how much a model sounds like the people whose messages it was fine-tuned on.
+    """Measures a model's voice.
 
     A naive Bayes classifier over the words and pairs of adjacent words of a message tells the
     people's messages from those that the base writes untouched. Two thirds of the people's messages
