@@ -12,7 +12,7 @@ import numpy as np
 
 from charrnn.errors import ModelError
 
-# Training learns at most so many characters. The 3,000 most frequent ones make up 99 % of a Chinese
+# Training learns at most this many characters. The 3,000 most frequent ones make up 99 % of a Chinese
 # text, and more of a Japanese one. A model that knows them takes twice as long to write as one that
 # knows 100.
 MAX_CHARACTERS = 3000

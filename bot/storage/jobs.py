@@ -169,7 +169,7 @@ class Jobs(Table):
 
     @writes
     def save_speed(self, db: Connection, parameters: int, threads: int, speed: Speed) -> None:
-        """The latest speed of training a base with so many parameters on so many threads."""
+        """The latest speed of training a base of this many parameters on this many threads."""
         row = (parameters, threads, *astuple(speed))
         db.execute("INSERT OR REPLACE INTO speeds VALUES (?, ?, ?, ?)", row)
 

@@ -13,7 +13,7 @@ from charrnn.verbatim import longest_copy
 from charrnn.vocabulary import Vocabulary
 
 LANES = 50  # samples written at once
-LOOP_LENGTH = 100  # characters; a text whose last so many occur earlier in it ends in a loop
+LOOP_LENGTH = 100  # characters; a text ends in a loop if its last 100 occur earlier in it
 MIN_MESSAGE_LENGTH = 20  # characters; shorter lines say little about who wrote them
 SPEECHES = 10
 

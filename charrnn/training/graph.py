@@ -30,7 +30,7 @@ WEIGHT_LIMIT = 64
 STATE_SCALE = 1 / 127
 STATE_ZERO = 128
 
-# Top-p nearly always needs at most so many characters. Sorting all takes three times as long.
+# Top-p nearly always needs at most this many characters. Sorting all takes three times as long.
 SHORTLIST = 24
 
 

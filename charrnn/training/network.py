@@ -16,14 +16,14 @@ from charrnn.spec import ModelSpec
 from charrnn.training import export, keras_files
 from charrnn.training.recipes import Recipe
 
-LEAST_LANES = 8  # that a thread reads
+LEAST_LANES = 8  # fewest lanes worth a thread of their own
 
 
 def build(spec: ModelSpec, recipe: Recipe, lanes: int | None = None) -> keras.Model:
     """The network of `spec`, with random weights.
 
     Without `lanes`, it consists of standard Keras layers. With `lanes`, a stateful network takes
-    batches of exactly so many lanes and uses `SegmentLSTM`, in bfloat16 if the recipe says so and
+    batches of exactly this many lanes and uses `SegmentLSTM`, in bfloat16 if the recipe says so and
     the processor supports it; a GPU computes in float32. Both have the same weights."""
     layers = keras.layers
     if spec.embedding is not None:
@@ -46,8 +46,8 @@ def build(spec: ModelSpec, recipe: Recipe, lanes: int | None = None) -> keras.Mo
 
 
 def trainable(spec: ModelSpec, recipe: Recipe, batches: int) -> keras.Model:
-    """The network with random weights, compiled with the optimizer of `recipe`. `batches` is their
-    number in the whole run, over which the learning rate falls."""
+    """The network with random weights, compiled with the optimizer of `recipe`. `batches`: batches
+    in the whole run, over which the learning rate falls."""
     model = build(spec, recipe, recipe.batch_size)
     optimizer = keras.optimizers.AdamW(
         _learning_rate(recipe, batches),

@@ -29,7 +29,7 @@ class Recipe:
     weight_dropout: float = 0.0  # on the recurrent weights; only if stateful
     # Momentum of a moving average of the weights, which is what is measured and kept.
     averaging: float = 0.0
-    patience: int | None = None  # stop after so many epochs without a better one
+    patience: int | None = None  # stop after this many epochs without a better one
     least_occurrences: int = 1  # leave out characters that are rarer in the text
     calibrate: bool = False  # fit one factor for the logits on held-out text
     lowercase: bool = False
@@ -132,7 +132,7 @@ _FINE_TUNING = replace(
 # For a new base out of an old one, as `weights/chat` was made.
 _CONTINUED_TRAINING = replace(PRESETS["chat"].recipe, epochs=1, batch_size=32, learning_rate=0.002)
 
-NEW_BASE = 5_000_000  # characters; so many make a base forget its own text, and need one pass
+NEW_BASE = 5_000_000  # characters; this many make a base forget its own text, and need one pass
 
 MUCH_TEXT = 30_000  # characters; fewer are overfitted sooner and get more dropout
 
@@ -152,7 +152,7 @@ class LeastText:
     warning: str
 
     def check(self, characters: int, held_out_share: float) -> str:
-        """The warning for a text of so many characters, or "". `held_out_share` of them is held
+        """The warning for a text of this many `characters`, or "". `held_out_share` of them is held
         out; 0 if another text is held out.
 
         Raises CorpusError for a text too short; it says how many characters are enough."""
@@ -208,8 +208,8 @@ def alphabet_warning(base: str, known: float) -> str:
 
 
 def fine_tuning(spec: ModelSpec, characters: int, known: float = 1.0) -> Recipe:
-    """The recipe for fine-tuning a model of `spec` on so many characters, of which it knows the
-    share `known`."""
+    """The recipe for fine-tuning a model of `spec` on this many `characters`, of which it knows
+    the share `known`."""
     if not spec.stateful:
         return Recipe()
     if known < ALPHABET_KNOWN:
@@ -226,8 +226,8 @@ def fine_tuning(spec: ModelSpec, characters: int, known: float = 1.0) -> Recipe:
 
 
 def from_scratch(preset: Preset, characters: int) -> Recipe:
-    """The recipe for training a preset's network on so many characters: the preset's own, or for
-    little text one with small batches and many epochs."""
+    """The recipe for training a preset's network on this many `characters`: the preset's own, or
+    for little text one with small batches and many epochs."""
     if not preset.stateful or characters >= LITTLE_TEXT:
         return preset.recipe
     return replace(

@@ -17,7 +17,7 @@ from charrnn.errors import ModelError
 from charrnn.sentences import first_line
 from charrnn.training.keras_files import KERAS_ERRORS
 
-# Keras does not compress. A file that unpacks to so many times its size means harm.
+# Keras does not compress. A file that unpacks to this many times its size means harm.
 EXPANSION = 100
 
 _STARTS = (b"PK\x03\x04", b"\x89HDF")  # of a `.keras` file, which is a zip archive, and of HDF5

@@ -51,7 +51,7 @@ class Validation:
     def write(
         self, engine: Engine, count: int, sampling: Sampling, first_seed: int = 0
     ) -> list[str]:
-        """So many texts of the network that `engine` runs."""
+        """`count` texts of the network that `engine` runs."""
         material = self._material
         card = store.Card(material.spec, material.vocabulary, material.opening, {}, {})
         model = store.Model("training", card, engine, self._folder, material.guard)
