@@ -94,7 +94,7 @@ def standard_error(means: np.ndarray) -> float:
 class Calibration:
     """What makes an overconfident model's probabilities match how often it is right."""
 
-    constant: float  # the factor for all logits; below 1 for an overconfident model
+    factor: float  # for all logits; below 1 for an overconfident model
     # As of `losses`, with the factor: fitted on each half of the text and measured on the other.
     losses: np.ndarray
 

@@ -74,4 +74,4 @@ class Validation:
         if not self._job.recipe.calibrate:
             return 1.0, evaluation.losses(engine, ids, lanes, self._heed_stop)
         calibration = evaluation.calibrate(engine, ids, lanes, self._heed_stop)
-        return calibration.constant, calibration.losses
+        return calibration.factor, calibration.losses

@@ -103,7 +103,7 @@ def test_calibration_finds_the_factor_that_undoes_a_wrong_confidence(
     stateful: Model, own_text: np.ndarray, factor: float
 ):
     calibration = evaluation.calibrate(Sharpened(stateful, factor), own_text)
-    assert calibration.constant == pytest.approx(1 / factor, rel=0.05)
+    assert calibration.factor == pytest.approx(1 / factor, rel=0.05)
     best = evaluation.losses(stateful.engine, own_text).mean()
     assert calibration.score.nats == pytest.approx(best, abs=0.005)
 
