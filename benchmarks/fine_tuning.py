@@ -63,7 +63,7 @@ def fine_tuned(text: str, held_out: str, base: store.Model, words: str) -> list[
         "-" if voice is None else figure(voice.value, voice.standard_error),
         f"{evaluation.known_words(samples, words + text + held_out):.1%}",
         f"{quality.loops:.0%}",
-        f"{quality.messages:.0%}",
+        f"{quality.long_lines:.0%}",
         quality.longest_copy,
         f"{training['best_epoch']} of {training['epochs']}",
         f"{seconds:.0f}",

@@ -35,7 +35,7 @@ def quality(quality: Quality) -> Table:
         "words that occur in the training text": f"{quality.known_words:.1%}",
         "distinct runs of four words": f"{quality.distinct_4grams:.1%}",
         "speeches that open with a known name": "-" if named is None else f"{named:.1%}",
-        "lines of 20 characters or more": f"{quality.messages:.0%}",
+        "lines of 20 characters or more": f"{quality.long_lines:.0%}",
         "samples that end in a loop": f"{quality.loops:.1%}",
         "longest copy from the training text": f"{quality.longest_copy} characters: "
         f"{quality.copied!r}",

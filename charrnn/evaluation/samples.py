@@ -33,7 +33,7 @@ class Quality:
     # Share of speeches whose speaker occurs in the training text; None without any speeches.
     named_speeches: float | None
     loops: float  # share of samples that end in a loop
-    messages: float  # share of lines of 20 characters or more
+    long_lines: float  # share of lines of 20 characters or more
 
 
 def write_samples(
@@ -74,7 +74,7 @@ def quality(samples: Sequence[str], training_text: str, vocabulary: Vocabulary) 
         copied=vocabulary.decode(run),
         named_speeches=_named_speeches(samples, names) if names else None,
         loops=_share(sum(map(loops, samples)), len(samples)),
-        messages=_share(len(messages_in(samples)), len(_whole_lines(samples))),
+        long_lines=_share(len(messages_in(samples)), len(_whole_lines(samples))),
     )
 
 

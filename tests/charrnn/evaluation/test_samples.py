@@ -61,7 +61,7 @@ def test_texts_that_repeat_themselves_are_loops():
 
 def test_lines_of_twenty_characters_count_as_messages_but_not_those_that_may_be_cut_off():
     judged = judge("be it\nSo be it, and one for thee.\nSo be it.\nThere be some that do not say")
-    assert judged.messages == pytest.approx(1 / 2)
+    assert judged.long_lines == pytest.approx(1 / 2)
 
 
 def test_samples_are_reproducible_and_follow_the_opening(stateful: Model):
