@@ -251,8 +251,8 @@ def convert(
             if not path.exists():
                 raise OptionError(f"There is no {path}.")
         conversion = with_keras("conversion.convert")
-        told = conversion.Told(gates and gates.value, window)
-        for remark in conversion.convert(source, text, destination, told, architecture):
+        hints = conversion.Hints(gates and gates.value, window)
+        for remark in conversion.convert(source, text, destination, hints, architecture):
             note(remark)
     elif destination.suffix in names:
         # Loading checks the files.

@@ -15,7 +15,7 @@ from charrnn.spec import ModelSpec
 from charrnn.text import corpus
 from charrnn.training import export, keras_files
 from charrnn.training.conversion import files
-from charrnn.training.conversion.rebuild import Told, rebuild
+from charrnn.training.conversion.rebuild import Hints, rebuild
 from charrnn.vocabulary import Vocabulary
 
 
@@ -23,7 +23,7 @@ def convert(
     source: Path,
     text: Path,
     destination: Path,
-    told: Told = Told(),  # noqa: B008 - it is frozen
+    hints: Hints = Hints(),  # noqa: B008 - it is frozen
     architecture: Path | None = None,
 ) -> list[str]:
     """Write a model folder for a Keras model that was trained elsewhere on `text`.
@@ -33,7 +33,7 @@ def convert(
     The vocabulary is the sorted set of the text's characters, lower-cased or not, as the file has
     them or in one of Unicode's normal forms: the first with as many characters as the model's
     softmax. Raises ModelError, CorpusError."""
-    model, remarks = read_model(source, told, architecture)
+    model, remarks = read_model(source, hints, architecture)
     spec = export.spec_of(model)
     raw = corpus.read_text(text)
     for training_text in _forms(raw):
@@ -69,13 +69,13 @@ def _forms(text: str) -> Iterator[str]:
 
 
 def read_model(
-    source: Path, told: Told, architecture: Path | None = None
+    source: Path, hints: Hints, architecture: Path | None = None
 ) -> tuple[keras.Model, list[str]]:
     """The model in a Keras file of any version, rebuilt, and what was assumed. Nothing in the file
     is unpickled, executed or given to Keras. Raises ModelError."""
     file = files.read(source, architecture)
     try:
-        return rebuild(file, told)
+        return rebuild(file, hints)
     except keras_files.KERAS_ERRORS as error:
         raise ModelError(
             f"{architecture or source} has a configuration that cannot be read: {first_line(error)}"

@@ -19,14 +19,14 @@ OLD_SLOPE = 1.2
 
 
 @dataclass(frozen=True)
-class Told:
+class Hints:
     """What a person says about a file that does not say it."""
 
     gates: str | None = None  # "sigmoid" or "hard_sigmoid"
     window: int | None = None
 
 
-def rebuild(file: KerasFile, told: Told) -> tuple[keras.Model, list[str]]:
+def rebuild(file: KerasFile, hints: Hints) -> tuple[keras.Model, list[str]]:
     """The network, and sentences about what the file does not say and was assumed.
 
     Every setting in the file is honoured. Raises ModelError, naming the layer and the setting, for
@@ -34,13 +34,13 @@ def rebuild(file: KerasFile, told: Told) -> tuple[keras.Model, list[str]]:
     dropout anywhere."""
     alone = file.configuration is None
     steps, layers = (None, guessed(file)) if alone else described(file)
-    stack = _Stack(file, told, steps)
+    stack = _Stack(file, hints, steps)
     for layer in layers:
         stack.add(layer)
         layer.finish()
     stack.check()
     if alone:
-        otherwise = "" if told.gates else "; --gates says otherwise"
+        otherwise = "" if hints.gates else "; --gates says otherwise"
         stack.remarks.append(
             "The file contains weights only. It was taken for LSTMs with tanh and the gate "
             f"activation {stack.gates.pop()}{otherwise}."
@@ -53,7 +53,7 @@ class _Stack:
     """The layers of today, added from input to output."""
 
     file: KerasFile
-    told: Told
+    hints: Hints
     steps: int | None
     remarks: list[str] = field(default_factory=list)
     layers: list[Callable[[Any], Any]] = field(default_factory=list)
@@ -142,14 +142,14 @@ class _Stack:
 
     def _gates(self, layer: Layer) -> str:
         """The gate activation of an LSTM layer."""
-        told = self.told.gates
+        hint = self.hints.gates
         gates = layer.take("recurrent_activation", None)
         if gates is not None:
             layer.check("recurrent_activation", gates, "sigmoid", "hard_sigmoid")
-            if told not in (None, gates):
+            if hint not in (None, gates):
                 layer.refuse(f"has recurrent_activation={gates!r}: leave out --gates")
             return gates
-        gates = told or _default_gates(self.file)
+        gates = hint or _default_gates(self.file)
         if gates is None:
             layer.refuse(
                 "may have other gates than those of today: the file does not say which, and the "
@@ -226,15 +226,15 @@ class _Stack:
                 "The LSTM layers have stateful=True, and predict once in several characters. Only "
                 "a model that predicts after every character can carry its state."
             )
-        if self.told.window and (carries or self.steps not in (None, self.told.window)):
+        if self.hints.window and (carries or self.steps not in (None, self.hints.window)):
             raise ModelError(
                 "The file says how many characters the model reads. Leave out --window."
             )
         if carries:
             self.top.return_sequences = True
             return None
-        if self.steps or self.told.window:
-            return self.steps or self.told.window
+        if self.steps or self.hints.window:
+            return self.steps or self.hints.window
         self.remarks.append(
             f"The file does not say how many characters the model reads. {ModelSpec.window} were "
             "assumed; --window says otherwise."

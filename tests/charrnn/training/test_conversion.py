@@ -14,7 +14,7 @@ import pytest
 from charrnn import store
 from charrnn.errors import ModelError
 from charrnn.training import export
-from charrnn.training.conversion.convert import Told, convert, read_model
+from charrnn.training.conversion.convert import Hints, convert, read_model
 
 V, UNITS, WINDOW = 5, (3, 4), 7
 SIGMOID = "sigmoid"
@@ -103,8 +103,8 @@ def write_keras(path: Path, layers: Layers, version: str, weights: dict[str, Any
     return path
 
 
-def opened(path: Path, **told: Any) -> Any:
-    return read_model(path, Told(**told))[0]
+def opened(path: Path, **hints: Any) -> Any:
+    return read_model(path, Hints(**hints))[0]
 
 
 def gates_of_slope(slope: float) -> Callable[[np.ndarray], np.ndarray]:
@@ -179,7 +179,7 @@ def test_weights_alone_of_an_old_keras_need_to_be_told_their_gates(
 
 
 def test_weights_alone_say_what_was_assumed(tmp_path: Path):
-    model, remarks = read_model(write_h5(tmp_path / "m.h5", None, "2.15.0"), Told())
+    model, remarks = read_model(write_h5(tmp_path / "m.h5", None, "2.15.0"), Hints())
     assert export.spec_of(model).window == 100
     assert "gate activation sigmoid; --gates says otherwise" in remarks[0]
     assert "--window says otherwise" in remarks[1]
@@ -190,7 +190,7 @@ def test_weights_alone_with_their_architecture_are_a_whole_model(tmp_path: Path)
     architecture = tmp_path / "m.json"
     layers = tutorial(recurrent_activation="hard_sigmoid")
     architecture.write_text(json.dumps({"class_name": "Sequential", "config": layers}))
-    model, remarks = read_model(path, Told(), architecture)
+    model, remarks = read_model(path, Hints(), architecture)
     assert_predicts(model, "Keras 2")
     assert remarks == []
 
@@ -347,11 +347,11 @@ def test_a_layer_that_cannot_be_converted_is_refused_by_its_name(
 
 
 @pytest.mark.parametrize(
-    ("told", "option"), [({"gates": "hard_sigmoid"}, "--gates"), ({"window": 99}, "--window")]
+    ("hints", "option"), [({"gates": "hard_sigmoid"}, "--gates"), ({"window": 99}, "--window")]
 )
-def test_an_option_that_contradicts_the_file_is_refused(tmp_path: Path, told: Any, option: str):
+def test_an_option_that_contradicts_the_file_is_refused(tmp_path: Path, hints: Any, option: str):
     with pytest.raises(ModelError, match=option):
-        opened(write_h5(tmp_path / "m.h5", tutorial()), **told)
+        opened(write_h5(tmp_path / "m.h5", tutorial()), **hints)
 
 
 @pytest.mark.parametrize(
@@ -415,7 +415,7 @@ def test_an_architecture_that_is_none_is_named(tmp_path: Path, content: str):
     (tmp_path / "m.json").write_text(content, "latin-1")
     weights = write_h5(tmp_path / "m.h5", None)
     with pytest.raises(ModelError, match=r"m\.json (is not the JSON|has a configuration that)"):
-        read_model(weights, Told(), tmp_path / "m.json")
+        read_model(weights, Hints(), tmp_path / "m.json")
 
 
 @pytest.mark.parametrize("kept", [[3], [1, 3]])
@@ -456,6 +456,6 @@ def test_a_network_that_depends_on_rounding_is_converted_with_a_warning(
     }
     write_h5(tmp_path / "m.h5", None, "2.15.0", weights)
     (tmp_path / "text.txt").write_text("abcd\n" * 30)
-    said = convert(tmp_path / "m.h5", tmp_path / "text.txt", tmp_path / "m", Told(window=100))
+    said = convert(tmp_path / "m.h5", tmp_path / "text.txt", tmp_path / "m", Hints(window=100))
     assert any("rounding alone" in sentence for sentence in said) == warned
     assert store.load(tmp_path / "m").card.spec.units == (24,)
