@@ -12,9 +12,9 @@ import numpy as np
 
 from charrnn.errors import ModelError
 
-# Training learns at most this many characters. The 3,000 most frequent ones make up 99 % of a Chinese
-# text, and more of a Japanese one. A model that knows them takes twice as long to write as one that
-# knows 100.
+# Training learns at most this many characters. The 3,000 most frequent ones make up 99 % of a
+# Chinese text, and more of a Japanese one. A model that knows them takes twice as long to write as
+# one that knows 100.
 MAX_CHARACTERS = 3000
 
 # The share of a text's characters that a model must know to learn from it, or to be measured on it.

@@ -36,7 +36,7 @@ class Job:
     longest_copy: int | None = None  # characters in a row that the model may copy; None: any number
 
 
-class Material:
+class TrainingData:
     """A job's texts as the network reads them.
 
     Raises CorpusError when a text is too short."""

@@ -43,7 +43,7 @@ class RunState:
     history: list[dict[str, float]] = field(default_factory=list)
     base_losses: list[float] = field(default_factory=list)  # its validation loss, block by block
     checkpoint: str = ""  # the file with weights and optimizer
-    fingerprint: str = ""  # job.Material.fingerprint
+    fingerprint: str = ""  # job.TrainingData.fingerprint
 
     def improved_by(self, measured: Measured) -> bool:
         """Whether an epoch in which this was measured is better than the one kept."""

@@ -17,7 +17,7 @@ from charrnn.sampling import Sampling
 from charrnn.spec import ModelSpec
 from charrnn.training import export, keras_files, network, plot
 from charrnn.training.events import EpochEnd, Progress, Report
-from charrnn.training.job import Job, Material
+from charrnn.training.job import Job, TrainingData
 from charrnn.training.recipes import Recipe
 from charrnn.training.run.checkpoint import Checkpoints
 from charrnn.training.run.state import Measured, Pace, RunState
@@ -82,9 +82,9 @@ class _Run:
     ):
         self.job, self.recipe = job, job.recipe
         self.report, self.stopping, self.clock = report, stopping, clock
-        self.material = Material(job)
+        self.data = TrainingData(job)
         self.checkpoints = Checkpoints(job.output)
-        self.state = RunState(fingerprint=self.material.fingerprint())
+        self.state = RunState(fingerprint=self.data.fingerprint())
         self.pace = Pace()
 
     def begin(self, resume: bool, build: Build) -> None:
@@ -94,16 +94,14 @@ class _Run:
         else:
             self.checkpoints.start()
         keras.utils.set_random_seed(self.job.rng_seed)
-        batches = self.recipe.epochs * self.material.batch_count
-        self.model = build(self.material.spec, self.recipe, batches)
+        batches = self.recipe.epochs * self.data.batch_count
+        self.model = build(self.data.spec, self.recipe, batches)
         base = self.job.start if isinstance(self.job.start, store.Model) else None
         if self.state.checkpoint:
             self._load(self.checkpoints.folder / self.state.checkpoint)
         elif base:
             network.adopt(self.model, base)
-        self.validation = Validation(
-            self.job, self.material, self.checkpoints.folder, self._heed_stop
-        )
+        self.validation = Validation(self.job, self.data, self.checkpoints.folder, self._heed_stop)
         if base and not self.state.history:
             # An epoch must do better than the base does untouched.
             before, (measured, best) = self.clock(), self._measure()
@@ -128,7 +126,7 @@ class _Run:
         if not done:
             network.reset_state(self.model)
         before = reported = saved = self.clock()
-        batches = islice(self.material.batches(epoch), done, None)
+        batches = islice(self.data.batches(epoch), done, None)
         for n, (inputs, targets) in enumerate(batches, start=done + 1):
             # Seeded by the batch's number, so that a resumed run repeats an uninterrupted one.
             network.seed_dropout(self.model, (self.job.rng_seed, epoch, n))
@@ -194,7 +192,7 @@ class _Run:
     def _times(self) -> dict[str, float]:
         """The latest speed of training, and the time left: to train, to measure after each epoch,
         and to write the model, which takes about as long as measuring once more."""
-        state, length = self.state, len(self.material.ids)
+        state, length = self.state, len(self.data.ids)
         trained = state.epoch * length + state.characters
         # Until a second batch, there is only the speed of the whole run, with compiling.
         speed = self.pace.characters_per_second or trained / state.seconds
@@ -207,7 +205,7 @@ class _Run:
             Progress(
                 epoch=self.state.epoch + 1,
                 epochs=self.recipe.epochs,
-                done=self.state.batches / self.material.batch_count,
+                done=self.state.batches / self.data.batch_count,
                 loss=self.state.nats / self.state.characters,
                 **self._times(),
             )
@@ -255,26 +253,26 @@ class _Run:
             best = self.state.improved_by(measured)
             if best:
                 # As plain Keras opens it: no fixed batch, no optimizer, float32.
-                portable = network.build(self.material.spec, self.recipe)
+                portable = network.build(self.data.spec, self.recipe)
                 portable.set_weights(self.model.get_weights())
                 network.scale_logits(portable, measured.factor)
                 self.checkpoints.save_best(portable.save)
         return measured, best
 
     def _write(self) -> store.Model:
-        material = self.material
+        data = self.data
         best = keras_files.open_model(self.checkpoints.best)
         graph = export.shipped_graph(best)
         # In one stretch and with the graph that ships. The model's own factor was fitted on this
         # text, so the published score is cross-fitted.
-        engine = Engine(graph, material.spec)
+        engine = Engine(graph, data.spec)
         if self.recipe.calibrate:
-            score = evaluation.calibrate(engine, material.validation_ids).score
+            score = evaluation.calibrate(engine, data.validation_ids).score
         else:
-            score = Score.of(evaluation.losses(engine, material.validation_ids))
+            score = Score.of(evaluation.losses(engine, data.validation_ids))
         training = {
             **self.job.source,
-            "characters": len(material.ids),
+            "characters": len(data.ids),
             "parameters": best.count_params(),
             "epochs": self.state.epoch,
             "best_epoch": self.state.best_epoch,
@@ -289,24 +287,22 @@ class _Run:
         judge = self.validation.judge
         samples = (
             self.validation.write(engine, FINAL_SAMPLES, Sampling(), FINAL_SEED)
-            if judge or material.guard
+            if judge or data.guard
             else []
         )
         voice = judge.voice(samples) if judge else None
         if voice is not None:
             training["voice"] = round(voice.value, 2)
             training["voice_error"] = round(voice.standard_error, 2)
-        if material.guard is not None:
-            texts = [material.vocabulary.encode(sample).ids for sample in samples]
-            found = longest_copy(texts, material.ids)[0]
-            training["longest_copy"] = {"allowed": material.guard.longest, "found": found}
+        if data.guard is not None:
+            texts = [data.vocabulary.encode(sample).ids for sample in samples]
+            found = longest_copy(texts, data.ids)[0]
+            training["longest_copy"] = {"allowed": data.guard.longest, "found": found}
         scores = {"held out": score.rounded()}
         # The text of a model that must not copy it may hold names of people.
-        play = "" if material.guard else material.vocabulary.decode(material.ids)
+        play = "" if data.guard else data.vocabulary.decode(data.ids)
         speakers = tuple(evaluation.speakers(play))
-        card = store.Card(
-            material.spec, material.vocabulary, material.opening, training, scores, speakers
-        )
+        card = store.Card(data.spec, data.vocabulary, data.opening, training, scores, speakers)
         with self.checkpoints.guarded():
-            store.write(self.job.output, card, self.checkpoints.best, graph, material.guard)
+            store.write(self.job.output, card, self.checkpoints.best, graph, data.guard)
         return store.load(self.job.output)

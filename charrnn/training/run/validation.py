@@ -13,7 +13,7 @@ from charrnn.errors import CorpusError
 from charrnn.evaluation import VoiceJudge, write_messages, write_samples
 from charrnn.sampling import Sampling
 from charrnn.training import export
-from charrnn.training.job import Job, Material
+from charrnn.training.job import Job, TrainingData
 from charrnn.training.run.state import Measured
 
 # While training, the held-out text is measured as at most this many stretches side by side. Each
@@ -28,16 +28,16 @@ class Validation:
 
     If the job fine-tunes a base, it also measures how much the network sounds like the text."""
 
-    def __init__(self, job: Job, material: Material, folder: Path, heed_stop: Callable[[], None]):
+    def __init__(self, job: Job, data: TrainingData, folder: Path, heed_stop: Callable[[], None]):
         """`folder`: what the model in training is called in messages. `heed_stop` is called often,
         and may raise to end the measuring."""
-        self._job, self._material, self._folder = job, material, folder
+        self._job, self._data, self._folder = job, data, folder
         self._heed_stop = heed_stop
         self.judge = self._judge()
 
     def measure(self, model: keras.Model) -> Measured:
         """Measure the network as it is now."""
-        engine = Engine(export.writing_graph(model, int8=False), self._material.spec)
+        engine = Engine(export.writing_graph(model, int8=False), self._data.spec)
         factor, losses = self._calibrated(engine)
         nats, blocks = float(losses.mean(dtype=np.float64)), evaluation.block_means(losses)
         if not math.isfinite(nats):
@@ -52,9 +52,9 @@ class Validation:
         self, engine: Engine, count: int, sampling: Sampling, first_seed: int = 0
     ) -> list[str]:
         """`count` texts of the network that `engine` runs."""
-        material = self._material
-        card = store.Card(material.spec, material.vocabulary, material.opening, {}, {})
-        model = store.Model("training", card, engine, self._folder, material.guard)
+        data = self._data
+        card = store.Card(data.spec, data.vocabulary, data.opening, {}, {})
+        model = store.Model("training", card, engine, self._folder, data.guard)
         write = write_messages if self.judge else write_samples
         return write(model, count, sampling, first_seed=first_seed)
 
@@ -69,7 +69,7 @@ class Validation:
 
     def _calibrated(self, engine: Engine) -> tuple[float, np.ndarray]:
         """The factor that calibrates the logits, and the losses with it, `(N,)`."""
-        ids = self._material.validation_ids
+        ids = self._data.validation_ids
         lanes = min(LANES, max(1, len(ids) // STRETCH))
         if not self._job.recipe.calibrate:
             return 1.0, evaluation.losses(engine, ids, lanes, self._heed_stop)

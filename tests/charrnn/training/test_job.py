@@ -7,7 +7,7 @@ import pytest
 
 from charrnn.errors import CorpusError
 from charrnn.store import Model
-from charrnn.training.job import Material, segments, windows
+from charrnn.training.job import TrainingData, segments, windows
 from tests.charrnn.training.conftest import BATCHES, SMALL, TEXT, WINDOWED, job
 
 JOB = job(Path("m"))
@@ -15,27 +15,27 @@ JOB = job(Path("m"))
 
 def test_a_vocabulary_has_the_characters_that_occur_often_enough():
     rare = job(Path("m"), least_occurrences=5)
-    vocabulary = Material(replace(rare, text=TEXT + "é" * 5 + "$" * 4)).vocabulary
+    vocabulary = TrainingData(replace(rare, text=TEXT + "é" * 5 + "$" * 4)).vocabulary
     assert vocabulary.characters == "".join(sorted({*TEXT, "é"}))
 
 
 def test_fine_tuning_adds_new_characters_after_those_of_the_base(stateful: Model):
     text = TEXT + "é☃" * 20 + "$"
-    tuned = Material(replace(job(Path("m"), stateful, least_occurrences=5), text=text))
+    tuned = TrainingData(replace(job(Path("m"), stateful, least_occurrences=5), text=text))
     assert tuned.vocabulary.characters == stateful.vocabulary.characters + "LUé☃"
     assert tuned.spec == replace(stateful.card.spec, characters=len(tuned.vocabulary))
 
 
 def test_a_windowed_base_keeps_its_vocabulary(windowed: Model):
-    tuned = Material(replace(job(Path("m"), windowed), text=TEXT + "☃" * 20))
+    tuned = TrainingData(replace(job(Path("m"), windowed), text=TEXT + "☃" * 20))
     assert tuned.vocabulary == windowed.vocabulary
 
 
 @pytest.mark.parametrize("preset", [SMALL, WINDOWED])
 def test_an_epoch_has_the_same_batches_every_time_and_another_has_others(preset):
-    material = Material(job(Path("m"), preset))
-    first, again, second = (list(material.batches(epoch)) for epoch in (0, 0, 1))
-    assert len(first) == len(second) == material.batch_count == BATCHES
+    data = TrainingData(job(Path("m"), preset))
+    first, again, second = (list(data.batches(epoch)) for epoch in (0, 0, 1))
+    assert len(first) == len(second) == data.batch_count == BATCHES
     for (inputs, targets), (same_inputs, same_targets) in zip(first, again, strict=True):
         assert (inputs == same_inputs).all() and (targets == same_targets).all()
     assert any((one != two).any() for (one, _), (two, _) in zip(first, second, strict=True))
@@ -43,7 +43,7 @@ def test_an_epoch_has_the_same_batches_every_time_and_another_has_others(preset)
 
 def test_windows_are_scaled_and_segments_are_ids():
     [(ids, next_ids), *_], [(scaled, _), *_] = (
-        list(Material(job(Path("m"), preset)).batches(0)) for preset in (SMALL, WINDOWED)
+        list(TrainingData(job(Path("m"), preset)).batches(0)) for preset in (SMALL, WINDOWED)
     )
     assert ids.shape == next_ids.shape == (4, 10)
     assert (ids[:, 1:] == next_ids[:, :-1]).all()
@@ -85,14 +85,14 @@ def test_windows_contain_every_window_once_in_random_order():
 )
 def test_a_text_that_cannot_be_learnt_is_refused(changes: dict[str, str], sentence: str):
     with pytest.raises(CorpusError, match=sentence):
-        Material(replace(job(Path("m"), least_occurrences=2), **changes))
+        TrainingData(replace(job(Path("m"), least_occurrences=2), **changes))
 
 
 def test_characters_that_are_read_as_one_count_as_one(windowed: Model):
     with pytest.raises(CorpusError, match="Only one character"):
-        Material(replace(job(Path("m"), windowed), text="aAá" * 500))
+        TrainingData(replace(job(Path("m"), windowed), text="aAá" * 500))
 
 
 def test_a_windowed_base_refuses_an_alphabet_that_it_cannot_learn(windowed: Model):
     with pytest.raises(CorpusError, match="only 25 % of this text's characters"):
-        Material(replace(job(Path("m"), windowed), text="Ада ёжик утром. " * 100))
+        TrainingData(replace(job(Path("m"), windowed), text="Ада ёжик утром. " * 100))

@@ -10,7 +10,7 @@ import pytest
 from charrnn import store
 from charrnn.errors import Stopped, TrainingError
 from charrnn.training.events import EpochEnd, Event
-from charrnn.training.job import Material
+from charrnn.training.job import TrainingData
 from charrnn.training.run.checkpoint import Checkpoints, checkpoints_of
 from charrnn.training.run.state import RunState
 from charrnn.training.run.train import Build, train
@@ -164,6 +164,6 @@ def test_whatever_decides_the_weights_is_in_the_fingerprint(
         job(output, stateful),
         job(output, uninterrupted),
     ]
-    assert len({Material(job).fingerprint() for job in jobs}) == len(jobs)
+    assert len({TrainingData(job).fingerprint() for job in jobs}) == len(jobs)
     two, three = (job(output, cosine=False, epochs=epochs) for epochs in (2, 3))
-    assert Material(two).fingerprint() == Material(three).fingerprint()
+    assert TrainingData(two).fingerprint() == TrainingData(three).fingerprint()
