@@ -140,7 +140,7 @@ def check_learnable(
 
 
 def left_out(characters: Counter[str], why: str = "too rare to learn") -> str:
-    """What to say, after their number, of characters that a model does not learn."""
+    """What follows the number of characters that a model does not learn: why, and some of them."""
     noun = "character" if characters.total() == 1 else "characters"
     examples = describe_characters("".join(c for c, _ in characters.most_common(EXAMPLES)))
     more = " …" if len(characters) > EXAMPLES else ""
