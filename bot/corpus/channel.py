@@ -14,16 +14,16 @@ import discord
 
 from bot.corpus.message import as_message
 from bot.errors import BotError
-from bot.interactions.markup import escape
+from bot.interactions.markup import escape, listed
 from bot.interactions.permissions import NEEDED_TO_READ, missing, names, needed_to_read, remedy
 from bot.storage.files import write_text
-from bot.storage.records import names_of
 from charrnn.text.corpus import HELD_OUT_SHARE, trained_on
 from charrnn.text.messages import Cleaner, Counts
 
 MAX_MESSAGES = 1_000_000  # of all channels together, whether kept or left out
 MAX_CHARACTERS = 10_000_000  # of a text; the newest are kept
 HIDDEN_LIMIT = 200  # messages without visible content, after which reading stops
+NAMED_CHANNELS = 2  # of several; the others are counted
 PAGE_MESSAGES = 100  # that Discord returns at a time
 
 Channel = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
@@ -72,7 +72,7 @@ def unreadable(*places: Channel, granted: discord.Permissions | None = None) -> 
         if lacks := missing(needed_to_read(place), allowed):
             lacking[names(lacks)].append(place.mention)
     sentences = [
-        f"To read {names_of(mentions, len(mentions))} I need {permissions} there."
+        f"To read {listed(mentions)} I need {permissions} there."
         for permissions, mentions in lacking.items()
     ]
     return " ".join([*sentences, remedy(places[0].guild.me)]) if sentences else ""
@@ -286,7 +286,7 @@ def _labels(places: Sequence[Channel]) -> list[str]:
 
 
 def _names(places: Sequence[Channel]) -> str:
-    return names_of([*map(_name, places)])
+    return listed([*map(_name, places)], NAMED_CHANNELS)
 
 
 def _name(place: Channel) -> str:

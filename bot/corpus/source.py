@@ -12,9 +12,9 @@ from discord import app_commands
 from bot.corpus import channel as channels
 from bot.corpus import upload
 from bot.errors import BotError
-from bot.interactions.markup import escape
+from bot.interactions.markup import escape, listed
 from bot.interactions.permissions import NEEDED_TO_READ, missing, needed_to_read
-from bot.storage.records import Source, names_of
+from bot.storage.records import Source
 from charrnn.text.messages import Counts
 from charrnn.text.transcripts import as_author
 
@@ -129,7 +129,7 @@ async def from_channels(
             places, path, opted_out=opted_out, limit=limit, after=after, progress=count
         )
 
-    name = names_of([f"#{place.name}" for place in places])
+    name = listed([f"#{place.name}" for place in places], channels.NAMED_CHANNELS)
     found = tuple(place.id for place in places)
     return ReadableSource(replace(source, name=name, channel_ids=found), read)
 
@@ -151,7 +151,7 @@ async def _existing(guild: discord.Guild, ids: Iterable[int]) -> list[channels.C
 
 
 def _not_yours(*mentions: str) -> str:
-    return f"You may not read {names_of(mentions, len(mentions))} yourself."
+    return f"You may not read {listed(mentions)} yourself."
 
 
 async def _may_read(

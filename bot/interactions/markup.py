@@ -1,6 +1,7 @@
 """Text for Discord messages: escaping, lengths, numbers, dates, colours."""
 
 import re
+from collections.abc import Sequence
 
 import discord
 
@@ -41,6 +42,15 @@ def utf16_length(text: str) -> int:
 
 def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
+
+
+def listed(names: Sequence[str], limit: int | None = None) -> str:
+    """The first `limit` names, and how many more there are: `#general, #memes and 3 more`."""
+    shown = list(names[:limit])
+    if more := len(names) - len(shown):
+        shown.append(f"{more:,} more")
+    *first, last = shown
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 import discord
 
 from bot.errors import BotError
+from bot.interactions.markup import listed
 
 VOICE = (discord.VoiceChannel, discord.StageChannel)
 
@@ -19,7 +20,10 @@ USER_SCOPES = ("applications.commands",)
 
 IN_SERVERS, FOR_ONESELF = "0", "1"  # kinds of installation, as Discord numbers them
 
-RENAMED = {"read_messages": "View Channel"}  # where discord.py's name is not Discord's
+RENAMED = {  # where discord.py's name is not Discord's
+    "read_messages": "View Channel",
+    "send_messages_in_threads": "Send Messages in Threads",
+}
 
 NOT_IN_THREAD = (
     "I am not in this private thread, so I cannot show a training here. Mention me, which adds me, "
@@ -107,7 +111,7 @@ def missing(needed: discord.Permissions, granted: discord.Permissions) -> discor
 def names(permissions: discord.Permissions) -> str:
     """Permissions as Discord shows them: `View Channel and Send Messages`."""
     names = [name for name, present in permissions if present]
-    return " and ".join(RENAMED.get(name, name.replace("_", " ").title()) for name in names)
+    return listed([RENAMED.get(name, name.replace("_", " ").title()) for name in names])
 
 
 def remedy(me: discord.Member) -> str:

@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import IntEnum, StrEnum
 from typing import Self
@@ -15,8 +15,7 @@ NAME_LIMIT = 32  # characters of a model's name
 JOINERS = "\u200c\u200d"  # part of how words of some scripts are written
 _STEM_LIMIT = NAME_LIMIT - 8  # leaves room for a number
 
-NAMED_CHANNELS = 2  # of a job with several; the others are counted
-_SEPARATOR = re.compile(", | and ")
+_SEPARATOR = re.compile(", | and ")  # of the channels in a source's name
 
 
 class JobState(StrEnum):
@@ -89,15 +88,6 @@ def _with_dashes(text: str) -> str:
 def folder_of(guild_id: int, job_id: int | None = None) -> str:
     """The folder of a job's model, or of everything a guild has, relative to the state folder."""
     return f"models/{guild_id}" if job_id is None else f"models/{guild_id}/{job_id}"
-
-
-def names_of(channels: Sequence[str], limit: int = NAMED_CHANNELS) -> str:
-    """The first few channels, and how many more there are: `#general, #memes and 3 more`."""
-    named = list(channels[:limit])
-    if more := len(channels) - len(named):
-        named.append(f"{more:,} more")
-    *first, last = named
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 @dataclass(frozen=True)

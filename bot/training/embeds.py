@@ -185,12 +185,9 @@ def _candidate(job: Job, model: StoredModel, note: str) -> Screen:
     if now := note or (IN_USE if model.in_use else ""):
         footer = f"{now}\n{footer}"
     embed.set_footer(text=footer)
-    return Screen(
-        embed,
-        (TrainingAction.ROLL_BACK,)
-        if model.in_use
-        else (TrainingAction.USE, TrainingAction.DISCARD),
-    )
+    if model.in_use:
+        return Screen(embed, (TrainingAction.ROLL_BACK,))
+    return Screen(embed, (TrainingAction.USE, TrainingAction.DISCARD))
 
 
 def _verdict(scores: Scores, base: str) -> tuple[list[str], discord.Colour]:

@@ -368,7 +368,7 @@ class TestTheSwitch:
         denied = PermissionOverwrite(send_messages=False, send_messages_in_threads=False)
         await channel.set_permissions(server.guild.me, overwrite=denied)
         said = await self.switch(server, answer="on", channel=forum)
-        assert "There I still need Send Messages In Threads. Allow me" in said
+        assert "There I still need Send Messages in Threads. Allow me" in said
 
     async def test_outlives_a_channel(self, server: Server):
         other = server.guild.create_text_channel("other")

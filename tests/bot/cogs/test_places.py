@@ -245,7 +245,7 @@ class TestPermissions:
         thread = await fill(stage, await thread_in(stage, parent))
         await overwrite(stage, parent, send_messages=True, send_messages_in_threads=False)
         refused = said(await stage.admin.slash(thread, "retrain", **file))
-        assert refused.startswith("To show a training here I need Send Messages In Threads. Allow")
+        assert refused.startswith("To show a training here I need Send Messages in Threads. Allow")
         await overwrite(stage, parent, send_messages=False, send_messages_in_threads=True)
         assert said(await stage.admin.slash(thread, "retrain", **file)).startswith("Train ")
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from bot.corpus.channel import NAMED_CHANNELS
 from bot.errors import BotError
+from bot.interactions.markup import listed
 from bot.storage.records import (
     NEXT_STATES,
     JobState,
@@ -14,7 +16,6 @@ from bot.storage.records import (
     Speed,
     TextCounts,
     TrainingJob,
-    names_of,
 )
 from bot.storage.registry import Registry
 from tests.bot.guilds import (
@@ -85,7 +86,7 @@ async def test_a_new_job_keeps_what_was_asked_for(registry: Registry, clock: Clo
 async def test_a_job_learns_from_one_channel_or_several(
     registry: Registry, channels: list[str], says: str, stem: str
 ):
-    source = Source(names_of(channels), tuple(range(len(channels))), 10_000)
+    source = Source(listed(channels, NAMED_CHANNELS), tuple(range(len(channels))), 10_000)
     assert (str(source), source.stem) == (f"{says}, the newest 10,000 messages", stem)
     job = await registry.create_job(GLOBE, ADMIN, CHANNEL, name="a", base="chat", source=source)
     assert (await registry.job(GLOBE, job.id)).source == source
