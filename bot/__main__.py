@@ -22,7 +22,7 @@ from bot.errors import RegistryError, SettingsError
 from bot.interactions import retries
 from bot.operations import check, logs
 from bot.operations.systemd import Supervisor, at_signals
-from bot.settings import Settings, Supervision, on_desktop
+from bot.settings import PORTAL, Settings, Supervision, on_desktop
 from charrnn import __version__
 from charrnn.errors import ModelError, install, needs_extra
 
@@ -33,12 +33,12 @@ NETWORK = "Check the network and https://discordstatus.com."
 
 # Discord's close codes after which reconnecting does not help.
 CLOSED_FOR_GOOD = {
-    4004: "Discord refuses DISCORD_TOKEN. Reset the token on the Bot page and set it again.",
+    4004: check.REFUSED,
     4012: "Discord no longer supports this API version. Update discord.py and the bot.",
     4013: "Discord does not know the intents that the bot asks for. Update discord.py and the bot.",
     4014: (
         "The bot asks for a privileged intent that is switched off. Switch it on, on the Bot page "
-        "of your application at https://discord.com/developers/applications."
+        f"of your application at {PORTAL}."
     ),
 }
 

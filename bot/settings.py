@@ -19,6 +19,7 @@ from dotenv.parser import Binding, parse_stream
 
 from bot.errors import SettingsError
 
+PORTAL = "https://discord.com/developers/applications"
 # Three parts in URL-safe base64: the bot's id, a timestamp, a signature.
 TOKEN_FORM = re.compile(r"[\w-]{18,}\.[\w-]{4,}\.[\w-]{20,}")
 SIMILARITY = 0.8  # of a mistyped name, as difflib measures it: about two letters of ten differ
@@ -28,8 +29,7 @@ _HOST = r"(?:[\w.-]+|\[[\da-fA-F:.]+\])"  # a name, an IPv4 address, or an IPv6 
 def _token(value: str) -> str:
     if not TOKEN_FORM.fullmatch(value):
         raise ValueError(
-            "is not a bot token. Copy it from the Bot page of your application at "
-            "https://discord.com/developers/applications."
+            f"is not a bot token. Copy it from the Bot page of your application at {PORTAL}."
         )
     return value
 

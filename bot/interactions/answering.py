@@ -16,7 +16,14 @@ from discord import app_commands
 
 from bot.errors import BotError
 from bot.interactions.markup import MESSAGE_LIMIT
-from bot.interactions.permissions import EMBEDS, may_send
+from bot.interactions.permissions import (
+    EMBEDS,
+    TO_SHOW,
+    TO_WRITE,
+    TO_WRITE_IN_THREADS,
+    may_send,
+    names,
+)
 from bot.interactions.retries import ACKNOWLEDGED
 
 log = logging.getLogger(__name__)
@@ -30,8 +37,8 @@ THINKING = "thinking"  # in an interaction's extras: see `think`
 PLACEHOLDER = "…"
 
 FORBIDDEN = (
-    "Discord does not let me answer here. Ask an admin of this server to allow me View Channel, "
-    "Embed Links, Attach Files, and Send Messages (in a thread, Send Messages in Threads) here."
+    "Discord does not let me answer here. Ask an admin of this server to allow me "
+    f"{names(TO_SHOW)} here, and {names(TO_WRITE)} or, in a thread, {names(TO_WRITE_IN_THREADS)}."
 )
 CHANGED = "This command has changed. Restart Discord, then use it again."
 NOT_CONFIRMED = "Discord did not confirm my answer. If you do not see it, try again."

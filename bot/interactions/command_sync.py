@@ -113,7 +113,7 @@ def definitions(bot: commands.AutoShardedBot, *, for_oneself: bool) -> list[dict
     ours = [command.to_dict(bot.tree) for command in bot.tree.get_commands()]
     if not for_oneself:
         for command in ours:
-            command["integration_types"] = [0]
+            command["integration_types"] = [int(IN_SERVERS)]
     return ours
 
 

@@ -17,7 +17,7 @@ from discord.http import Route
 from bot.errors import BotError, RegistryError, SettingsError
 from bot.interactions.permissions import NEEDED, invite_link, names
 from bot.services import BASES, not_installed
-from bot.settings import Settings
+from bot.settings import PORTAL, Settings
 from bot.storage import database
 from bot.storage.files import StateFolder, how_to_give, writable
 from bot.words.lists import read_file
@@ -25,7 +25,7 @@ from charrnn import store
 from charrnn.errors import ModelError, needs_extra
 from charrnn.sentences import counted
 
-PORTAL = "https://discord.com/developers/applications"
+REFUSED = f"Discord refuses DISCORD_TOKEN. Reset it on the Bot page at {PORTAL}, and set it again."
 # Measured: the bot in 5,000 servers, and a training that starts from chat.
 BOT_MEMORY_MB, TRAINING_MEMORY_MB = 260, 1100
 TRAINING_DISK_MB = 250
@@ -95,10 +95,7 @@ async def _discord(settings: Settings) -> AsyncIterator[Finding]:
         try:
             await client.login(settings.token)
         except discord.LoginFailure:
-            sentence = (
-                f"Discord refuses DISCORD_TOKEN. Reset the token on the Bot page at {PORTAL}."
-            )
-            yield Finding("token", False, sentence)
+            yield Finding("token", False, REFUSED)
             return
         except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
             sentence = f"{Route.BASE} cannot be reached: {error}. Check the network."

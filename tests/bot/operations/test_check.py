@@ -46,7 +46,7 @@ async def test_before_the_first_start_all_is_fine_and_nothing_is_created(
 async def test_a_refused_token_is_wrong(discord: DiscordServer, tmp_path: Path):
     discord.refuses_token = True
     [token] = await find("token", tmp_path, token=TOKEN)
-    assert str(token).startswith("wrong  token     Discord refuses DISCORD_TOKEN. Reset the token")
+    assert str(token).startswith("wrong  token     Discord refuses DISCORD_TOKEN. Reset it")
     assert TOKEN not in str(token)
 
 
