@@ -122,11 +122,10 @@ async def from_channels(
     if problem:
         raise BotError(problem, "not_allowed")
     after = discord.utils.utcnow() - timedelta(days=source.days) if source.days else None
-    limit = source.messages or channels.MAX_MESSAGES
 
     async def read(path: Path, opted_out: Collection[str], count: Count) -> Counts:
         return await channels.read_channels(
-            places, path, opted_out=opted_out, limit=limit, after=after, progress=count
+            places, path, opted_out=opted_out, limit=source.messages, after=after, progress=count
         )
 
     name = listed([f"#{place.name}" for place in places], channels.NAMED_CHANNELS)

@@ -96,7 +96,7 @@ class Source:
 
     name: str  # of the channels, each with its #, or of the file
     channel_ids: tuple[int, ...] = ()  # none: an uploaded file
-    messages: int | None = None  # at most this many, newest first
+    messages: int = 0  # of channels: at most this many, newest first
     days: int | None = None  # no older than this
 
     @property
@@ -112,7 +112,7 @@ class Source:
         """What people are told."""
         if not self.channel_ids:
             return f"the file {self.name}"
-        newest = f"{self.name}, the newest {self.messages or 0:,} messages"
+        newest = f"{self.name}, the newest {self.messages:,} messages"
         return newest if self.days is None else f"{newest} of {self.days:,} days"
 
 

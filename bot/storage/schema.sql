@@ -11,7 +11,7 @@ CREATE TABLE jobs (
     base_id INTEGER, -- a model of the guild, even one deleted since; NULL for a shipped model
     source_name TEXT NOT NULL,
     source_channel_ids TEXT NOT NULL, -- JSON; none: the source is a file
-    source_messages INTEGER,
+    source_messages INTEGER NOT NULL,
     source_days INTEGER,
     counts TEXT, -- JSON: how much text was read
     estimate_s INTEGER, -- how long the training should take
