@@ -1,6 +1,5 @@
 """The command line: generate, train, web, evaluate, info, convert."""
 
-import io
 import json
 import secrets
 import shutil
@@ -29,6 +28,7 @@ from charrnn.cli.options import (
     notes,
     split,
 )
+from charrnn.cli.streams import ENCODING, set_up_output
 from charrnn.cli.training import train
 from charrnn.cli.web import web
 from charrnn.errors import CharRNNError, CorpusError, OptionError, Stopped
@@ -112,7 +112,8 @@ def generate(
         rng_seed = secrets.randbelow(2**31)
     loaded = store.load(model)
     if seed == "-":
-        seed = typer.get_text_stream("stdin", errors="backslashreplace").read().removesuffix("\n")
+        stdin = typer.get_text_stream("stdin", ENCODING, "backslashreplace")
+        seed = stdin.read().removesuffix("\n")
     if speaker is not None:
         seed = f"{speaker_called(speaker, loaded.name, loaded.card.speakers)}:\n{seed}"
     prompt = Prompt(seed, length, Sampling(temperature, top_p, top_k), rng_seed)
@@ -270,10 +271,7 @@ def convert(
 
 def main() -> None:
     """The console script. An error is one sentence on standard error, and exit code 1."""
-    # The terminal's encoding may not have all characters of seeds and texts.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    set_up_output()
     try:
         app()
     except Stopped as stopped:
