@@ -181,7 +181,7 @@ def write(
     guard: VerbatimGuard | None = None,
 ) -> None:
     """Write a model folder, all of it or nothing. A model that was there before is replaced by
-    two renames; if the machine stops between them, the old model is beside it as `.NAME.old.…`.
+    two renames; if the machine stops between them, the old model is beside it in `.NAME.old.…`.
 
     Raises ModelError when `folder` holds something other than a model."""
     with _whole(folder) as new:
@@ -243,7 +243,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 def sync(path: Path) -> None:
     """Wait until the file is on the disk, so that what refers to it never finds half of it."""
-    with path.open("rb") as file:
+    with path.open("r+b") as file:  # Windows refuses this for files that are only read
         os.fsync(file.fileno())
 
 
@@ -290,7 +290,7 @@ def _whole(folder: Path) -> Iterator[Path]:
         new.chmod(0o755)  # mkdtemp's folders are private
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-            folder.rename(old)
+            folder.rename(old / folder.name)  # Windows renames nothing to what exists
             new.rename(folder)
             shutil.rmtree(old)
         else:

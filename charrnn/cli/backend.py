@@ -37,7 +37,7 @@ def with_keras(module: str, threads: int | None = None, *, in_shares: bool = Tru
 
 
 def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+    if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 

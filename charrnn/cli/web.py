@@ -1,6 +1,7 @@
 """`charrnn web`: a page that writes with models in the browser, as a folder or served from here."""
 
 import json
+import sys
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -90,6 +91,9 @@ def site(models: list[str], runtime: Path | None) -> dict[str, bytes]:
 def serving(files: dict[str, bytes], port: int) -> ThreadingHTTPServer:
     """A server of these files, to this machine only. Raises OSError when the port is taken."""
 
+    class Server(ThreadingHTTPServer):
+        allow_reuse_address = sys.platform != "win32"  # there, it would share a port that is taken
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             name = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
@@ -107,4 +111,4 @@ def serving(files: dict[str, bytes], port: int) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Requests are of no interest to the person at the terminal."""
 
-    return ThreadingHTTPServer((LOCAL, port), Handler)
+    return Server((LOCAL, port), Handler)
