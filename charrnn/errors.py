@@ -9,6 +9,7 @@ CharRNNError
 """
 
 import shlex
+import subprocess
 import sys
 
 
@@ -23,7 +24,9 @@ def needs_extra(what: str, package: str | None, extra: str) -> str:
 def install(extra: str) -> str:
     """The command that installs one of charrnn's extras for the running Python."""
     editable = "" if "site-packages" in __file__ else "-e "  # as charrnn itself was installed
-    return f"{shlex.quote(sys.executable)} -m pip install -c constraints.txt {editable}'.[{extra}]'"
+    words = [sys.executable]
+    python = subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+    return f'{python} -m pip install -c constraints.txt {editable}".[{extra}]"'
 
 
 class CharRNNError(Exception):
