@@ -50,7 +50,7 @@ class Reporter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: object
     ) -> None:
         self._stop_bar()
-        if isinstance(error, Stopped):
+        if isinstance(error, Stopped | KeyboardInterrupt):
             self(Halted(str(error)))
         elif isinstance(error, CharRNNError | OSError):
             self(Failed(str(error)))

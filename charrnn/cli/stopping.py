@@ -1,5 +1,6 @@
 """Requests to stop a training run: Ctrl-C, SIGTERM, or the end of standard input."""
 
+import _thread
 import os
 import signal
 import sys
@@ -10,14 +11,26 @@ from contextlib import contextmanager
 from rich.console import Console
 
 
+def end_of_stdin() -> threading.Event:
+    """An event that is set when standard input ends. Outside `stop_requests`, that interrupts the
+    program like Ctrl-C, since importing TensorFlow takes long."""
+    ended = threading.Event()
+    # A shell starts background jobs with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=_wait_for_end_of_stdin, args=[ended], daemon=True).start()
+    return ended
+
+
 @contextmanager
-def stop_requests(console: Console, with_stdin: bool) -> Iterator[Callable[[], bool]]:
+def stop_requests(
+    console: Console, stdin_ended: threading.Event | None = None
+) -> Iterator[Callable[[], bool]]:
     """Yields a function that says whether to stop. A second Ctrl-C ends the program at once.
 
-    With `with_stdin`, the end of standard input counts as a request, and Ctrl-C does not: it is
+    With `stdin_ended`, the end of standard input counts as a request, and Ctrl-C does not: it is
     meant for the program that started the training, which may stop it or not. When that program
     ends, even if it is killed, its end of the pipe closes and the training stops."""
-    requested = threading.Event()
+    requested = stdin_ended or threading.Event()
 
     def receive(*_: object) -> None:
         requested.set()
@@ -29,17 +42,17 @@ def stop_requests(console: Console, with_stdin: bool) -> Iterator[Callable[[], b
             signal.signal(number, handler)
 
     before = {n: signal.signal(n, receive) for n in (signal.SIGINT, signal.SIGTERM)}
-    if with_stdin:
+    if stdin_ended:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        threading.Thread(target=_wait_for_end_of_stdin, args=[requested], daemon=True).start()
     try:
         yield requested.is_set
     finally:
         restore()
 
 
-def _wait_for_end_of_stdin(requested: threading.Event) -> None:
+def _wait_for_end_of_stdin(ended: threading.Event) -> None:
     # Not sys.stdin.read(): a thread inside it holds a lock that Python needs when it exits.
     while os.read(sys.stdin.fileno(), 4096):
         pass
-    requested.set()
+    ended.set()
+    _thread.interrupt_main()  # does nothing while SIGINT is ignored

@@ -14,7 +14,7 @@ from charrnn import store
 from charrnn.cli.backend import with_keras
 from charrnn.cli.options import HeldOut, Sources, check_new, note, note_counts, notes, split
 from charrnn.cli.reporter import ProgressFormat, Reporter
-from charrnn.cli.stopping import stop_requests
+from charrnn.cli.stopping import end_of_stdin, stop_requests
 from charrnn.errors import OptionError
 from charrnn.text import corpus
 from charrnn.training.events import Finished, Warned
@@ -92,6 +92,7 @@ def train(
 ) -> None:
     """Train a model on SOURCE..., or fine-tune one with --base."""
     with Reporter(progress, notes) as report:
+        stdin_ended = end_of_stdin() if stop_with_stdin else None
         if not resume:
             check_new(output)
         if plot:
@@ -142,7 +143,7 @@ def train(
             plot=plot,
             longest_copy=longest_copy,
         )
-        with stop_requests(notes, stop_with_stdin) as stopping:
+        with stop_requests(notes, stdin_ended) as stopping:
             model = run.train(job, report, resume, stopping)
         trained = model.card.training
         history = trained["history"]

@@ -10,7 +10,8 @@ import pytest
 
 from charrnn import store
 from charrnn.store import Model
-from charrnn.training.events import Finished, Halted, parse_event
+from charrnn.training.checkpoint import checkpoints_of
+from charrnn.training.events import Finished, Halted, Progress, parse_event
 from charrnn.training.recipes import PRESETS
 from tests.charrnn.training.conftest import SMALL
 
@@ -237,21 +238,26 @@ print(config.get_inter_op_parallelism_threads(), config.get_intra_op_parallelism
     assert result.stdout.split() == ["3", "1"]
 
 
+@pytest.mark.parametrize("begun", [True, False])
 def test_a_training_stops_when_standard_input_ends_and_resumes(
-    charrnn: Run, stateful: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    charrnn: Run, stateful: Model, tmp_path: Path, begun: bool
 ):
     text, output = tmp_path / "text.txt", tmp_path / "model"
     text.write_text("So be it, HERO. And one for thee.\n" * 150)
     train = ["train", text, "--base", stateful.folder, "--output", output, "--epochs", "1"]
-    (tmp_path / "stdin").touch()
-    with (tmp_path / "stdin").open() as stdin:
-        monkeypatch.setattr(sys, "stdin", stdin)
-        printed = charrnn(*train, "--progress", "json", "--stop-with-stdin", code=130)
-    event = parse_event(printed.splitlines()[-1])
+    words = [sys.executable, "-m", "charrnn", *train, "--progress", "json", "--stop-with-stdin"]
+    with subprocess.Popen(words, stdin=-1, stdout=-1, stderr=-1, encoding="utf-8") as process:
+        assert process.stdin and process.stdout
+        if begun:
+            next(line for line in process.stdout if isinstance(parse_event(line), Progress))
+        process.stdin.close()
+        *_, last = process.stdout
+    event = parse_event(last)
     assert isinstance(event, Halted)
-    assert "The same command with --resume continues" in event.message
+    assert checkpoints_of(output).is_dir() == begun
+    assert ("The same command with --resume continues" in event.message) == begun
     assert not output.exists()
-    charrnn(*train, "--resume")
+    charrnn(*train, *(["--resume"] if begun else []))
     assert store.load(output).card.training["epochs"] == 1
 
 
