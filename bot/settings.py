@@ -8,6 +8,7 @@ import math
 import os
 import re
 import sys
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -173,14 +174,17 @@ def on_desktop(environment: Mapping[str, str] = os.environ, platform: str = sys.
 def _read(env_file: Path) -> tuple[dict[str, str], list[str]]:
     """The values in a file that may not exist, and what is wrong with its lines."""
     try:
-        text = env_file.read_text("utf-8-sig")
+        content = env_file.read_bytes()
+        # PowerShell's `>` writes UTF-16.
+        utf_16 = content.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+        text = content.decode("utf-16" if utf_16 else "utf-8-sig")
     except FileNotFoundError:
         return {}, []
     except UnicodeDecodeError as error:
         raise SettingsError([f"{env_file} is not UTF-8 text. Save it as UTF-8."]) from error
     except OSError as error:
         raise SettingsError([f"{env_file} cannot be read: {error.strerror}."]) from error
-    bindings = list(parse_stream(StringIO(text)))
+    bindings = list(parse_stream(StringIO(text, newline=None)))
     values = {each.key: each.value for each in bindings if each.key and each.value is not None}
     return values, [*_malformed(bindings, env_file), *_mistyped(values, env_file)]
 

@@ -95,9 +95,17 @@ def test_variables_of_other_programs_are_ignored(tmp_path: Path):
     assert Settings.load({}, file) == Settings()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_that_a_windows_shell_wrote_is_read(tmp_path: Path, encoding: str):
+    file = tmp_path / ".env"
+    file.write_bytes(f"DISCORD_TOKEN={TOKEN} \r\nMODEL=othello\r\n".encode(encoding))
+    settings = Settings.load({}, file)
+    assert (settings.token, settings.model) == (TOKEN, "othello")
+
+
 def test_a_file_in_another_encoding_is_reported(tmp_path: Path):
     file = tmp_path / ".env"
-    file.write_text("MODEL=othello", encoding="utf-16")
+    file.write_text("MODEL=mein Größtes", encoding="latin-1")
     with pytest.raises(SettingsError, match=r"\.env is not UTF-8"):
         Settings.load({}, file)
 
