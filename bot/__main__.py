@@ -24,6 +24,7 @@ from bot.operations import check, logs
 from bot.operations.systemd import Supervisor, at_signals
 from bot.settings import PORTAL, Settings, Supervision, on_desktop
 from charrnn import __version__
+from charrnn.cli.streams import set_up_output
 from charrnn.errors import ModelError, install, needs_extra
 
 log = logging.getLogger("bot")
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--version", action="version", version=f"charrnn {__version__}")
     options = parser.parse_args(arguments)
+    set_up_output()
     logs.set_up()
     # The bot does not use voice.
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
@@ -88,7 +90,8 @@ async def _serve(settings: Settings) -> None:
     at_signals(end)
     if settings.token is None:
         # The preview's servers exist only while it runs, and its messages are not Discord's.
-        with tempfile.TemporaryDirectory(prefix="charrnn-preview-") as state:
+        place = tempfile.TemporaryDirectory(prefix="charrnn-preview-", ignore_cleanup_errors=True)
+        with place as state:
             allowed = {"train_on_channels": True, "mentions": True}
             settings = replace(settings, state=Path(state), **allowed)
             await _preview(settings, stop)

@@ -143,10 +143,8 @@ async def _pour(
 
 
 def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            taken = f"PREVIEW_PORT {port} is taken. Set another port, or 0 for any free one."
-            raise SettingsError([taken]) from error
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        taken = f"PREVIEW_PORT {port} is taken. Set another port, or 0 for any free one."
+        raise SettingsError([taken]) from error

@@ -4,13 +4,16 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable
 
 from bot.settings import Supervision
 
 log = logging.getLogger(__name__)
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if sys.platform == "win32":
+    STOP_SIGNALS.append(signal.SIGBREAK)  # Ctrl-Break, the only one that a program can send there
 CLOSING_S = 30.0  # a stop takes at most this long after SHUTDOWN_GRACE_S
 STARTING_S = 900.0  # a start takes at most this long: TimeoutStartSec in charrnn-bot.service
 
@@ -24,7 +27,7 @@ class Supervisor:
 
     def tell(self, *states: str) -> None:
         """Send states such as "READY=1" in one message."""
-        if self._address is None:
+        if sys.platform == "win32" or self._address is None:
             return
         # systemd writes @ for the NUL byte with which abstract addresses begin.
         address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
@@ -53,14 +56,13 @@ class Supervisor:
 
 
 def at_signals(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first SIGTERM or SIGINT. The second one ends the process at once."""
+    """Call `stop` at the first of STOP_SIGNALS. The second one ends the process at once."""
     loop = asyncio.get_running_loop()
 
-    def first() -> None:
-        stop()
+    def first(*_: object) -> None:
         for signum in STOP_SIGNALS:
-            loop.remove_signal_handler(signum)
             signal.signal(signum, signal.SIG_DFL)
+        loop.call_soon_threadsafe(stop)
 
     for signum in STOP_SIGNALS:
-        loop.add_signal_handler(signum, first)
+        signal.signal(signum, first)  # Windows has no loop.add_signal_handler

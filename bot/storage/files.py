@@ -4,17 +4,14 @@ import errno
 import logging
 import os
 import shutil
+import sqlite3
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from bot.errors import BotError, RegistryError
 from bot.storage.records import StoredModel, TrainingJob, folder_of
-
-if sys.platform != "win32":
-    import fcntl
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +25,7 @@ class StateFolder:
 
     def __init__(self, path: Path):
         self._path = path
-        self._lock: IO[str] | None = None
+        self._lock: sqlite3.Connection | None = None
 
     @property
     def registry(self) -> Path:
@@ -39,10 +36,12 @@ class StateFolder:
         the operator."""
         try:
             self._path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self._path / "lock").open("w")
-            if sys.platform != "win32":
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            lock = self._path / "lock"
+            lock.touch()
+            # SQLite locks files on all systems. The system unlocks them when the process ends.
+            self._lock = sqlite3.connect(lock, timeout=0, isolation_level=None)
+            self._lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
             raise RegistryError(
                 f"Another bot is running with the state folder {self._path}. Give this one a "
                 "folder of its own."
@@ -106,6 +105,8 @@ def writable(folder: Path) -> bool:
 
 def how_to_give(folder: Path) -> str:
     """A sentence on how to give a folder to the bot's user."""
+    if sys.platform == "win32":
+        return "Create it, and let the bot's user write to it."
     return (
         f"Create it and give it to the bot's user: sudo chown -R {os.getuid()}:{os.getgid()} "
         f"{folder} (for a container: the folder that is mounted there)."

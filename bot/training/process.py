@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,11 @@ log = logging.getLogger(__name__)
 
 CHARRNN = (sys.executable, "-m", "charrnn")
 NICENESS = 19  # below everything else on the machine
+# The same on Windows, set at the start: a virtual environment's Python there starts another one,
+# which inherits it. Without the bot's window, Ctrl-C in that does not reach the training.
+CREATION_FLAGS = (
+    subprocess.IDLE_PRIORITY_CLASS | subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0
+)
 LONGEST_COPY = 40  # characters in a row that a model may copy from people's messages
 POLL_S = 0.1  # between checks whether stopping trainings have ended
 KILLED_CODE = -9  # the exit code after SIGKILL
@@ -122,10 +126,12 @@ class LocalTraining:
         self._name = command.output.name
         self._events: list[TrainingEvent] = []
         self._last: object = None
-        self._asked_to_end = False
+        self._asked_to_end = self._killed = False
         self._outcome: TrainingOutcome | None = None
         command.output.parent.mkdir(parents=True, exist_ok=True)
-        self._folder = tempfile.TemporaryDirectory(prefix="charrnn-training-")
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="charrnn-training-", ignore_cleanup_errors=True
+        )
         printed, errors = (Path(self._folder.name) / name for name in ("printed", "errors"))
         with printed.open("wb") as stdout, errors.open("wb") as stderr:
             self._process = subprocess.Popen(  # noqa: S603 - no shell, nothing that a person typed
@@ -133,11 +139,13 @@ class LocalTraining:
                 stdin=subprocess.PIPE,
                 stdout=stdout,
                 stderr=stderr,
+                creationflags=CREATION_FLAGS,
             )
         self._clock = clock
         self._measured_at, self._used_s = clock(), 0.0
-        with contextlib.suppress(psutil.Error):  # it has ended already
-            psutil.Process(self._process.pid).nice(_lowest_priority())
+        if sys.platform != "win32":
+            with contextlib.suppress(psutil.Error):  # it has ended already
+                psutil.Process(self._process.pid).nice(NICENESS)
         self._printed = printed.open("rb")
         self._errors = errors
         self._rest = b""  # an incomplete last line
@@ -168,7 +176,7 @@ class LocalTraining:
         self._process.stdin.close()
 
     def kill(self) -> None:
-        self._asked_to_end = True
+        self._killed = True
         self._process.kill()
 
     def _read(self) -> None:
@@ -186,8 +194,9 @@ class LocalTraining:
         if now - self._measured_at < USE_INTERVAL_S:
             return
         with contextlib.suppress(psutil.Error):  # it has ended
-            used = psutil.Process(self._process.pid).cpu_times()
-            used_s = used.user + used.system
+            process = psutil.Process(self._process.pid)
+            times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+            used_s = sum(used.user + used.system for used in times)
             cores = (used_s - self._used_s) / (now - self._measured_at)
             self._events.append(ProcessorUse(cores))
             self._measured_at, self._used_s = now, used_s
@@ -197,7 +206,8 @@ class LocalTraining:
             self._process.stdin.close()
         if code == 0 and isinstance(self._last, Finished):
             return TrainingOutcome(TrainingEnd.FINISHED)
-        if isinstance(self._last, Halted) or (self._asked_to_end and code < 0):
+        # On Windows, a killed process does not end with a code of its own.
+        if isinstance(self._last, Halted) or self._killed or (self._asked_to_end and code < 0):
             return TrainingOutcome(TrainingEnd.STOPPED)
         if isinstance(self._last, Failed):
             return TrainingOutcome(TrainingEnd.FAILED, self._last.message)
@@ -218,10 +228,6 @@ async def stop_all(processes: Sequence[TrainingProcess], grace_s: float) -> None
         if process.running():
             log.warning("A training did not stop in time, and was killed.")
             process.kill()
-
-
-def _lowest_priority() -> int:
-    return NICENESS if os.name == "posix" else psutil.IDLE_PRIORITY_CLASS
 
 
 def _arguments(command: TrainingCommand) -> list[str]:

@@ -1,6 +1,5 @@
 """Trainings as child processes. A few lines of Python run here in place of charrnn."""
 
-import fcntl
 import logging
 import subprocess
 import sys
@@ -8,8 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
+from bot.errors import RegistryError
+from bot.storage.files import StateFolder
 from bot.training.process import (
     CRASHED,
     KILLED,
@@ -85,8 +87,13 @@ report(finished)
 
 
 def test_a_training_has_the_lowest_priority(command: TrainingCommand):
-    training = start(command, "while os.nice(0) < 19: time.sleep(0.01)\nanswer(os.nice(0))")
-    assert outcome(training).sentence == "19"
+    program = """
+import psutil
+while psutil.Process().nice() != {}: time.sleep(0.01)
+answer("low")
+"""
+    lowest = psutil.IDLE_PRIORITY_CLASS if sys.platform == "win32" else 19
+    assert outcome(start(command, program.format(lowest))).sentence == "low"
 
 
 def test_it_is_measured_how_much_processor_time_a_training_gets(command: TrainingCommand):
@@ -135,6 +142,7 @@ async def test_a_training_that_does_not_stop_in_time_is_killed(command: Training
     assert outcome(training) == TrainingOutcome(TrainingEnd.STOPPED)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a killed process has no exit code of its own")
 def test_a_training_that_the_system_kills_says_so(command: TrainingCommand):
     training = start(command, "os.kill(os.getpid(), signal.SIGKILL)")
     assert outcome(training) == TrainingOutcome(TrainingEnd.FAILED, KILLED)
@@ -166,28 +174,32 @@ from bot.training.process import LocalTraining, TrainingCommand
 paths = {[str(command.text), str(command.base), str(command.output)]}
 command = TrainingCommand(*map(Path, paths), 1)
 program = '''
-import fcntl, sys
+import sys
 from pathlib import Path
-number = sys.argv[1]
-file = open(Path({str(tmp_path)!r}) / number, "w")
-fcntl.flock(file, fcntl.LOCK_EX)
-print("locked", file=file, flush=True)
+from bot.storage.files import StateFolder
+folder = StateFolder(Path({str(tmp_path)!r}) / sys.argv[1])
+folder.claim()
+(Path({str(tmp_path)!r}) / sys.argv[1] / "claimed").touch()
 sys.stdin.read()
 '''
 trainings = [LocalTraining(command, (sys.executable, "-c", program, n)) for n in ("one", "two")]
 time.sleep(600)
 """
-    locks = [tmp_path / "one", tmp_path / "two"]
+    folders = [tmp_path / "one", tmp_path / "two"]
     with subprocess.Popen([sys.executable, "-c", bot]) as process:
-        until(lambda: all(lock.exists() and lock.read_text() for lock in locks))
+        until(lambda: all((folder / "claimed").exists() for folder in folders))
+        assert not any(map(free, folders))
         process.kill()
+    until(lambda: all(map(free, folders)))
 
-    def free(lock: Path) -> bool:
-        with lock.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            return True
 
-    until(lambda: all(map(free, locks)))
+def free(folder: Path) -> bool:
+    """Whether no process has claimed a state folder."""
+    state = StateFolder(folder)
+    try:
+        state.claim()
+    except RegistryError:
+        return False
+    finally:
+        state.release()
+    return True
