@@ -21,7 +21,7 @@ test-oldest:
 check: $(VENV)/test.installed audit
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/pyright
+	for system in Linux Windows Darwin; do $(VENV)/bin/pyright --pythonplatform $$system || exit; done
 
 # A known vulnerability in constraints.txt is an error. Without a network it is only a message. The exit
 # code of pip-audit is 1 in both cases, so its output decides.

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.discord_payloads import GUILD_ID, TOKEN, user
@@ -100,8 +102,7 @@ def channels(ids: Iterator[int], roles: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def resident_mb(pid: int) -> float:
-    [line] = [x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmRSS" in x]
-    return int(line.split()[1]) / 1024
+    return psutil.Process(pid).memory_info().rss / 2**20
 
 
 async def measure(guilds: int, state: str) -> float:

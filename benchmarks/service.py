@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import itertools
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from bot.inference.executor import LocalExecutor
 from bot.inference.queue import GenerationRequest, Inference
@@ -33,8 +34,7 @@ HEARTBEAT_S = 0.01
 
 
 def resident_mb() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
+    return psutil.Process().memory_info().rss / 2**20
 
 
 def percentile(values: list[float], share: float) -> float:

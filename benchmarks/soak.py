@@ -12,7 +12,6 @@ import asyncio
 import os
 import random
 import re
-import signal
 import sqlite3
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
+
+import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -215,9 +216,9 @@ class Soak:
             await asyncio.sleep(1)
 
     async def _stop(self) -> None:
-        self._bot.send_signal(signal.SIGSTOP)
+        psutil.Process(self._bot.pid).suspend()
         await asyncio.sleep(3)
-        self._bot.send_signal(signal.SIGCONT)
+        psutil.Process(self._bot.pid).resume()
 
 
 async def soak(people: int, minutes: float, seed: int, log: Path) -> None:
