@@ -45,7 +45,8 @@ def test_generate_reads_and_prints_utf_8():
 
 
 def test_the_preview_starts_and_stops(tmp_path: Path):
-    settings = environment(PREVIEW_PORT="0", LOG_LEVEL="ERROR", TMPDIR=str(tmp_path))
+    quiet = {"PREVIEW_BROWSER": "no", "LOG_LEVEL": "ERROR"}
+    settings = environment(PREVIEW_PORT="0", TMPDIR=str(tmp_path), **quiet)
     command = (*LIKE_WINDOWS, "bot")
     with subprocess.Popen(command, env=settings, cwd=tmp_path, stdout=-1, stderr=-1) as process:
         assert process.stdout and process.stderr

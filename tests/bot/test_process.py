@@ -25,6 +25,7 @@ from tests.bot.processes import PATIENCE_S, Processes, Start, ended, stops, trai
 from tests.discord_payloads import GUILD_ID, TOKEN
 from tests.discord_server import Asked, DiscordServer
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stops the bot with signals")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 MESSAGE_ID = 1 << 62  # made in 2049, so that it counts as new
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from dask import config as dask_config
 from distributed import LocalCluster, Scheduler
@@ -124,7 +124,7 @@ async def interrupted(
         await asyncio.gather(*(executor.write(reference, [Prompt("", 20)]) for _ in range(4)))
         writing = asyncio.create_task(executor.write(reference, PROMPTS))
         busy = await until(lambda: [w.address for w in scheduler.workers.values() if w.processing])
-        os.kill(pid_of[busy[0]], signal.SIGKILL)
+        psutil.Process(pid_of[busy[0]]).kill()
         async with asyncio.timeout(DEADLINE_S):
             return await writing
 
@@ -247,12 +247,9 @@ async def pid(training: DaskTraining) -> int:
 def gone(pid: int) -> bool:
     """Whether the process has ended, even if its parent has not noticed."""
     try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except ProcessLookupError:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return True
-    except FileNotFoundError:  # the system has no /proc, or it has gone just now
-        return False
 
 
 async def test_the_model_that_a_worker_trains_comes_to_the_bot(
@@ -326,7 +323,7 @@ async def test_a_training_ends_with_its_worker_and_has_failed(
     training = train(cluster, command, HANG)
     process = await pid(training)
     [worker] = [worker.address for worker in scheduler.workers.values() if worker.actors]
-    os.kill((await pids(cluster))[worker], signal.SIGKILL)
+    psutil.Process((await pids(cluster))[worker]).kill()
     assert await ended(training) == TrainingOutcome(TrainingEnd.FAILED, MACHINE_LOST)
     await until(lambda: gone(process))
     await until(lambda: len(scheduler.workers) == 2)

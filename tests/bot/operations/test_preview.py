@@ -111,6 +111,7 @@ def test_a_mention_is_answered_in_the_browser(page: Page):
     assert content.last.locator("strong").inner_text().strip("\u200b") == "To be, or not to be."
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to a process")
 def test_ctrl_c_ends_the_preview_with_0(process: subprocess.Popen[str]):
     address(process)
     process.send_signal(signal.SIGINT)

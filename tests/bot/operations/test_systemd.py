@@ -9,6 +9,8 @@ import pytest
 from bot.operations.systemd import Supervisor
 from bot.settings import Supervision
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no systemd")
+
 
 def bind(address: str) -> socket.socket:
     systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -10,9 +10,9 @@ import pytest
 
 from charrnn import store
 from charrnn.store import Model
-from charrnn.training.checkpoint import checkpoints_of
 from charrnn.training.events import Finished, Halted, Progress, parse_event
 from charrnn.training.recipes import PRESETS
+from charrnn.training.run.checkpoint import checkpoints_of
 from tests.charrnn.training.conftest import SMALL
 
 Run = Callable[..., str]
