@@ -7,7 +7,7 @@ from pathlib import Path
 from distributed import Client, Future, KilledWorker
 
 from bot.dask.cluster import LOST, Cluster
-from bot.dask.worker import Files, Order, Report, Training, read_tree, write_tree
+from bot.dask.worker import Files, Report, SentTraining, Training, read_tree, write_tree
 from bot.errors import ExecutorError
 from bot.training.process import (
     CRASHED,
@@ -66,19 +66,19 @@ class DaskTraining:
         self._task.cancel()
 
     async def _run(self) -> TrainingOutcome:
-        order = await asyncio.to_thread(self._order)
+        sent = await asyncio.to_thread(self._to_send)
         try:
-            return await self._train(order)
+            return await self._train(sent)
         except (*LOST, KilledWorker, ExecutorError) as error:
             log.warning("The training of %s is lost: %r", self._command.output.name, error)
             if self._asked_to_stop:
                 return TrainingOutcome(TrainingEnd.STOPPED)
             return TrainingOutcome(TrainingEnd.FAILED, MACHINE_LOST)
 
-    async def _train(self, order: Order) -> TrainingOutcome:
+    async def _train(self, sent: SentTraining) -> TrainingOutcome:
         client = await self._cluster.client()
         async with asyncio.timeout(PATIENCE_S):
-            actor = await _start(client, order)
+            actor = await _start(client, sent)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 training = await actor
@@ -95,7 +95,7 @@ class DaskTraining:
             if client.status == "running":  # otherwise, Dask has dropped the actor by itself
                 await client.cancel([actor])
 
-    def _order(self) -> Order:
+    def _to_send(self) -> SentTraining:
         command = self._command
         base = command.base.resolve()
         sent = TrainingCommand(
@@ -108,7 +108,7 @@ class DaskTraining:
         for here, there in (base, sent.base), (command.checkpoints, sent.checkpoints):
             for name, content in read_tree(here).items():
                 files[(there / name).as_posix()] = content
-        return Order(sent, Files(files), self._program)
+        return SentTraining(sent, Files(files), self._program)
 
     def _keep(self, report: Report) -> None:
         command = self._command
@@ -121,8 +121,8 @@ class DaskTraining:
             write_tree(command.checkpoints, report.checkpoints)
 
 
-async def _start(client: Client, order: Order) -> Future:
+async def _start(client: Client, sent: SentTraining) -> Future:
     # Dask chooses the worker with the fewest actors only for an actor that depends on data. As
     # data, the text also leaves Dask's memory once the actor has started.
-    [data] = await client.scatter([order], hash=False)
+    [data] = await client.scatter([sent], hash=False)
     return client.submit(Training, data, actor=True)

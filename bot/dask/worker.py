@@ -89,7 +89,7 @@ def _loaded(memory_bytes: int) -> LoadedModels:
 
 
 @dataclass(frozen=True)
-class Order:
+class SentTraining:
     """A training for a worker."""
 
     command: TrainingCommand  # its paths are relative to a folder in the worker
@@ -112,17 +112,17 @@ class Training:
     """A Dask actor: a training in this worker. It is killed when Dask drops the actor, which Dask
     does when the bot disconnects."""
 
-    def __init__(self, order: Order):
+    def __init__(self, sent: SentTraining):
         self._folder = TemporaryDirectory(
             prefix="training-", dir=get_worker().local_directory, ignore_cleanup_errors=True
         )
         root = Path(self._folder.name)
-        write_tree(root, order.files.contents)
-        sent = order.command
+        write_tree(root, sent.files.contents)
+        command = sent.command
         self._command = TrainingCommand(
-            root / sent.text, root / sent.base, root / sent.output, sent.threads
+            root / command.text, root / command.base, root / command.output, command.threads
         )
-        self._process = LocalTraining(self._command, order.program or CHARRNN)
+        self._process = LocalTraining(self._command, sent.program or CHARRNN)
         weakref.finalize(self, self._process.kill)
 
     def report(self, *, stop: bool) -> Report:
