@@ -15,7 +15,7 @@ from bot.cogs.generate import GenerateCog, end_of, reply_buttons, text_of
 from bot.corpus.message import as_message
 from bot.errors import BotError, RegistryError
 from bot.inference.writer import Writer
-from bot.interactions.answering import Answering, Reporting, think
+from bot.interactions.answering import Answering, OutcomeLog, think
 from bot.interactions.permissions import admitted, missing_to_reply, names, remedy
 from bot.interactions.rate_limits import Cooldown
 from bot.interactions.reply import as_shown
@@ -161,7 +161,7 @@ class MentionsCog(commands.Cog):
         raise BotError(HINT, "no_words")
 
 
-class AnsweringMention(Reporting):
+class AnsweringMention(OutcomeLog):
     """Answers an exception in its body with a sentence, at most once in SENTENCES_S in a channel,
     since everybody there sees it."""
 

@@ -60,7 +60,7 @@ class Answered:
     error: str | None  # a BotError's kind, or the exception's class
 
 
-class Reporting(ABC):
+class OutcomeLog(ABC):
     """Logs how its body ends, and answers an exception in it with a sentence.
 
     An exception that is not a refusal is logged with its traceback; the user gets `number`, by
@@ -134,7 +134,7 @@ class Reporting(ABC):
         )
 
 
-class Answering(Reporting):
+class Answering(OutcomeLog):
     """`async with Answering(interaction):` in a command or a button."""
 
     kind = "Interaction"
