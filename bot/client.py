@@ -58,7 +58,7 @@ class Bot(commands.AutoShardedBot):
         self.services = services
         self._retrain: RetrainCog | None = None
         self._stopping = False
-        self._for_oneself = True  # whether people can install the application for themselves
+        self._user_install = True  # whether people can install the application for themselves
         self._pace = IdentifyPace(1)  # until Discord says how many shards there are
 
     async def setup_hook(self) -> None:
@@ -67,49 +67,64 @@ class Bot(commands.AutoShardedBot):
         await self.add_cogs()
         # Discord takes no command for people who cannot install the application.
         if self.on_discord:
-            self._for_oneself = await command_sync.offer_both(self)
+            self._user_install = await command_sync.enable_user_install(self)
         # Discord limits registrations per day, so a restart alone must not register anything.
-        if await command_sync.register(self, for_oneself=self._for_oneself):
+        if await command_sync.register(self, user_install=self._user_install):
             log.info("Registered the commands with Discord: they are new or have changed.")
 
     async def add_cogs(self) -> None:
         """Define the commands. Discord need not know them yet."""
-        has = self.services
-        generate = GenerateCog(has.inference, has.writer, has.shakespeare, has.models, has.cooldown)
+        services = self.services
+        generate = GenerateCog(
+            services.inference,
+            services.writer,
+            services.shakespeare,
+            services.models,
+            services.cooldown,
+        )
         await self.add_cog(generate)
         self.tree.add_command(generate.menu)
-        if has.mentions_allowed:
+        if services.mentions_allowed:
             await self.add_cog(
-                MentionsCog(self, generate, has.writer, has.models, has.registry, has.clock)
+                MentionsCog(
+                    self,
+                    generate,
+                    services.writer,
+                    services.models,
+                    services.registry,
+                    services.clock,
+                )
             )
-        messages = TrainingMessages(self, has.training, has.registry, has.files, has.clock)
+        messages = TrainingMessages(
+            self, services.training, services.registry, services.files, services.clock
+        )
         self._retrain = RetrainCog(
-            has.training,
+            services.training,
             messages,
-            has.models,
-            channels_allowed=has.channels_allowed,
-            blocked=has.training_blocked,
+            services.models,
+            channels_allowed=services.channels_allowed,
+            blocked=services.training_blocked,
         )
         await self.add_cog(self._retrain)
-        await self.add_cog(ModelsCog(has.models, has.registry, has.files))
-        await self.add_cog(WordsCog(has.never_said))
+        await self.add_cog(ModelsCog(services.models, services.registry, services.files))
+        await self.add_cog(WordsCog(services.never_said))
         privacy = PrivacyCog(
             self,
-            has.privacy,
-            has.registry,
-            has.training,
-            has.never_said,
-            forget_after_days=has.forget_after_days,
+            services.privacy,
+            services.registry,
+            services.training,
+            services.never_said,
+            forget_after_days=services.forget_after_days,
         )
         await self.add_cog(privacy)
         await self.add_cog(
             HelpCog(
                 self.tree,
-                has.models,
-                has.registry,
-                has.never_said,
-                channels_allowed=has.channels_allowed,
-                mentions_allowed=has.mentions_allowed,
+                services.models,
+                services.registry,
+                services.never_said,
+                channels_allowed=services.channels_allowed,
+                mentions_allowed=services.mentions_allowed,
             )
         )
         self.add_dynamic_items(*BUTTONS)
@@ -166,7 +181,7 @@ class Bot(commands.AutoShardedBot):
     def install_links(self) -> str:
         """Where people add the bot to a server or to their account, in sentences."""
         assert self.application is not None  # the bot has logged in
-        return install_links(self.application, for_oneself=self._for_oneself)
+        return install_links(self.application, user_install=self._user_install)
 
     async def close(self) -> None:
         """Refuse new requests, answer those under way and stop the trainings, all within the grace
@@ -181,12 +196,13 @@ class Bot(commands.AutoShardedBot):
             await self._finish()
 
     async def _finish(self) -> None:
-        has, now = self.services, asyncio.get_running_loop().time
-        deadline = now() + has.shutdown_grace_s
+        services, now = self.services, asyncio.get_running_loop().time
+        deadline = now() + services.shutdown_grace_s
         await asyncio.gather(
-            has.inference.finish(has.shutdown_grace_s), has.training.close(has.shutdown_grace_s)
+            services.inference.finish(services.shutdown_grace_s),
+            services.training.close(services.shutdown_grace_s),
         )
-        await has.executor.close()
+        await services.executor.close()
         await answering.wait_for_answers(max(deadline - now(), LAST_ANSWERS_S))
         if self._retrain is not None:
             try:

@@ -9,10 +9,10 @@ from discord.ext import commands
 from discord.http import Route
 
 from bot.interactions.permissions import (
-    FOR_ONESELF,
-    IN_SERVERS,
+    GUILD_INSTALL,
     NEEDED,
     SERVER_SCOPES,
+    USER_INSTALL,
     USER_SCOPES,
 )
 
@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 
 # Kind of installation -> the scopes and permissions that its page asks for.
 ASKED = {
-    IN_SERVERS: (SERVER_SCOPES, NEEDED),
-    FOR_ONESELF: (USER_SCOPES, discord.Permissions.none()),
+    GUILD_INSTALL: (SERVER_SCOPES, NEEDED),
+    USER_INSTALL: (USER_SCOPES, discord.Permissions.none()),
 }
-NOT_FOR_ONESELF = (
+NO_USER_INSTALL = (
     "Discord refused to let people install me for themselves: %s. Tick User Install on the "
     "Installation page of the application, and restart me."
 )
@@ -42,7 +42,7 @@ _ENTRY_POINT = 4  # the type of the command that Discord adds to launch an appli
 _NOT_SENT = {"application_id", "version"}
 
 
-async def offer_both(bot: commands.AutoShardedBot) -> bool:
+async def enable_user_install(bot: commands.AutoShardedBot) -> bool:
     """Let people install the application in both ways, if its settings do not say so already.
     Return whether they can install it for themselves. Raises discord.HTTPException."""
     application = await bot.http.application_info()
@@ -57,8 +57,8 @@ async def offer_both(bot: commands.AutoShardedBot) -> bool:
     except discord.HTTPException as error:
         if error.status >= 500:
             raise
-        log.warning(NOT_FOR_ONESELF, error)
-        return FOR_ONESELF in known
+        log.warning(NO_USER_INSTALL, error)
+        return USER_INSTALL in known
     log.info("Changed the application's settings: people can install me for themselves too.")
     return True
 
@@ -85,12 +85,12 @@ def _with(
     return {"scopes": [*params["scopes"], *more], "permissions": str(asked.value)}
 
 
-async def register(bot: commands.AutoShardedBot, *, for_oneself: bool) -> bool:
-    """Return whether the commands had to be registered. Without `for_oneself`, offer them
+async def register(bot: commands.AutoShardedBot, *, user_install: bool) -> bool:
+    """Return whether the commands had to be registered. Without `user_install`, offer them
     only in servers that have invited the bot. Raises discord.HTTPException."""
     if bot.application_id is None:
         raise RuntimeError("the bot has not logged in yet")
-    ours = definitions(bot, for_oneself=for_oneself)
+    ours = definitions(bot, user_install=user_install)
     # discord.py's own request leaves out the localizations.
     route = Route(
         "GET", "/applications/{application_id}/commands", application_id=bot.application_id
@@ -108,12 +108,12 @@ async def register(bot: commands.AutoShardedBot, *, for_oneself: bool) -> bool:
     return True
 
 
-def definitions(bot: commands.AutoShardedBot, *, for_oneself: bool) -> list[dict[str, Any]]:
+def definitions(bot: commands.AutoShardedBot, *, user_install: bool) -> list[dict[str, Any]]:
     """The commands as Discord gets them."""
     ours = [command.to_dict(bot.tree) for command in bot.tree.get_commands()]
-    if not for_oneself:
+    if not user_install:
         for command in ours:
-            command["integration_types"] = [int(IN_SERVERS)]
+            command["integration_types"] = [int(GUILD_INSTALL)]
     return ours
 
 

@@ -18,7 +18,7 @@ NEEDED = NEEDED_TO_READ | TO_SHOW | TO_WRITE | TO_WRITE_IN_THREADS
 # What a person is asked for who installs the bot for themselves.
 USER_SCOPES = ("applications.commands",)
 
-IN_SERVERS, FOR_ONESELF = "0", "1"  # kinds of installation, as Discord numbers them
+GUILD_INSTALL, USER_INSTALL = "0", "1"  # kinds of installation, as Discord numbers them
 
 RENAMED = {  # where discord.py's name is not Discord's
     "read_messages": "View Channel",
@@ -41,16 +41,16 @@ def invite_link(application_id: int) -> str:
     return discord.utils.oauth_url(application_id, permissions=NEEDED, scopes=SERVER_SCOPES)
 
 
-def install_links(application: discord.AppInfo, *, for_oneself: bool) -> str:
+def install_links(application: discord.AppInfo, *, user_install: bool) -> str:
     """Where people add the bot to a server and, if that is possible, to their account."""
     server = f"Add me to a server: {invite_link(application.id)}"
-    if not for_oneself:
+    if not user_install:
         return server
     if application.bot_public and not application.custom_install_url:
         page = f"https://discord.com/oauth2/authorize?client_id={application.id}"
         return f"Add me to a server or to your account: {page}"
     account = discord.utils.oauth_url(application.id, scopes=USER_SCOPES)
-    return f"{server}\nAdd me to your account: {account}&integration_type={FOR_ONESELF}"
+    return f"{server}\nAdd me to your account: {account}&integration_type={USER_INSTALL}"
 
 
 def server_of(interaction: discord.Interaction) -> discord.Guild | None:

@@ -141,20 +141,20 @@ class _Gauges(Collector):
         self._bot = bot
 
     def collect(self) -> Iterator[Metric]:
-        bot, has = self._bot, self._bot.services
+        bot, services = self._bot, self._bot.services
         yield _gauge("charrnn_ready", "1 if people can be answered.", bot.trouble() is None)
         yield _gauge("charrnn_servers", "Servers that the bot is in.", len(bot.guilds))
-        yield _gauge("charrnn_queue_requests", "Requests waiting.", has.inference.waiting)
-        yield _gauge("charrnn_models_in_memory", "Models in memory.", has.executor.models)
+        yield _gauge("charrnn_queue_requests", "Requests waiting.", services.inference.waiting)
+        yield _gauge("charrnn_models_in_memory", "Models in memory.", services.executor.models)
         yield CounterMetricFamily(
             "charrnn_redraws",
             "Texts drawn again because of a word that is never said.",
-            value=has.writer.redrawn,
+            value=services.writer.redrawn,
         )
         yield CounterMetricFamily(
             "charrnn_masked_texts",
             "Texts in which such a word was masked, because all draws had one.",
-            value=has.writer.masked,
+            value=services.writer.masked,
         )
         latency = GaugeMetricFamily(
             "charrnn_gateway_latency_seconds",

@@ -72,7 +72,7 @@ def bot() -> commands.AutoShardedBot:
 @pytest.fixture
 def ours(bot: commands.AutoShardedBot) -> list[dict[str, Any]]:
     """The commands as they are sent."""
-    return definitions(bot, for_oneself=True)
+    return definitions(bot, user_install=True)
 
 
 @pytest.fixture
@@ -82,11 +82,11 @@ def registered(ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 async def sent(
-    bot: commands.AutoShardedBot, registered: list[Any], *, for_oneself: bool = True
+    bot: commands.AutoShardedBot, registered: list[Any], *, user_install: bool = True
 ) -> Any:
     """What the bot registers when Discord has `registered`; None if nothing."""
     bot.http = http = RegisteredHttp(registered)
-    assert await register(bot, for_oneself=for_oneself) == (http.sent is not None)
+    assert await register(bot, user_install=user_install) == (http.sent is not None)
     return http.sent
 
 
@@ -106,7 +106,7 @@ def test_a_command_is_for_servers_that_invited_the_bot_unless_it_says_more(ours:
 async def test_where_people_cannot_install_the_bot_all_commands_are_for_servers(
     bot: commands.AutoShardedBot, registered: list[Any]
 ):
-    anew = await sent(bot, registered, for_oneself=False)
+    anew = await sent(bot, registered, user_install=False)
     assert [each["integration_types"] for each in anew] == [[0]] * 3
 
 
