@@ -43,7 +43,7 @@ TEMPERATURE_OPTION = (
     f"How daring: 0 plays safe and repeats itself, {MAX_TEMPERATURE:g} is wild. "
     f"Default: {Sampling.temperature}."
 )
-SPEAKER_OPTION = "Who says it: a character of the plays. The answer goes on with their speech."
+SPEAKER_OPTION = "Who says it, such as Hamlet. The answer goes on with their speech."
 PRIVATE_OPTION = "Show the reply only to you."
 RANDOM_SEED_OPTION = "The number under an earlier reply, to get the same text again."
 

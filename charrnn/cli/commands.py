@@ -94,7 +94,7 @@ def generate(
     model: ModelOption = DEFAULT_MODEL,
     speaker: Annotated[
         str | None,
-        typer.Option("--as", metavar="NAME", help="Somebody of the model's plays says SEED."),
+        typer.Option("--as", metavar="NAME", help="Who says SEED: a speaker of the model's plays."),
     ] = None,
     length: Annotated[int, typer.Option(help="Characters to write.")] = 500,
     temperature: Temperature = Sampling.temperature,
