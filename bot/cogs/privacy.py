@@ -144,9 +144,13 @@ class PrivacyCog(commands.Cog):
         told = {model.guild_id for model in kept.models} - missed
         sentence = (
             f"{counted(len(kept.models), 'model')} learnt from you before, and a model cannot "
-            f"forget a part of what it has learnt. I have told the admins of "
-            f"{counted(len(told), 'server')}, who can train it again without you."
+            "forget a part of what it has learnt."
         )
+        if told:
+            sentence += (
+                f" I have told the admins of {counted(len(told), 'server')}, who can train it "
+                "again without you."
+            )
         if missed:
             sentence += f" I could not reach the admins of {counted(len(missed), 'server')} yet."
         return sentence

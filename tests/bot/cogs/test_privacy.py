@@ -142,7 +142,9 @@ class TestOptingOut:
         await globe.make("mine", globe.member.id)
         await set_open(globe, simcord_env, False)
         with caplog.at_level(logging.WARNING, "bot.cogs.privacy"):
-            assert "could not reach the admins of 1 server yet." in await opt_out(globe)
+            told = await opt_out(globe)
+        assert "could not reach the admins of 1 server yet." in told
+        assert "I have told" not in told
         assert "I could not tell its admins. I try again every day." in caplog.text
         assert str(globe.member.id) not in caplog.text
         await set_open(globe, simcord_env, True)
