@@ -25,7 +25,7 @@ BASE_OPTED_OUT = (
 NOT_OUT = "You have not opted out: servers may train their models on what you write there."
 NOTHING = "No model has learnt from your messages, and you have asked for no training."
 NOTHING_ELSE = "Nothing else about you is kept: neither your questions to me nor my answers."
-TEXTS_KEPT = "The text that such a model has learnt from is kept until the model is deleted."
+TEXTS_KEPT = "The text that a model has learnt from is kept until the model is deleted."
 
 _ID = re.compile(r"[0-9]{1,19}")
 

@@ -28,7 +28,7 @@ class BatchTimes:
         self._all = _Line()
 
     def add(self, batch: Batch[Any], seconds: float) -> None:
-        """Learn that `batch` took so long."""
+        """Learn that `batch` took this long."""
         for line in self._models.setdefault(batch.model, _Line()), self._all:
             line.add(len(batch.requests), seconds)
 

@@ -153,7 +153,7 @@ class _Gauges(Collector):
         )
         yield CounterMetricFamily(
             "charrnn_masked_texts",
-            "Texts in which such a word was masked, because all draws had one.",
+            "Texts in which a word that is never said was masked.",
             value=services.writer.masked,
         )
         latency = GaugeMetricFamily(

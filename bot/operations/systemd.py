@@ -47,7 +47,7 @@ class Supervisor:
             await asyncio.sleep(self._interval_s)
 
     def starting_late(self, seconds: float, why: str) -> None:
-        """The start is delayed by so many seconds."""
+        """The start is delayed by this many seconds."""
         self.tell(f"EXTEND_TIMEOUT_USEC={(seconds + STARTING_S) * 1e6:.0f}", f"STATUS={why}")
 
     def stopping(self, grace_s: float) -> None:

@@ -20,7 +20,8 @@ STARTING_AND_WRITING = 4
 
 def examine(text: Path, counts: Counts, card: Card, speed: Speed | None) -> tuple[TextCounts, int]:
     """How much of a text is learnt by the model with `card`, and the seconds that this takes.
-    `speed`: of the last such training on this machine. Raises BotError if it cannot be learnt."""
+    `speed`: of the last training of such a model on this machine. Raises BotError if the text
+    cannot be learnt."""
     speed = speed or FIRST_GUESS
     learnt = trained_on(counts.characters, HELD_OUT_SHARE)
     in_learnt, held_out = _characters_of(text, learnt)
