@@ -317,7 +317,7 @@ async def test_a_job_that_nobody_resumes_is_cancelled_in_time(
 ):
     job = await globe.queue("mine")
     await globe.registry.end(job.guild_id, job.id, JobState.INTERRUPTED, "Why.")
-    await simcord_env.bot.remove_cog("Privacy")
+    await simcord_env.bot.remove_cog(PrivacyCog.__cog_name__)
     cog = PrivacyCog(
         simcord_env.bot,
         globe.services.privacy,
