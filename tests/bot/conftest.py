@@ -121,9 +121,15 @@ def trainings() -> FakeTrainings:
 
 
 @pytest.fixture
-def bot_services(stateful: Model, tmp_path: Path) -> Services:
-    """The services of the bot in `simcord_env`; tests that need others override this."""
-    return services(stateful, tmp_path)
+def service_options() -> dict[str, Any]:
+    """For `services`, of the bot in `simcord_env`. Tests that need other services override this."""
+    return {}
+
+
+@pytest.fixture
+def bot_services(stateful: Model, tmp_path: Path, service_options: dict[str, Any]) -> Services:
+    """The services of the bot in `simcord_env`."""
+    return services(stateful, tmp_path, **service_options)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The message command "Continue this", in a simulated Discord."""
 
-from pathlib import Path
 from typing import Any
 
 import discord
@@ -9,9 +8,6 @@ import simcord
 
 from bot.interactions.rate_limits import Cooldown
 from bot.interactions.reply import Reply
-from bot.services import Services
-from charrnn.store import Model
-from tests.bot.conftest import services
 from tests.bot.guilds import Clock
 from tests.bot.servers import Server, labels, told
 from tests.bot.trainings import FakeExecutor
@@ -22,8 +18,8 @@ NO_TEXT = "That message has no text to go on from. Choose one with words in it."
 
 
 @pytest.fixture
-def bot_services(stateful: Model, tmp_path: Path) -> Services:
-    return services(stateful, tmp_path, executor=FakeExecutor())
+def service_options() -> dict[str, Any]:
+    return {"executor": FakeExecutor()}
 
 
 async def pick(server: Server, message: Any) -> simcord.InteractionResult:
@@ -90,9 +86,9 @@ async def test_a_message_without_text_gets_a_sentence(globe: Server, simcord_env
 
 class TestCooldown:
     @pytest.fixture
-    def bot_services(self, stateful: Model, tmp_path: Path, clock: Clock) -> Services:
+    def service_options(self, clock: Clock) -> dict[str, Any]:
         cooldown = Cooldown(10, clock)
-        return services(stateful, tmp_path, executor=FakeExecutor(), cooldown=cooldown)
+        return {"executor": FakeExecutor(), "cooldown": cooldown}
 
     async def test_it_shares_the_cooldown_of_the_commands(self, globe: Server, clock: Clock):
         message = await globe.admin.send(globe.channel, "So be it")

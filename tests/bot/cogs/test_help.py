@@ -1,22 +1,19 @@
 """/help, in a simulated Discord."""
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 import simcord
 
 from bot.cogs.mentions import NOWHERE
-from bot.services import Services
-from charrnn.store import Model
-from tests.bot.conftest import services
 from tests.bot.servers import Server
 
 pytestmark = pytest.mark.simcord(shard_count=1)
 
 
 @pytest.fixture
-def bot_services(stateful: Model, tmp_path: Path) -> Services:
-    return services(stateful, tmp_path, channels_allowed=True, mentions_allowed=True)
+def service_options() -> dict[str, Any]:
+    return {"channels_allowed": True, "mentions_allowed": True}
 
 
 async def help_for(server: Server, who: simcord.MemberActor) -> dict[str, str]:
@@ -76,8 +73,8 @@ async def test_it_fits_one_screen(globe: Server):
 
 class TestWhatTheOperatorHasNotAllowed:
     @pytest.fixture
-    def bot_services(self, stateful: Model, tmp_path: Path) -> Services:
-        return services(stateful, tmp_path)
+    def service_options(self) -> dict[str, Any]:
+        return {}
 
     async def test_is_not_offered(self, globe: Server):
         shown = await help_for(globe, globe.admin)

@@ -1,6 +1,5 @@
 """Commands in a server that the bot is not in: only the person who asks has installed it."""
 
-from pathlib import Path
 from typing import Any
 
 import discord
@@ -8,9 +7,6 @@ import pytest
 import simcord
 
 from bot.interactions.reply import Reply
-from bot.services import Services
-from charrnn.store import Model
-from tests.bot.conftest import services
 from tests.bot.servers import Server, told
 from tests.bot.trainings import FakeExecutor
 
@@ -20,8 +16,8 @@ INVITE = "https://discord.com/oauth2/authorize?client_id="
 
 
 @pytest.fixture
-def bot_services(stateful: Model, tmp_path: Path) -> Services:
-    return services(stateful, tmp_path, executor=FakeExecutor(), channels_allowed=True)
+def service_options() -> dict[str, Any]:
+    return {"executor": FakeExecutor(), "channels_allowed": True}
 
 
 async def remove_bot(server: Server, env: simcord.Env) -> None:

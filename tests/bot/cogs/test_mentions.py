@@ -19,7 +19,7 @@ from bot.services import Services
 from charrnn.generation import Prompt, generate
 from charrnn.sampling import Sampling
 from charrnn.store import Model
-from tests.bot.conftest import bot_with, services
+from tests.bot.conftest import bot_with
 from tests.bot.guilds import Clock
 from tests.bot.servers import Server, create_server, labels, told
 from tests.bot.stage import World
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.simcord(shard_count=1)
 
 
 @pytest.fixture
-def bot_services(stateful: Model, tmp_path: Path) -> Services:
-    return services(stateful, tmp_path, mentions_allowed=True)
+def service_options() -> dict[str, Any]:
+    return {"mentions_allowed": True}
 
 
 @pytest.fixture
@@ -287,15 +287,9 @@ class TestRefusals:
     """Everybody sees them, so they are rare."""
 
     @pytest.fixture
-    def bot_services(self, stateful: Model, tmp_path: Path, clock: Clock) -> Services:
+    def service_options(self, clock: Clock) -> dict[str, Any]:
         self.clock = clock
-        return services(
-            stateful,
-            tmp_path,
-            mentions_allowed=True,
-            cooldown=Cooldown(10, clock),
-            clock=clock,
-        )
+        return {"mentions_allowed": True, "cooldown": Cooldown(10, clock), "clock": clock}
 
     async def test_of_mentions_and_commands_share_a_cooldown(self, on: World):
         await on.alice.slash(on.channel, "shakespeare", seed="So be it", private=True)
@@ -398,8 +392,8 @@ class TestTheSwitch:
 
 class TestNotAllowedByTheOperator:
     @pytest.fixture
-    def bot_services(self, stateful: Model, tmp_path: Path) -> Services:
-        return services(stateful, tmp_path)
+    def service_options(self) -> dict[str, Any]:
+        return {}
 
     async def test_the_bot_gets_no_messages_and_has_no_command(self, on: World):
         bot = on.env.bot

@@ -1,7 +1,6 @@
 """/retrain in and for every kind of place that a server has."""
 
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import discord
@@ -11,8 +10,6 @@ from discord import ChannelType, PermissionOverwrite, Permissions
 
 from bot.services import Services
 from bot.storage.records import JobState, Source
-from charrnn.store import Model
-from tests.bot.conftest import services
 from tests.bot.servers import press, told
 from tests.bot.stage import MESSAGES, Stage
 from tests.bot.trainings import FakeExecutor
@@ -24,8 +21,8 @@ FILE = ("a.txt", b"so be it\n" * 1000)
 
 
 @pytest.fixture
-def bot_services(stateful: Model, tmp_path: Path) -> Services:
-    return services(stateful, tmp_path, executor=FakeExecutor(), channels_allowed=True)
+def service_options() -> dict[str, Any]:
+    return {"executor": FakeExecutor(), "channels_allowed": True}
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from pathlib import Path
+from typing import Any
 
 import discord
 import pytest
@@ -14,7 +14,7 @@ from bot.cogs.privacy import PrivacyCog
 from bot.services import Services
 from bot.storage.records import JobState, TrainingJob
 from charrnn.store import Model
-from tests.bot.conftest import bot_with, services
+from tests.bot.conftest import bot_with
 from tests.bot.guilds import DAY_S, ROSE, prepare, queue
 from tests.bot.servers import Server, labels, press, told
 
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.simcord(shard_count=1)
 
 
 @pytest.fixture
-def bot_services(stateful: Model, tmp_path: Path) -> Services:
+def service_options() -> dict[str, Any]:
     """Of a bot that forgets a server on the day on which the server removes it."""
-    return services(stateful, tmp_path, channels_allowed=True, forget_after_days=0)
+    return {"channels_allowed": True, "forget_after_days": 0}
 
 
 async def privacy(

@@ -28,13 +28,8 @@ pytestmark = pytest.mark.simcord(shard_count=1)
 
 
 @pytest.fixture
-def options(trainings: FakeTrainings) -> dict[str, Any]:
+def service_options(trainings: FakeTrainings) -> dict[str, Any]:
     return {"executor": FakeExecutor(), "trainings": trainings, "channels_allowed": True}
-
-
-@pytest.fixture
-def bot_services(stateful: Model, tmp_path: Path, options: dict[str, Any]) -> Services:
-    return services(stateful, tmp_path, **options)
 
 
 async def test_it_counts_first_and_asks(stage: Stage):
@@ -227,11 +222,11 @@ async def test_the_command_moves_the_job_to_where_it_was_used(stage: Stage):
 
 
 async def test_a_restarted_bot_goes_on_with_the_training(
-    stage: Stage, stateful: Model, tmp_path: Path, options: dict[str, Any]
+    stage: Stage, stateful: Model, tmp_path: Path, service_options: dict[str, Any]
 ):
     training = await stage.train()
     training.kill()
-    await stage.env.restart_bot(Bot(services(stateful, tmp_path, **options)))
+    await stage.env.restart_bot(Bot(services(stateful, tmp_path, **service_options)))
     await stage.wait()
     stage.trainings.started[-1].finish()
     await stage.wait(EDIT_INTERVAL_S)
@@ -325,8 +320,8 @@ class TestRefused:
 
 class TestWhereNothingCanBeTrained:
     @pytest.fixture
-    def options(self, options: dict[str, Any]) -> dict[str, Any]:
-        return options | {"training_blocked": "Not here."}
+    def service_options(self, service_options: dict[str, Any]) -> dict[str, Any]:
+        return service_options | {"training_blocked": "Not here."}
 
     async def test_it_is_said_before_anything_is_read(self, stage: Stage):
         assert await stage.retrain() == "Not here."
@@ -334,8 +329,8 @@ class TestWhereNothingCanBeTrained:
 
 class TestWithoutTheOperatorsPermission:
     @pytest.fixture
-    def options(self, options: dict[str, Any]) -> dict[str, Any]:
-        return options | {"channels_allowed": False}
+    def service_options(self, service_options: dict[str, Any]) -> dict[str, Any]:
+        return service_options | {"channels_allowed": False}
 
     async def test_channels_are_not_learnt_from(self, stage: Stage):
         assert await stage.retrain() == NO_CHANNELS

@@ -21,13 +21,8 @@ pytestmark = pytest.mark.simcord(shard_count=1)
 
 
 @pytest.fixture
-def options(trainings: FakeTrainings) -> dict[str, Any]:
+def service_options(trainings: FakeTrainings) -> dict[str, Any]:
     return {"executor": FakeExecutor(), "trainings": trainings, "channels_allowed": True}
-
-
-@pytest.fixture
-def bot_services(stateful: Model, tmp_path: Path, options: dict[str, Any]) -> Services:
-    return services(stateful, tmp_path, **options)
 
 
 @pytest.fixture
@@ -124,11 +119,11 @@ async def test_a_choice_outlives_a_restart(
     memes: simcord.ChannelHandle,
     stateful: Model,
     tmp_path: Path,
-    options: dict[str, Any],
+    service_options: dict[str, Any],
 ):
     await ask(stage, name="mine")
     await choose(stage, stage.channel, memes)
-    await stage.env.restart_bot(Bot(services(stateful, tmp_path, **options)))
+    await stage.env.restart_bot(Bot(services(stateful, tmp_path, **service_options)))
     await stage.click("Count")
     assert stage.title == "Train mine?"
     assert stage.text.startswith(r"From \#general and #memes, ")

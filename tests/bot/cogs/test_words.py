@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,6 @@ from bot.models.reference import ModelReference
 from bot.operations.metrics import Metrics
 from bot.services import Services
 from charrnn.generation import Generated, Prompt
-from charrnn.store import Model
-from tests.bot.conftest import services
 from tests.bot.servers import Server
 from tests.bot.stage import Stage
 from tests.bot.trainings import EPOCH, PROGRESS, FakeExecutor, FakeTrainings
@@ -49,17 +46,13 @@ def executor() -> FoulExecutor:
 
 
 @pytest.fixture
-def bot_services(
-    stateful: Model, tmp_path: Path, executor: FoulExecutor, trainings: FakeTrainings
-) -> Services:
-    return services(
-        stateful,
-        tmp_path,
-        executor=executor,
-        trainings=trainings,
-        channels_allowed=True,
-        operators_words=["whale"],
-    )
+def service_options(executor: FoulExecutor, trainings: FakeTrainings) -> dict[str, Any]:
+    return {
+        "executor": executor,
+        "trainings": trainings,
+        "channels_allowed": True,
+        "operators_words": ["whale"],
+    }
 
 
 async def say(server: Server, command: str, **options: Any) -> str:

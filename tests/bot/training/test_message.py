@@ -60,23 +60,17 @@ def clock() -> Skipping:
 
 
 @pytest.fixture
-def bot_services(
-    stateful: Model,
-    tmp_path: Path,
-    trainings: FakeTrainings,
-    registry: FailingRegistry,
-    clock: Skipping,
-) -> Services:
-    return services(
-        stateful,
-        tmp_path,
-        executor=FakeExecutor(),
-        trainings=trainings,
-        registry=registry,
-        clock=clock,
-        channels_allowed=True,
-        shutdown_grace_s=0,
-    )
+def service_options(
+    trainings: FakeTrainings, registry: FailingRegistry, clock: Skipping
+) -> dict[str, Any]:
+    return {
+        "executor": FakeExecutor(),
+        "trainings": trainings,
+        "registry": registry,
+        "clock": clock,
+        "channels_allowed": True,
+        "shutdown_grace_s": 0,
+    }
 
 
 async def test_something_moves_between_train_and_the_first_figures(stage: Stage):

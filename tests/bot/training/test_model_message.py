@@ -11,7 +11,6 @@ import pytest
 
 from bot.client import Bot
 from bot.models.reference import ModelReference
-from bot.services import Services
 from charrnn.generation import Generated, Prompt
 from charrnn.store import Model
 from tests.bot.conftest import services
@@ -38,13 +37,8 @@ def executor() -> FakeExecutor:
 
 
 @pytest.fixture
-def options(executor: FakeExecutor, trainings: FakeTrainings) -> dict[str, Any]:
+def service_options(executor: FakeExecutor, trainings: FakeTrainings) -> dict[str, Any]:
     return {"executor": executor, "trainings": trainings, "channels_allowed": True}
-
-
-@pytest.fixture
-def bot_services(stateful: Model, tmp_path: Path, options: dict[str, Any]) -> Services:
-    return services(stateful, tmp_path, **options)
 
 
 class TestBeforeItsSamples:
@@ -158,14 +152,14 @@ async def test_it_follows_when_discord_did_not_take_the_answer_to_the_button(sta
 
 
 async def test_it_follows_after_a_restart(
-    stage: Stage, stateful: Model, tmp_path: Path, options: dict[str, Any]
+    stage: Stage, stateful: Model, tmp_path: Path, service_options: dict[str, Any]
 ):
     await stage.finish()
     stage.env.inject_error("PATCH", "/channels/*/messages/*", status=403, code=50013, times=1)
     await elsewhere(stage, "mine", "Use it")
     await stage.wait()
     assert stage.buttons == CANDIDATE
-    await stage.env.restart_bot(Bot(services(stateful, tmp_path, **options)))
+    await stage.env.restart_bot(Bot(services(stateful, tmp_path, **service_options)))
     await stage.wait()
     assert stage.buttons == IN_USE
 
