@@ -8,7 +8,7 @@ def main() -> None:
     try:
         from bot.__main__ import main as serve
     except ModuleNotFoundError as error:
-        from charrnn.errors import needs_extra
+        from charrnn.sentences import needs_extra
 
         sys.exit(needs_extra("The bot", error.name, "bot"))
     serve()

@@ -25,7 +25,8 @@ from bot.operations.systemd import Supervisor, at_signals
 from bot.settings import PORTAL, Settings, Supervision, on_desktop
 from charrnn import __version__
 from charrnn.cli.streams import set_up_output
-from charrnn.errors import ModelError, install, needs_extra
+from charrnn.errors import ModelError
+from charrnn.sentences import how_to_install, needs_extra
 
 log = logging.getLogger("bot")
 
@@ -123,7 +124,7 @@ async def _preview(settings: Settings, stop: asyncio.Event) -> None:
     except ModuleNotFoundError as error:
         missing = (
             "DISCORD_TOKEN is not set. Set it in the environment or in .env. Or install the "
-            f"preview, which needs no token; in a clone of charrnn: {install('preview')} ({error})"
+            f"preview, which needs no token ({error}). {how_to_install('preview')}"
         )
         raise SettingsError([missing]) from error
     browser = webbrowser.open if settings.preview_browser and on_desktop() else None

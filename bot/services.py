@@ -22,7 +22,7 @@ from bot.training.process import LocalTraining, StartTraining
 from bot.training.service import TrainingService
 from bot.words.lists import NeverSaid, read_file
 from charrnn import store
-from charrnn.errors import needs_extra
+from charrnn.sentences import needs_extra
 
 BASES = ("chat", "shakespeare")  # the models that every server can write with and train from
 NOT_INSTALLED = (

@@ -8,26 +8,6 @@ CharRNNError
 └── TrainingError    a training run cannot start or continue
 """
 
-import shlex
-import subprocess
-import sys
-
-
-def needs_extra(what: str, package: str | None, extra: str) -> str:
-    """A sentence that says which package is missing and how to install it."""
-    return (
-        f"{what} needs {package}, which comes with charrnn's extra `{extra}`. In a clone of "
-        f"charrnn, run: {install(extra)}"
-    )
-
-
-def install(extra: str) -> str:
-    """The command that installs one of charrnn's extras for the running Python."""
-    editable = "" if "site-packages" in __file__ else "-e "  # as charrnn itself was installed
-    words = [sys.executable]
-    python = subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
-    return f'{python} -m pip install -c constraints.txt {editable}".[{extra}]"'
-
 
 class CharRNNError(Exception):
     """Base class of charrnn's errors. The message is a sentence for people."""

@@ -22,8 +22,8 @@ from bot.storage import database
 from bot.storage.files import StateFolder, how_to_give, writable
 from bot.words.lists import read_file
 from charrnn import store
-from charrnn.errors import ModelError, needs_extra
-from charrnn.sentences import counted
+from charrnn.errors import ModelError
+from charrnn.sentences import counted, needs_extra
 
 REFUSED = f"Discord refuses DISCORD_TOKEN. Reset it on the Bot page at {PORTAL}, and set it again."
 # Measured: the bot in 5,000 servers, and a training that starts from chat.

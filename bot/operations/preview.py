@@ -19,7 +19,8 @@ from bot.client import Bot
 from bot.errors import SettingsError
 from bot.interactions.markup import MESSAGE_LIMIT
 from bot.settings import Settings
-from charrnn.errors import CorpusError, install
+from charrnn.errors import CorpusError
+from charrnn.sentences import how_to_install
 from charrnn.text.corpus import read_text
 from charrnn.text.exports import read_export
 from charrnn.text.messages import Message
@@ -70,7 +71,7 @@ async def serve(
                 print(f"Your messages are in #{LOUNGE}. To train on them, type /retrain and Enter,")
                 print(f"choose channel, then {LOUNGE}, and click the arrow.")
                 if bot.services.training_blocked:
-                    print(f"Training needs more packages. First run: {install('train')}")
+                    print(f"Training needs more packages. {how_to_install('train')}")
             sys.stdout.flush()
             if browser:  # it may take seconds, and must not delay the end
                 Thread(target=browser, args=[preview.url], daemon=True).start()

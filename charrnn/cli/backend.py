@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from charrnn.errors import OptionError, needs_extra
+from charrnn.errors import OptionError
+from charrnn.sentences import needs_extra
 
 
 def with_keras(module: str, threads: int | None = None, *, in_shares: bool = True) -> Any:

@@ -4,7 +4,8 @@ import re
 from html import unescape
 from importlib import metadata
 
-from charrnn.errors import CorpusError, needs_extra
+from charrnn.errors import CorpusError
+from charrnn.sentences import needs_extra
 from charrnn.vocabulary import clean, normalise
 
 SOURCE = "plays"  # what people call all of them; `plays:macbeth` is one
