@@ -110,6 +110,6 @@ def random_ids(rng_seed: int, characters: int, *shape: int) -> np.ndarray:
 def replace_file(folder: Path, name: str, content: bytes) -> None:
     """Replace one of a model's files, and its checksum in the card."""
     (folder / name).write_bytes(content)
-    card = json.loads((folder / store.CARD).read_text())
+    card = json.loads((folder / store.CARD).read_text("utf-8"))
     card["sha256"][name] = store.sha256(folder / name)
     (folder / store.CARD).write_text(json.dumps(card))

@@ -35,7 +35,7 @@ analyze = pytest.mark.skipif(
 def unit() -> dict[str, list[str]]:
     """The service's settings, each with all its values."""
     values: dict[str, list[str]] = {}
-    lines = UNIT.read_text().partition("[Service]")[2].partition("[Install]")[0].splitlines()
+    lines = UNIT.read_text("utf-8").partition("[Service]")[2].partition("[Install]")[0].splitlines()
     for line in lines:
         name, equals, value = line.partition("=")
         if equals and not line.startswith("#"):
@@ -56,7 +56,7 @@ def systemd_analyze(*arguments: str | Path) -> tuple[int, str]:
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """The unit with a program that exists."""
-    text = UNIT.read_text().replace(unit()["ExecStart"][0].split()[0], sys.executable)
+    text = UNIT.read_text("utf-8").replace(unit()["ExecStart"][0].split()[0], sys.executable)
     path = tmp_path / UNIT.name
     path.write_text(text)
     return path
@@ -97,7 +97,7 @@ def test_a_wrong_configuration_is_not_restarted():
 
 def steps() -> list[list[str]]:
     """The Dockerfile's instructions, in words."""
-    text = DOCKERFILE.read_text().replace("\\\n", " ")
+    text = DOCKERFILE.read_text("utf-8").replace("\\\n", " ")
     return [line.split() for line in text.splitlines() if line and not line.startswith("#")]
 
 
@@ -109,20 +109,20 @@ def copied() -> set[str]:
 
 def test_the_image_copies_everything_that_an_installation_needs():
     assert all((ROOT / source).exists() for source in copied())
-    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]
     assert copied() >= {"pyproject.toml", "constraints.txt", "README.md", "LICENSE"}
     assert copied() >= {*build["targets"]["wheel"]["only-include"]}
 
 
 def test_the_builder_gets_only_what_the_image_copies():
-    kept = (ROOT / ".dockerignore").read_text().split()
+    kept = (ROOT / ".dockerignore").read_text("utf-8").split()
     assert {line[1:] for line in kept if line.startswith("!")} == copied()
     assert "*" in kept
 
 
 def test_the_image_installs_extras_that_exist_and_starts_what_the_unit_starts():
     [extras] = [words[1].partition("=")[2] for words in steps() if words[0] == "ARG"]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert set(extras.split(",")) <= set(project["optional-dependencies"])
     [entry] = [" ".join(words[1:]) for words in steps() if words[0] == "ENTRYPOINT"]
     assert json.loads(entry) == shlex.split(unit()["ExecStart"][0])
@@ -159,7 +159,7 @@ async def test_the_health_check_follows_live(status: int, code: int):
 
 
 def test_compose_builds_this_image_with_its_state():
-    compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
+    compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text("utf-8"))
     bot = compose["services"]["bot"]
     assert (ROOT / "deploy" / bot["build"]["context"] / "Dockerfile").resolve() == DOCKERFILE
     [volume] = bot["volumes"]
@@ -169,7 +169,7 @@ def test_compose_builds_this_image_with_its_state():
     assert int(bot["stop_grace_period"].rstrip("s")) >= (Settings().shutdown_grace_s + CLOSING_S)
 
 
-RUNNING = (ROOT / "docs" / "running.md").read_text()
+RUNNING = (ROOT / "docs" / "running.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_docs_running_names_the_installed_files():
     assert f"/var/lib/{unit()['StateDirectory'][0]}" in RUNNING
 
 
-WORKFLOWS = {path.stem: path.read_text() for path in ROOT.glob(".github/workflows/*.yml")}
+WORKFLOWS = {path.stem: path.read_text("utf-8") for path in ROOT.glob(".github/workflows/*.yml")}
 PINNED = re.compile(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+|\./\.github/workflows/\w+\.yml")
 
 
@@ -208,14 +208,16 @@ def test_a_workflow_may_only_read_and_its_actions_cannot_change(text: str):
 
 
 def test_the_workflows_try_every_python_that_the_package_names():
-    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["classifiers"]
     pythons = [line.rpartition(" ")[2] for line in named if "Python :: 3." in line]
     jobs = [yaml.safe_load(WORKFLOWS[name])["jobs"] for name in ("test", "package")]
     for job in (jobs[0]["test"], jobs[1]["install"]):
         assert job["strategy"]["matrix"]["python"] == pythons
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash is installed")
+@pytest.mark.skipif(
+    sys.platform == "win32" or shutil.which("bash") is None, reason="no bash is installed"
+)
 def test_a_release_is_of_the_version_and_describes_it(tmp_path: Path):
     for name in ("CHANGELOG.md", "charrnn/__init__.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -229,7 +231,7 @@ def test_a_release_is_of_the_version_and_describes_it(tmp_path: Path):
 
     assert [succeeds(script, "v0.0.1") for script in scripts] == [False, False]
     assert [succeeds(script, f"v{charrnn.__version__}") for script in scripts] == [True, True]
-    notes = (tmp_path / "notes.md").read_text()
+    notes = (tmp_path / "notes.md").read_text("utf-8")
     assert "### Added" in notes and "\n## " not in notes
 
 
@@ -243,6 +245,9 @@ def test_nothing_is_released_before_the_version_is_checked_and_the_tests_have_pa
 
 
 def test_the_forms_for_issues_ask_for_something():
-    forms = [yaml.safe_load(form.read_text()) for form in ROOT.glob(".github/ISSUE_TEMPLATE/*.yml")]
+    forms = [
+        yaml.safe_load(form.read_text("utf-8"))
+        for form in ROOT.glob(".github/ISSUE_TEMPLATE/*.yml")
+    ]
     assert {form["name"] for form in forms} == {"Something is wrong", "An idea"}
     assert all(form["body"][0]["validations"]["required"] for form in forms)

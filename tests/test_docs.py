@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,6 +14,7 @@ from typer.main import get_command
 
 from charrnn.cli.commands import app
 from charrnn.store import Model
+from tests.test_install import with_make
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
@@ -25,7 +25,7 @@ CELLS = [
     if cell["cell_type"] == "markdown"
 ]
 TEXT = "\n".join(
-    [*(page.read_text() for page in PAGES), *("".join(cell["source"]) for cell in CELLS)]
+    [*(page.read_text("utf-8") for page in PAGES), *("".join(cell["source"]) for cell in CELLS)]
 )
 BLOCKS = re.findall(r"^ *```(\w*)\n(.*?)^ *```", TEXT, re.DOTALL | re.MULTILINE)
 TYPED = [
@@ -81,7 +81,7 @@ def test_python_runs_as_written(code: str, tmp_path: Path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="no make is installed")
+@with_make
 @pytest.mark.parametrize("line", typed("make"))
 def test_make_knows_its_targets(line: str):
     dry = subprocess.run(["make", "-n", *shlex.split(line)[1:]], cwd=ROOT, check=False)  # noqa: S607
@@ -89,7 +89,7 @@ def test_make_knows_its_targets(line: str):
 
 
 def test_extras_that_are_to_be_installed_exist():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     lists = re.findall(r"['\"](?:\.|FILE\.whl)\[([\w,]+)\]['\"]|--extra (\w+)", TEXT)
     named = {extra for extras in map("".join, lists) for extra in extras.split(",")}
     assert named >= {"bot", "preview", "train"}
@@ -97,6 +97,6 @@ def test_extras_that_are_to_be_installed_exist():
 
 
 def test_programs_that_uv_and_pipx_run_exist():
-    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
     started = re.findall(r"(?:uv|pipx) run(?: --\w+ \S+)* ([\w-]+)", TEXT)
     assert started and set(started) == set(scripts)

@@ -18,8 +18,12 @@ from bot.services import TRAINING_PACKAGES
 
 ROOT = Path(__file__).parent.parent
 
+with_make = pytest.mark.skipif(
+    sys.platform == "win32" or shutil.which("make") is None, reason="no make is installed"
+)
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="no make is installed")
+
+@with_make
 @pytest.mark.parametrize(
     ("target", "does"),
     [("run", ".venv/bin/python -m bot\n"), ("test", ".venv/bin/python -m pytest ")],
@@ -50,7 +54,7 @@ def test_the_bar_hides_what_pip_prints_but_not_its_errors():
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "ERROR: No network.\n")
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="no make is installed")
+@with_make
 @pytest.mark.parametrize(
     ("printed", "code", "passes", "said"),
     [
@@ -84,13 +88,13 @@ def test_an_audit_fails_for_vulnerabilities_but_not_without_a_network(
 
 
 def test_the_oldest_versions_are_those_that_pyproject_names():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
     named = [
         *project["dependencies"],
         *(line for extra in extras.keys() - {"benchmark", "test"} for line in extras[extra]),
     ]
-    lines = (ROOT / "constraints-oldest.txt").read_text().splitlines()
+    lines = (ROOT / "constraints-oldest.txt").read_text("utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     for needed in map(Requirement, named):
         oldest = next(bound.version for bound in needed.specifier if bound.operator == ">=")
@@ -98,20 +102,20 @@ def test_the_oldest_versions_are_those_that_pyproject_names():
 
 
 def test_training_looks_for_what_its_extra_installs():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extra = project["optional-dependencies"]["train"]
     assert sorted(Requirement(line).name for line in extra) == list(TRAINING_PACKAGES)
 
 
 def test_pre_commit_runs_the_versions_that_are_tested():
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
-    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
     assert [hook["rev"] for hook in hooks] == [f"v{pins['ruff']}", f"v{pins['pyright']}"]
 
 
 def test_the_changelog_begins_with_the_version():
-    [latest, *_] = re.findall(r"^## \[(\d.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    [latest, *_] = re.findall(r"^## \[(\d.*?)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
     assert latest == package.__version__
 
 

@@ -19,7 +19,7 @@ def test_without_any_setting_the_defaults_hold():
 
 
 def test_the_example_file_lists_every_setting_with_its_default():
-    text = Path(__file__).parents[2].joinpath(".env.example").read_text()
+    text = Path(__file__).parents[2].joinpath(".env.example").read_text("utf-8")
     listed = dict(re.findall(r"^#([A-Z_]+)=(.*)$", text, re.MULTILINE))
     assert list(listed) == list(SETTINGS)
     for name, setting in SETTINGS.items():

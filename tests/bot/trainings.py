@@ -81,7 +81,7 @@ def write_trained(
     output.mkdir(parents=True)
     for name in (store.KERAS, store.ONNX):
         (output / name).write_bytes((base / name).read_bytes())
-    card = json.loads((base / store.CARD).read_text())
+    card = json.loads((base / store.CARD).read_text("utf-8"))
     card["training"] |= {
         "history": [{"validation_loss": n, "standard_error": standard_error} for n in losses],
         "best_epoch": best_epoch,

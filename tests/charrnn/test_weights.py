@@ -22,7 +22,7 @@ def test_each_model_writes_and_says_how_it_was_trained(name: str):
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_the_page_gives_the_figures_of_the_cards(name: str):
-    page = (ROOT / "weights" / "README.md").read_text()
+    page = (ROOT / "weights" / "README.md").read_text("utf-8")
     card, _ = store.read_card(FOLDERS[name])
     assert f"{card.training['parameters']:,}" in page
     assert card.spec.parameters == card.training["parameters"]

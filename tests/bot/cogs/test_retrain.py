@@ -340,7 +340,7 @@ class TestWithoutTheOperatorsPermission:
         assert stage.title == "Train our-log?"
         await stage.click("Train")
         await stage.wait()
-        assert stage.trainings.started[0].command.text.read_text() == "so be it\n" * 1000
+        assert stage.trainings.started[0].command.text.read_text("utf-8") == "so be it\n" * 1000
 
     async def test_who_opted_out_is_left_out_of_a_chat_without_ids(
         self, stage: Stage, bot_services: Services
@@ -351,7 +351,7 @@ class TestWithoutTheOperatorsPermission:
         await stage.retrain(file=("chat.txt", chat.encode()))
         await stage.click("Train")
         await stage.wait()
-        text = stage.trainings.started[0].command.text.read_text()
+        text = stage.trainings.started[0].command.text.read_text("utf-8")
         assert text == "".join(f"{n}, @someone\n" for n in range(900))
 
 

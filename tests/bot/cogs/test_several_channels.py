@@ -61,7 +61,7 @@ async def text(stage: Stage) -> list[str]:
     """The lines that are learnt from, without what they have in common."""
     await stage.click("Train")
     await stage.wait()
-    lines = stage.trainings.started[-1].command.text.read_text().splitlines()
+    lines = stage.trainings.started[-1].command.text.read_text("utf-8").splitlines()
     return [line.partition(",")[0] for line in lines]
 
 

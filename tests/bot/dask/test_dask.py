@@ -162,7 +162,7 @@ async def test_a_worker_refuses_a_model_that_is_not_what_its_card_says(
     executor: DaskExecutor, model_folder: Path, windowed: Model
 ):
     card = model_folder / store.CARD
-    card.write_text(card.read_text() + "\n")  # no worker has this model yet
+    card.write_text(card.read_text("utf-8") + "\n")  # no worker has this model yet
     (model_folder / store.ONNX).write_bytes((windowed.folder / store.ONNX).read_bytes())
     with pytest.raises(ModelError, match=r"model\.onnx is damaged"):
         await executor.write(ModelReference.of(model_folder), [Prompt("")])
@@ -256,7 +256,7 @@ async def test_the_model_that_a_worker_trains_comes_to_the_bot(
     scheduler: Scheduler, cluster: Cluster, command: TrainingCommand, stateful: Model
 ):
     program = """
-assert text.read_text() == "So be it."
+assert text.read_text("utf-8") == "So be it."
 report(PROGRESS)
 option("--plot").write_bytes(b"a picture")
 report(EPOCH)
@@ -289,7 +289,7 @@ report(Halted(""))
     training.stop()
     assert await ended(training) == STOPPED
     program = """
-assert "--resume" in sys.argv and checkpoints.joinpath("state.json").read_text() == "epoch 3"
+assert "--resume" in sys.argv and checkpoints.joinpath("state.json").read_text("utf-8") == "epoch 3"
 shutil.rmtree(checkpoints)
 shutil.copytree(base, output)
 report(Finished("", {}, None, None))

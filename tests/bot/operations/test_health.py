@@ -123,7 +123,7 @@ async def test_the_dashboard_draws_every_metric_and_no_other(bot: Bot):
 
 
 def names_in_the_dashboard() -> set[str]:
-    found = expressions(json.loads(DASHBOARD.read_text()))
+    found = expressions(json.loads(DASHBOARD.read_text("utf-8")))
     return {name for expr in found for name in re.findall(r"\b(?:charrnn|process)_\w+", expr)}
 
 

@@ -93,7 +93,7 @@ async def test_a_text_waits_for_train_through_a_restart(
     assert stage.title == "Train mine?"
     await stage.click("Train")
     await stage.wait()
-    assert trainings.started[0].command.text.read_text().startswith("number 0")
+    assert trainings.started[0].command.text.read_text("utf-8").startswith("number 0")
 
 
 async def test_the_message_is_edited_at_most_every_five_seconds(stage: Stage):

@@ -60,7 +60,7 @@ async def test_a_training_reports_and_ends_as_a_candidate(
 ):
     job, process = await running(training, trainings)
     command = process.command
-    assert command.text.read_text().startswith("so be it\n")
+    assert command.text.read_text("utf-8").startswith("so be it\n")
     assert (command.base, command.output) == (stateful.folder, tmp_path / job.row.folder)
     process.told = [PROGRESS, EPOCH]
     await training.tick()

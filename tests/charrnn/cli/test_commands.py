@@ -234,7 +234,9 @@ import tensorflow
 config = tensorflow.config.threading
 print(config.get_inter_op_parallelism_threads(), config.get_intra_op_parallelism_threads())
 """
-    result = subprocess.run([sys.executable, "-c", program], stdout=-1, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", program], stdout=-1, encoding="utf-8", check=True
+    )
     assert result.stdout.split() == ["3", "1"]
 
 

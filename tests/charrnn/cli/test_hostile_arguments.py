@@ -64,7 +64,7 @@ def test_a_model_of_an_endless_name_is_a_sentence(charrnn: Callable[..., str]):
 
 def test_a_card_cannot_take_over_the_terminal(charrnn: Callable[..., str], model_folder: Path):
     path = model_folder / store.CARD
-    card = json.loads(path.read_text())
+    card = json.loads(path.read_text("utf-8"))
     told = {"training": {ESCAPE: ESCAPE}, "scores": {ESCAPE: {ESCAPE: 1}}}
     path.write_text(json.dumps(card | told))
     assert "\x1b" not in charrnn("info", model_folder)
@@ -85,7 +85,7 @@ def test_joiners_in_words_and_emoji_are_printed(charrnn: Callable[..., str]):
 
 def test_an_alphabet_cannot_take_over_the_terminal(charrnn: Callable[..., str], model_folder: Path):
     path = model_folder / store.CARD
-    card = json.loads(path.read_text())
+    card = json.loads(path.read_text("utf-8"))
     hidden = "\x0b\x1c\x85\u202e\u2066\u200b"
     other = str.maketrans("aeinot", hidden)
     changed = {name: card[name].translate(other) for name in ("vocabulary", "opening")}

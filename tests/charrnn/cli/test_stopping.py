@@ -30,7 +30,7 @@ with stop_requests(Console(stderr=True), ended) as stopping:
 
 def waiting(*options: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", WAITS, *options], stdin=-1, stdout=-1, stderr=-1, text=True
+        [sys.executable, "-c", WAITS, *options], stdin=-1, stdout=-1, stderr=-1, encoding="utf-8"
     )
     assert process.stdout and process.stdout.readline() == "waiting\n"
     return process
