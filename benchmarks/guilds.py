@@ -15,10 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.answers import resident_mb
 from tests.discord_payloads import GUILD_ID, TOKEN, user
 from tests.discord_server import DiscordServer
 
@@ -101,12 +100,8 @@ def channels(ids: Iterator[int], roles: list[str]) -> Iterator[dict[str, Any]]:
             parent = channel_id
 
 
-def resident_mb(pid: int) -> float:
-    return psutil.Process(pid).memory_info().rss / 2**20
-
-
 async def measure(guilds: int, state: str) -> float:
-    """Megabytes, after an answer that came after the last of so many servers."""
+    """Megabytes, after an answer that came after the last of `guilds` servers."""
     async with DiscordServer() as discord:
         settings = {"DISCORD_TOKEN": TOKEN, "DISCORD_API": discord.api, "STATE": state}
         bot = await asyncio.create_subprocess_exec(

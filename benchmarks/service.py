@@ -67,7 +67,7 @@ async def heartbeat(late_ms: list[float]) -> None:
 
 
 async def load(threads: int, batch_limit: int, people: int, replies: int, model: str) -> None:
-    """So many people, until so many replies are given."""
+    """`people` ask, each again and again, until `replies` replies are given."""
     reference = ModelReference.of(model)
     executor = LocalExecutor(threads, LoadedModels(2**30))
     inference = Inference(executor, batch_limit=batch_limit, queue_limit=people)

@@ -10,18 +10,17 @@ TensorFlow's threads are set in a way that does not suit Keras's LSTM.
 """
 
 import argparse
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 import torch  # pyright: ignore[reportMissingImports] - the extra `benchmark`
+from measuring import machine, versions
 
 from charrnn.spec import ModelSpec
 from charrnn.training import network
@@ -133,8 +132,7 @@ def main() -> None:
     reference = speeds[list(contestants)[-1]]
     print(
         f"{options.preset}: batch {recipe.batch_size} x {recipe.segment}, "
-        f"{options.threads} threads, median of {options.rounds}; {platform.machine()}, "
-        + ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "torch"))
+        f"{options.threads} threads, median of {options.rounds}; {machine()}; {versions()}"
     )
     print("\n| | characters a second | beside the last |\n| --- | ---: | ---: |")
     for name, speed in speeds.items():

@@ -121,7 +121,7 @@ class FakeTrainings:
 
 
 def reading(lines: int = 1000, *authors: int) -> Callable[..., Any]:
-    """Reads so many lines, of these authors."""
+    """Reads this many lines, of these authors."""
 
     async def read(path: Path, _: Container[str], count: Callable[[Counts], None]) -> Counts:
         await asyncio.to_thread(path.write_text, "so be it\n" * lines)
