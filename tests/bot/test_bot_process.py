@@ -20,7 +20,7 @@ from bot.storage.records import JobState, TrainingJob
 from bot.storage.registry import Registry
 from tests.bot.guilds import queue
 from tests.bot.online import answer
-from tests.bot.operations.test_health import samples
+from tests.bot.operations.prometheus import samples
 from tests.bot.processes import PATIENCE_S, Processes, Start, ended, stops, trainings, until
 from tests.discord_payloads import GUILD_ID, TOKEN
 from tests.discord_server import Asked, DiscordServer

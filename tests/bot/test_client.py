@@ -18,7 +18,7 @@ from bot.storage.files import StateFolder
 from charrnn.store import Model
 from tests.bot.conftest import bot_with, services
 from tests.bot.guilds import ADMIN, CHANNEL, GLOBE, SOURCE
-from tests.bot.inference.test_queue import Gate
+from tests.bot.inference.gate import Gate
 from tests.bot.online import answer, online
 from tests.bot.processes import until
 from tests.bot.trainings import FakeExecutor

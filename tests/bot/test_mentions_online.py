@@ -10,7 +10,7 @@ from bot.client import Bot
 from bot.interactions.reply import Reply
 from charrnn.store import Model
 from tests.bot.conftest import services
-from tests.bot.inference.test_queue import Gate
+from tests.bot.inference.gate import Gate
 from tests.bot.online import answer, online
 from tests.bot.processes import until
 from tests.bot.trainings import FakeExecutor

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import discord
@@ -26,7 +25,7 @@ from bot.errors import BotError
 from charrnn.text.corpus import HELD_OUT_SHARE, trained_on
 from charrnn.text.messages import Counts, LeftOut
 from tests.bot.conftest import World
-from tests.bot.corpora import left_behind, written
+from tests.bot.corpora import Scroll, left_behind, message, written
 
 pytestmark = pytest.mark.simcord(shard_count=1)
 message_content_off = pytest.mark.simcord(shard_count=1, approved_intents=discord.Intents.default())
@@ -204,8 +203,8 @@ class Closing:
         return getattr(self.channel, name)
 
     async def history(self, **options: Any) -> AsyncIterator[discord.Message]:
-        async for message in self.channel.history(**options):
-            yield message
+        async for sent in self.channel.history(**options):
+            yield sent
         everyone = self.channel.guild.default_role
         await self.channel.set_permissions(everyone, read_message_history=False)
         await self.env.settle()
@@ -219,45 +218,6 @@ async def test_losing_a_permission_while_reading_is_noticed(world: World, corpus
 
 
 # With a channel that has only a history.
-
-
-def message(content: str, author: int = 7, mentions: Iterable[int] = (), at: int = 0) -> Any:
-    nothing = ("attachments", "embeds", "stickers", "message_snapshots", "components")
-    return SimpleNamespace(
-        id=at,
-        author=SimpleNamespace(id=author, bot=False),
-        content=content,
-        webhook_id=None,
-        type=MessageType.default,
-        mentions=[SimpleNamespace(id=number, display_name="x") for number in mentions],
-        role_mentions=[],
-        channel_mentions=[],
-        poll=None,
-        activity=None,
-        **dict.fromkeys(nothing, ()),
-    )
-
-
-@dataclass
-class Scroll:
-    """A channel with these messages."""
-
-    newest_first: Iterable[Any]
-    name: str = "scroll"
-    id: int = 1
-    given: int = 0
-
-    @property
-    def guild(self) -> Any:
-        me = SimpleNamespace(id=1)
-        return SimpleNamespace(me=me, owner_id=me.id)
-
-    async def history(self, limit: int, **_: Any) -> AsyncIterator[Any]:
-        for given in self.newest_first:
-            if self.given == limit:
-                return
-            self.given += 1
-            yield given
 
 
 def numbered(count: int) -> Iterable[Any]:

@@ -16,10 +16,8 @@ from hypothesis import strategies as st
 from bot.corpus.channel import read_channels
 from bot.corpus.upload import read_file
 from bot.errors import BotError
-from tests.bot.corpora import left_behind, written
-from tests.bot.corpus.test_channel import Scroll, message
-from tests.bot.corpus.test_upload import Upload
-from tests.bot.interactions.test_reply import WRITTEN
+from tests.bot.corpora import Scroll, Upload, left_behind, message, written
+from tests.bot.hostile import WRITTEN
 from tests.conftest import JSON, TEXTS
 
 

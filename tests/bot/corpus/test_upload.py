@@ -3,7 +3,6 @@
 import gzip
 import json
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,23 +22,7 @@ from bot.errors import BotError
 from bot.storage.records import Source
 from charrnn.text.corpus import read_sources
 from charrnn.text.messages import Counts, LeftOut
-from tests.bot.corpora import left_behind, written
-
-
-@dataclass
-class Upload:
-    filename: str
-    content: bytes
-    fails: Exception | None = None
-
-    @property
-    def size(self) -> int:
-        return len(self.content)
-
-    async def read(self) -> bytes:
-        if self.fails:
-            raise self.fails
-        return self.content
+from tests.bot.corpora import Upload, left_behind, written
 
 
 def exported(content: str, author: str = "1", **more: object) -> dict[str, Any]:

@@ -7,15 +7,8 @@ from hypothesis import strategies as st
 
 from bot.interactions.markup import MESSAGE_LIMIT, escape, unescape, utf16_length, visible
 from bot.interactions.reply import Reply, as_shown
+from tests.bot.hostile import WRITTEN
 
-MARKUP = (
-    *("@everyone", "@here", "<@1>", "<@&1>", "<#1>", "</a:1>", "<t:1>", "<:a:1>", "http://a"),
-    *("discord.gg/a", "[a](b)", "**", "\\", "`", "```", "||", "\n", "\n\n", "-# a · temperature 1"),
-    *("> ", "# ", "1. ", "\u200b", "\u202e", "\ud800", "\0", "😀", "a", " ", "/", "@", "<", "://"),
-    *("\u200c", "\u200d", "\ufe0f", "👩", "ب", "क्", "e\u0301", "\U000e0067", "\U000e007f"),
-)
-ANYTHING = st.text(st.characters(exclude_categories=()))
-WRITTEN = ANYTHING | st.lists(st.sampled_from(MARKUP), max_size=40).map("".join)
 ESCAPED = re.compile(r"\\.", re.DOTALL)
 PINGS = re.compile(
     r"@(?:everyone|here)|<(?:[@#][!&]?\d|/.+:\d|t:\d|a?:\w+:\d)|https?://|discord(?:app)?\.(?:gg|com)"

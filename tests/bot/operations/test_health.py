@@ -23,6 +23,7 @@ from bot.settings import Settings
 from charrnn.store import Model
 from tests.bot.conftest import bot_with
 from tests.bot.online import online
+from tests.bot.operations.prometheus import samples
 from tests.bot.trainings import FakeExecutor
 
 DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana.json"
@@ -43,15 +44,6 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 def bot(stateful: Model, tmp_path: Path) -> Bot:
     return bot_with(stateful, tmp_path, executor=FakeExecutor())
-
-
-def samples(metrics: str) -> dict[str, list[tuple[dict[str, str], float]]]:
-    """Labels and values by name."""
-    found: dict[str, list[tuple[dict[str, str], float]]] = {}
-    for family in text_string_to_metric_families(metrics):
-        for sample in family.samples:
-            found.setdefault(sample.name, []).append((sample.labels, sample.value))
-    return found
 
 
 async def test_a_bot_that_is_not_connected_is_alive_but_not_ready(
