@@ -192,8 +192,7 @@ async def test_a_training_ends_with_a_killed_bot_and_continues_with_the_next_one
     await until(lambda: trainings_of(killed))
     [training] = trainings_of(killed)
     killed.kill()
-    # It may still be importing TensorFlow, with the lowest priority; it sees the end after that.
-    await until(lambda: training not in trainings(), 4 * PATIENCE_S)
+    await until(lambda: training not in trainings())
     stopped = await start()
     await until(lambda: shown(discord, "Epoch 1 of"), 4 * PATIENCE_S)
     stopped.terminate()

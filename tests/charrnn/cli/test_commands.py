@@ -146,7 +146,7 @@ def test_evaluate_says_what_is_not_counted_and_refuses_another_alphabet(
     text.write_text("So be it, 1234.\n" * 50)
     measured = json.loads(charrnn("evaluate", text, "--model", stateful.folder, "--json"))
     assert (measured["unknown"], measured["dropped"]) == (0.25, "1234")
-    text.write_text("Ада ёжик утром\n" * 50)
+    text.write_text("Ада ёжик утром\n" * 50, encoding="utf-8")
     refused = charrnn("evaluate", text, "--model", stateful.folder, fails=True)
     assert "tiny does not know 80% of this text's characters" in refused
 
