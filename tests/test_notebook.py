@@ -27,6 +27,7 @@ def test_the_notebook_trains_a_model_and_packs_it(stateful: Model, tmp_path: Pat
     (tmp_path / "notebook.ipynb").write_text(json.dumps(notebook))
 
     execute = [sys.executable, "-m", "jupyter", "execute", "--inplace", "notebook.ipynb"]
+    execute += ["--startup_timeout", "600"]  # a busy machine
     subprocess.run(execute, cwd=tmp_path, check=True)
 
     assert store.load(tmp_path / "mine").card.training["epochs"] == 1
