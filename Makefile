@@ -58,7 +58,7 @@ check-service:
 	    /opt/charrnn/bin/python -m bot --check
 
 $(VENV)/bin/pip:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "charrnn needs Python 3.11 or later; name one with: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "charrnn needs Python 3.11 to 3.13; name one with: make PYTHON=python3.12")'
 	@echo "Creating $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
 # Older ones take ten seconds more to choose among the releases of every package.

@@ -50,7 +50,7 @@ def generate(
 
     `guard`, of `model.guard_against`, replaces the model's own guard, if any. Seed and text
     together then copy no more of the guard's source than it allows, except for what the seed itself
-    copies. Raises OptionError for a guard of another model's vocabulary."""
+    copies. Raises OptionError for a guard made for another number of characters."""
     if not prompts:
         return []
     guard = guard or model.guard

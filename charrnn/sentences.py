@@ -1,11 +1,10 @@
 """Sentences for people, and parts of them."""
 
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
-PLACE = Path(__file__).parents[1]  # a clone, or where packages are installed
+ROOT = Path(__file__).parents[1]  # a clone, or where packages are installed
 
 
 def counted(number: int, noun: str) -> str:
@@ -21,15 +20,17 @@ def first_line(error: BaseException) -> str:
 def needs_extra(what: str, package: str | None, extra: str) -> str:
     """A sentence that says which package is missing, and one that says how to install it."""
     return (
-        f"{what} needs {package or 'a package'}, which comes with charrnn's extra `{extra}`. "
+        f"{what} needs {package or 'a package'}, part of charrnn's extra `{extra}`. "
         f"{how_to_install(extra)}"
     )
 
 
-def how_to_install(extra: str, place: Path = PLACE) -> str:
+def how_to_install(extra: str, root: Path = ROOT) -> str:
     """A sentence with the command that installs one of charrnn's extras for the running Python."""
-    words = [sys.executable]
-    python = subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
-    if (place / "constraints.txt").is_file():
+    python = shlex.quote(sys.executable)
+    if sys.platform == "win32":
+        # PowerShell takes a quoted path for a text unless & precedes it.
+        python = f'& "{sys.executable}"' if " " in sys.executable else sys.executable
+    if (root / "constraints.txt").is_file():
         return f'In your clone, run: {python} -m pip install -c constraints.txt -e ".[{extra}]"'
     return f'Run: {python} -m pip install "charrnn[{extra}]"'

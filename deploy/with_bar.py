@@ -6,6 +6,7 @@ with_bar.py PACKAGES PIP ARGUMENT...    PACKAGES: about how many there are to in
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from threading import Thread
 from typing import IO
 
@@ -34,12 +35,13 @@ def main(packages: int, command: list[str]) -> int:
         errors.start()
         draw(0, "choosing the packages")
         collected = 0
-        for line in pip.stdout:
-            if found := NAMED.match(line):
-                collected += 1
-                draw(min(collected / packages, 1) * COLLECTED, found[1])
-            elif line.startswith("Installing collected packages"):
-                draw(COLLECTED, f"unpacking {line.count(',') + 1} packages")
+        with suppress(KeyboardInterrupt):  # pip gets it too, and ends
+            for line in pip.stdout:
+                if found := NAMED.match(line):
+                    collected += 1
+                    draw(min(collected / packages, 1) * COLLECTED, found[1])
+                elif line.startswith("Installing collected packages"):
+                    draw(COLLECTED, f"unpacking {line.count(',') + 1} packages")
         errors.join()
     if pip.returncode == 0:
         draw(1, "installed", end="\n")

@@ -39,8 +39,8 @@ async def serve(
 ) -> None:
     """Serve `bot` in a page on 127.0.0.1 until `stop` is set or the page ends it.
 
-    `browser` opens the page.
-    Raises SettingsError if the port is taken or PREVIEW_MESSAGES cannot be read."""
+    `browser` opens the page. Raises SettingsError if the port is taken or PREVIEW_MESSAGES cannot
+    be read."""
     _check_free(settings.preview_port)
     messages = _messages(settings.preview_messages) if settings.preview_messages else []
     world = simcord.run(bot, shard_count=1, check_errors=False, settle_timeout=SETTLE_TIMEOUT_S)

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform == "win32":
-    STOP_SIGNALS.append(signal.SIGBREAK)  # Ctrl-Break, the only one that a program can send there
+    STOP_SIGNALS.append(signal.SIGBREAK)  # Ctrl-Break: on Windows, all that a program can send
 CLOSING_S = 30.0  # a stop takes at most this long after SHUTDOWN_GRACE_S
 STARTING_S = 900.0  # a start takes at most this long: TimeoutStartSec in charrnn-bot.service
 
@@ -62,7 +62,8 @@ def at_signals(stop: Callable[[], None]) -> None:
     def first(*_: object) -> None:
         for signum in STOP_SIGNALS:
             signal.signal(signum, signal.SIG_DFL)
-        loop.call_soon_threadsafe(stop)
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stop)
 
     for signum in STOP_SIGNALS:
         signal.signal(signum, first)  # Windows has no loop.add_signal_handler

@@ -40,8 +40,13 @@ class StateFolder:
             lock.touch()
             # SQLite locks files on all systems. The system unlocks them when the process ends.
             self._lock = sqlite3.connect(lock, timeout=0, isolation_level=None)
+            self._lock.execute("PRAGMA journal_mode = MEMORY")  # writes no file
             self._lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise RegistryError(
+                    f"{self._path / 'lock'} cannot be locked: {error}. Delete it."
+                ) from error
             raise RegistryError(
                 f"Another bot is running with the state folder {self._path}. Give this one a "
                 "folder of its own."

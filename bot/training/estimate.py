@@ -1,4 +1,4 @@
-"""What a text is good for, before it is trained on, and how long that takes."""
+"""How much of a text a model would learn, and how long the training takes."""
 
 from collections import Counter
 from pathlib import Path

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 CHARRNN = (sys.executable, "-m", "charrnn")
 NICENESS = 19  # below everything else on the machine
-# The same on Windows, set at the start: a virtual environment's Python there starts another one,
-# which inherits it. Without the bot's window, Ctrl-C in that does not reach the training.
+# On Windows the priority is set at creation, because the Python of a virtual environment starts a
+# second process, which inherits it. Without a window, the bot's Ctrl-C does not reach the training.
 CREATION_FLAGS = (
     subprocess.IDLE_PRIORITY_CLASS | subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0
 )

@@ -1,5 +1,4 @@
 """The command line, and how it shows results.
 
-Only `backend` imports TensorFlow, and only for commands
-that need it.
+Only `backend` imports TensorFlow, and only for commands that need it.
 """

@@ -43,6 +43,7 @@ def stop_requests(
 
     before = {n: signal.signal(n, receive) for n in (signal.SIGINT, signal.SIGTERM)}
     if stdin_ended:
+        before[signal.SIGINT] = signal.SIG_IGN  # afterwards too: only writing and exiting are left
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield requested.is_set

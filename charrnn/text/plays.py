@@ -8,7 +8,7 @@ from charrnn.errors import CorpusError
 from charrnn.sentences import needs_extra
 from charrnn.vocabulary import clean, normalise
 
-SOURCE = "plays"  # what people call all of them; `plays:macbeth` is one
+SOURCE = "plays"  # names all of them on the command line; `plays:macbeth` names one
 
 _HEADING = re.compile(r"#+ ")
 _SPEAKER = re.compile(r"\*\*(.+?)\*\*\s*$")

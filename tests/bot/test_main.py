@@ -100,6 +100,13 @@ def test_two_bots_cannot_share_a_state_folder(run: Run, tmp_path: Path):
     assert f"Another bot is running with the state folder {tmp_path}" in log
 
 
+def test_a_lock_that_is_no_lock_is_named(run: Run, tmp_path: Path):
+    (tmp_path / "lock").write_text("So be it, said the king to his queen. " * 100)
+    code, log = run()
+    assert code == CONFIGURATION
+    assert f"{tmp_path / 'lock'} cannot be locked: file is not a database. Delete it." in log
+
+
 def test_a_registry_that_another_program_has_locked_ends_with_1(run: Run, tmp_path: Path):
     with closing(sqlite3.connect(tmp_path / "registry.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")

@@ -5,11 +5,16 @@ from charrnn.sentences import first_line, how_to_install, needs_extra
 
 def test_a_missing_package_is_named_with_what_installs_it():
     sentence = needs_extra("EXECUTOR", "distributed", "dask")
-    assert sentence.startswith(
-        "EXECUTOR needs distributed, which comes with charrnn's extra `dask`"
-    )
-    assert sentence.endswith('-m pip install -c constraints.txt -e ".[dask]"')
-    assert needs_extra("It", None, "dask").startswith("It needs a package, which")
+    assert sentence.startswith("EXECUTOR needs distributed, part of charrnn's extra `dask`")
+    assert sentence.endswith('[dask]"')
+    assert needs_extra("It", None, "dask").startswith("It needs a package, part")
+
+
+def test_in_a_clone_the_advice_is_for_the_clone(tmp_path: Path):
+    (tmp_path / "constraints.txt").touch()
+    sentence = how_to_install("train", tmp_path)
+    assert sentence.startswith("In your clone, run: ")
+    assert sentence.endswith('-m pip install -c constraints.txt -e ".[train]"')
 
 
 def test_where_there_is_no_clone_the_advice_needs_none(tmp_path: Path):

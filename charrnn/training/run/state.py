@@ -17,8 +17,9 @@ RECENT_S = 30.0  # the time constant of the speed's moving average
 class Measured:
     """What is measured after an epoch."""
 
-    nats: float  # loss on the held-out text, per character; with nan, nothing below is measured
+    nats: float  # loss on the held-out text, per character
     losses: np.ndarray  # the same for each block of that text
+    # If the loss is not finite, the rest is not measured.
     factor: float = 1.0  # calibrates the logits
     voice: Voice | None = None  # None from scratch, or with too few messages
     sample: str = ""

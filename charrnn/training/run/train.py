@@ -3,32 +3,27 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import keras
 
-from charrnn import evaluation, store
-from charrnn.engine import Engine
+from charrnn import store
 from charrnn.errors import Stopped, TrainingError
-from charrnn.evaluation import Score
-from charrnn.sampling import Sampling
 from charrnn.spec import ModelSpec
-from charrnn.training import export, keras_files, network, plot
+from charrnn.training import network, plot
 from charrnn.training.events import EpochEnd, Progress, Report
 from charrnn.training.job import Job, TrainingData
 from charrnn.training.recipes import Recipe
 from charrnn.training.run.checkpoint import Checkpoints
+from charrnn.training.run.result import publish
 from charrnn.training.run.state import Measured, Pace, RunState
 from charrnn.training.run.validation import Validation
-from charrnn.verbatim import longest_copy
 
 REPORT_INTERVAL_S = 0.5
 SAMPLE_LENGTH = 300  # characters
 CHECKPOINT_INTERVAL_S = 120.0
-# Other random seeds than those that chose the epoch, for the figures that are published.
-FINAL_SEED, FINAL_SAMPLES = 1_000_000, 40
 
 Build = Callable[[ModelSpec, Recipe, int], keras.Model]
 
@@ -161,11 +156,11 @@ class _Run:
         """Write the best epoch's model; a sentence that says so. Empty before the first epoch."""
         if not self.state.best_epoch:
             return ""
-        self._write()
+        self._publish()
         return f"The best so far, of epoch {self.state.best_epoch}, is in {self.job.output}. "
 
     def finish(self) -> store.Model:
-        model = self._write()
+        model = self._publish()
         self.checkpoints.remove()
         return model
 
@@ -259,50 +254,6 @@ class _Run:
                 self.checkpoints.save_best(portable.save)
         return measured, best
 
-    def _write(self) -> store.Model:
-        data = self.data
-        best = keras_files.open_model(self.checkpoints.best)
-        graph = export.shipped_graph(best)
-        # In one stretch and with the graph that ships. The model's own factor was fitted on this
-        # text, so the published score is cross-fitted.
-        engine = Engine(graph, data.spec)
-        if self.recipe.calibrate:
-            score = evaluation.calibrate(engine, data.validation_ids).score
-        else:
-            score = Score.of(evaluation.losses(engine, data.validation_ids))
-        training = {
-            **self.job.source,
-            "characters": len(data.ids),
-            "parameters": best.count_params(),
-            "epochs": self.state.epoch,
-            "best_epoch": self.state.best_epoch,
-            "minutes": round(self.state.seconds / 60, 1),
-            "recipe": asdict(self.recipe),
-            "history": [
-                {name: round(value, 4) for name, value in epoch.items()}
-                for epoch in self.state.history
-            ],
-            "keras": keras.__version__,
-        }
-        judge = self.validation.judge
-        samples = (
-            self.validation.write(engine, FINAL_SAMPLES, Sampling(), FINAL_SEED)
-            if judge or data.guard
-            else []
-        )
-        voice = judge.voice(samples) if judge else None
-        if voice is not None:
-            training["voice"] = round(voice.value, 2)
-            training["voice_error"] = round(voice.standard_error, 2)
-        if data.guard is not None:
-            texts = [data.vocabulary.encode(sample).ids for sample in samples]
-            found = longest_copy(texts, data.ids)[0]
-            training["longest_copy"] = {"allowed": data.guard.longest, "found": found}
-        scores = {"held out": score.rounded()}
-        # The text of a model that must not copy it may hold names of people.
-        play = "" if data.guard else data.vocabulary.decode(data.ids)
-        speakers = tuple(evaluation.speakers(play))
-        card = store.Card(data.spec, data.vocabulary, data.opening, training, scores, speakers)
-        with self.checkpoints.guarded():
-            store.write(self.job.output, card, self.checkpoints.best, graph, data.guard)
-        return store.load(self.job.output)
+    def _publish(self) -> store.Model:
+        """Write the best epoch's model."""
+        return publish(self.job, self.data, self.state, self.validation, self.checkpoints)

@@ -29,8 +29,8 @@ class Validation:
     If the job fine-tunes a base, it also measures how much the network sounds like the text."""
 
     def __init__(self, job: Job, data: TrainingData, folder: Path, heed_stop: Callable[[], None]):
-        """`folder`: what the model in training is called in messages. `heed_stop` is called often,
-        and may raise to end the measuring."""
+        """`folder`: the path that error messages name. `heed_stop` is called often, and may
+        raise to end the measuring."""
         self._job, self._data, self._folder = job, data, folder
         self._heed_stop = heed_stop
         self.judge = self._judge()

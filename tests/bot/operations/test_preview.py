@@ -42,7 +42,7 @@ def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-m", "bot"],
         cwd=tmp_path,
-        env=environment | settings | {"LOG_LEVEL": "ERROR"},
+        env=environment | settings,
         stdout=subprocess.PIPE,
         encoding="utf-8",
     ) as process:
@@ -131,7 +131,9 @@ async def test_the_preview_opens_in_a_browser(bot: Bot):
         loop.call_soon_threadsafe(opened.put_nowait, url)
 
     serving = asyncio.create_task(preview.serve(bot, Settings(preview_port=0), stop, browser))
-    assert (await opened.get()).startswith("http://127.0.0.1:")
+    async with asyncio.timeout(PATIENCE_MS / 1000):
+        url = await opened.get()
+    assert url.startswith("http://127.0.0.1:")
     stop.set()
     await serving
 

@@ -16,7 +16,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ended = end_of_stdin() if "--stop-with-stdin" in sys.argv else None
 if "--importing" in sys.argv:
     print("waiting", flush=True)
-    while True:
+    for _ in range(6000):  # a minute
         time.sleep(0.01)
 with stop_requests(Console(stderr=True), ended) as stopping:
     print("waiting", flush=True)
