@@ -57,6 +57,13 @@ class Engine:
             raise ModelError(
                 f"The graph's inputs and outputs are {found}, the spec needs {expected}."
             )
+        # Without this, a state without rows would reach a stateful graph, and in most versions of
+        # ONNX Runtime a division by zero would end the process.
+        _, state = self.step(np.zeros(1, np.int32), np.zeros((1, spec.state_size), np.float32))
+        if (len(state) == 1) != spec.stateful:
+            raise ModelError(
+                f"The spec says that stateful is {spec.stateful}, the graph is of the other kind."
+            )
 
     def zero_state(self, lanes: int) -> np.ndarray:
         """The state of lanes that have read nothing, float32 `(R, S)`. A stateful model's state has

@@ -108,10 +108,19 @@ def use_unknown_operator(graph: onnx.GraphProto) -> None:
 def allocate_terabytes(graph: onnx.GraphProto) -> None:
     graph.initializer.append(numpy_helper.from_array(np.array([2**44]), "huge"))
     graph.node.append(helper.make_node("ConstantOfShape", ["huge"], ["room"]))
-    for node in graph.node:
-        node.output[:] = ["honest" if name == "logits" else name for name in node.output]
+    rename_logits(graph)
     graph.node.append(helper.make_node("ReduceSum", ["room"], ["sum"], keepdims=0))
     graph.node.append(helper.make_node("Add", ["honest", "sum"], ["logits"]))
+
+
+def give_logits_twice(graph: onnx.GraphProto) -> None:
+    rename_logits(graph)
+    graph.node.append(helper.make_node("Concat", ["honest", "honest"], ["logits"], axis=0))
+
+
+def rename_logits(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        node.output[:] = ["honest" if name == "logits" else name for name in node.output]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +129,7 @@ def allocate_terabytes(graph: onnx.GraphProto) -> None:
         (hide_weights, "keeps weights in another file"),
         (use_unknown_operator, "ONNX Runtime cannot load the graph"),
         (allocate_terabytes, "ONNX Runtime cannot run the graph"),
+        (give_logits_twice, "The graph's results do not fit the spec"),
     ],
 )
 def test_a_hostile_graph_is_refused(
