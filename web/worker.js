@@ -25,11 +25,11 @@ async function answer(data) {
 }
 
 async function load({ request, path, chosen }) {
-  runtime ??= loadRuntime();
-  runtime.catch(() => (runtime = undefined)); // the next request tries again
+  const loading = (runtime ??= loadRuntime());
+  loading.catch(() => (runtime = undefined)); // the next request tries again
   const { card, graph, guard } = await checked(await (path ? fetched(path) : unpacked(chosen)));
   const before = model;
-  model = await Model.load(await runtime, card, graph, guard);
+  model = await Model.load(await loading, card, graph, guard);
   await before?.session.release();
   postMessage({ request, speakers: card.speakers, guarded: guard ? guard.longest : null });
 }

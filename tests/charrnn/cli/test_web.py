@@ -290,6 +290,11 @@ def test_a_changed_runtime_is_not_run(browser: Browser, runtime: Path, stateful:
         expect(page.locator("#status")).to_contain_text("it is not the file of onnxruntime-web")
 
 
+def test_a_cdn_that_fails_before_the_model_is_there_is_named(browser: Browser):
+    with opened(browser, site(["tinyshakespeare"], None)) as page:
+        expect(page.locator("#status")).to_contain_text("ONNX Runtime cannot be loaded.")
+
+
 def test_a_shipped_model_writes_on_the_page(browser: Browser, runtime: Path):
     with opened(browser, site(["shakespeare"], runtime)) as page:
         expect(page.locator("#status")).to_have_text("shakespeare is ready.")
