@@ -128,7 +128,7 @@ def rename_logits(graph: onnx.GraphProto) -> None:
     [
         (hide_weights, "keeps weights in another file"),
         (use_unknown_operator, "ONNX Runtime cannot load the graph"),
-        (allocate_terabytes, "ONNX Runtime cannot run the graph"),
+        (allocate_terabytes, "ONNX Runtime cannot"),
         (give_logits_twice, "The graph's results do not fit the spec"),
     ],
 )

@@ -444,7 +444,7 @@ def test_a_saved_model_folder_is_refused_with_what_to_do(tmp_path: Path):
         opened(tmp_path)
 
 
-@pytest.mark.parametrize(("scale", "warned"), [(4, False), (50, True)])
+@pytest.mark.parametrize(("scale", "warned"), [(1, False), (50, True)])
 def test_a_network_that_depends_on_rounding_is_converted_with_a_warning(
     tmp_path: Path, scale: float, warned: bool
 ):
