@@ -50,7 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Exit codes: 0 stopped as asked, 1 crashed or Discord is unreachable, 78 wrong configuration.
     """
-    parser = argparse.ArgumentParser("python -m bot", description="The Discord bot.")
+    parser = argparse.ArgumentParser(
+        "charrnn-bot",
+        description="The Discord bot. Its settings are environment variables, or lines of the file "
+        ".env in this folder. Without DISCORD_TOKEN, it runs as a preview in your browser.",
+    )
     parser.add_argument(
         "--check", action="store_true", help="check settings, token and state; start nothing"
     )

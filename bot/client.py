@@ -70,7 +70,7 @@ class Bot(commands.AutoShardedBot):
             self._user_install = await command_sync.enable_user_install(self)
         # Discord limits registrations per day, so a restart alone must not register anything.
         if await command_sync.register(self, user_install=self._user_install):
-            log.info("Registered the commands with Discord: they are new or have changed.")
+            log.info("Registered the commands: they are new or have changed.")
 
     async def add_cogs(self) -> None:
         """Define the commands. Discord need not know them yet."""

@@ -100,6 +100,6 @@ class HelpCog(commands.Cog):
             describe(await self._registry.mentions(server.id), server)
             if self._mentions_allowed
             else NO_MENTIONS,
-            f"Its list of what I never say has {words}.",
+            f"This server's list of what I never say has {words}.",
             CHANNELS[self._channels_allowed],
         ]

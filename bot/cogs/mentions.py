@@ -71,7 +71,7 @@ class MentionsCog(commands.Cog):
     async def cog_load(self) -> None:
         _drop_other_messages(self._bot)
 
-    @app_commands.command(description="Whether I answer when somebody mentions me: see, on, off.")
+    @app_commands.command(description="See or set whether I answer when somebody mentions me.")
     @app_commands.describe(
         answer="Whether I answer. Default: only show where I do.",
         channel="Only in this channel and its threads. Default: in the whole server.",

@@ -33,7 +33,7 @@ CLOCK_CHANGED = timedelta(seconds=10 * TICK_S)
 DEFAULT_MESSAGES = 10_000
 MAX_DAYS = 3650
 
-UNDER_WAY = "This is the training under way here. Cancel it if you want to start another."
+UNDER_WAY = "This one is not over. Cancel it if you want to start another."
 FILE_AGAIN = (
     "That model learnt from a file, which has been deleted. Upload the file again with /retrain: I "
     "leave out the messages of everybody who has opted out."

@@ -61,7 +61,9 @@ class WordsCog(
             content = ADDED.format(words=counted(number, "word"))
             await interaction.edit_original_response(content=content)
 
-    @app_commands.command(description="Say a word in this server again.")
+    @app_commands.command(
+        description="Take a word off this server's list. I may say it again then."
+    )
     @app_commands.describe(word="A word or phrase of the list.")
     async def remove(self, interaction: discord.Interaction, word: str) -> None:
         async with Answering(interaction):

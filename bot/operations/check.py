@@ -25,7 +25,7 @@ from charrnn import store
 from charrnn.errors import ModelError
 from charrnn.sentences import counted, needs_extra
 
-REFUSED = f"Discord refuses DISCORD_TOKEN. Reset it on the Bot page at {PORTAL}, and set it again."
+REFUSED = f"Discord refuses DISCORD_TOKEN. Reset it on the Bot page at {PORTAL}, and copy it whole."
 # Measured: the bot in 5,000 servers, and a training that starts from chat.
 BOT_MEMORY_MB, TRAINING_MEMORY_MB = 260, 1100
 TRAINING_DISK_MB = 250

@@ -68,10 +68,11 @@ async def serve(
             print("Enter; where Enter does nothing, click the arrow. Or type @Shakespeare and your")
             print("words. Ctrl-C stops the bot.")
             if messages:
-                print(f"Your messages are in #{LOUNGE}. To train on them, type /retrain and Enter,")
-                print(f"choose channel, then {LOUNGE}, and click the arrow.")
-                if bot.services.training_blocked:
-                    print(f"Training needs more packages. {how_to_install('train')}")
+                print(f"Your messages are in #{LOUNGE}, which the page does not show. To train")
+                print(f"on them, type /retrain and Enter, choose channel, then {LOUNGE}, and click")
+                print("the arrow.")
+            if bot.services.training_blocked:
+                print(f"Training needs more packages. {how_to_install('train')}")
             sys.stdout.flush()
             if browser:  # it may take seconds, and must not delay the end
                 Thread(target=browser, args=[preview.url], daemon=True).start()

@@ -112,7 +112,7 @@ class Source:
         """What people are told."""
         if not self.channel_ids:
             return f"the file {self.name}"
-        newest = f"{self.name}, the newest {self.messages:,} messages"
+        newest = f"{self.name}, at most the newest {self.messages:,} messages"
         return newest if self.days is None else f"{newest} of {self.days:,} days"
 
 

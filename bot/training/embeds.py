@@ -133,9 +133,9 @@ def _progress(job: Job) -> str:
         return "\n".join([starting, *busy])
     lines = [
         f"`{_bar((progress.epoch - 1 + progress.done) / progress.epochs)}`",
-        f"Epoch {progress.epoch} of {progress.epochs} · "
+        f"Epoch {progress.epoch} of at most {progress.epochs} · "
         f"{progress.characters_per_second:,.0f} characters a second · "
-        f"{duration(progress.seconds_left)} left",
+        f"at most {duration(progress.seconds_left)} left",
         *busy,
     ]
     if epoch and epoch.voice is not None:
@@ -172,6 +172,8 @@ def _candidate(job: Job, model: StoredModel, note: str) -> Screen:
         if scores.voice > CARICATURE:
             lines.append("This one is a caricature: their pet phrases again and again.")
     lines += [*verdict, origin(row)]
+    if model.samples is None:
+        lines.append("Samples of both follow in a moment.")
     embed = _embed(f"{model.name} is ready", "\n".join(lines), colour)
     if model.samples:
         before = ((sample.seed, sample.before) for sample in model.samples)

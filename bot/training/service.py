@@ -378,7 +378,7 @@ class TrainingService:
         await asyncio.to_thread(self._files.delete, row)
 
     async def _end(self, row: TrainingJob, state: JobState, why: str) -> None:
-        log.warning("Training %d of server %d is %s: %s", row.id, row.guild_id, state, why)
+        log.warning("Training %d of server %d: %s. %s", row.id, row.guild_id, state, why)
         await self._registry.end(row.guild_id, row.id, state, why)
 
     async def restore(self, blocked: str | None = None) -> None:

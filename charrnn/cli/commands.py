@@ -246,11 +246,11 @@ def convert(
     saved_model = source / "saved_model.pb"  # a folder of TensorFlow's, which is refused
     check_new(destination)
     if source.suffix in KERAS_SUFFIXES or source.is_file() or saved_model.exists():
-        if text is None:
-            raise OptionError("--text FILE is needed: the text that the model was trained on.")
         for path in filter(None, (source, text, architecture)):
             if not path.exists():
                 raise OptionError(f"There is no {path}.")
+        if text is None:
+            raise OptionError("--text FILE is needed: the text that the model was trained on.")
         conversion = with_keras("conversion.convert")
         hints = conversion.Hints(gates and gates.value, window)
         for remark in conversion.convert(source, text, destination, hints, architecture):

@@ -44,7 +44,7 @@ async def test_it_says_what_is_switched_on_in_the_server(globe: Server):
     assert (await help_for(globe, globe.member))["In this server"] == (
         "`/write` writes with **chat**.\n"
         f"{NOWHERE}\n"
-        "Its list of what I never say has 0 words.\n"
+        "This server's list of what I never say has 0 words.\n"
         "Its admins may let me learn from channels and files."
     )
     model = await globe.make("mine")
@@ -54,7 +54,7 @@ async def test_it_says_what_is_switched_on_in_the_server(globe: Server):
     write, mentions, words, _ = (await help_for(globe, globe.member))["In this server"].splitlines()
     assert write == "`/write` writes with **mine**."
     assert mentions.startswith(f"I answer mentions in <#{globe.channel.id}>. Mention me with")
-    assert words == "Its list of what I never say has 1 word."
+    assert words == "This server's list of what I never say has 1 word."
 
 
 async def test_a_direct_message_tells_how_to_invite_the_bot(globe: Server):

@@ -60,7 +60,7 @@ async def test_progress_shows_in_the_same_message(stage: Stage):
     assert stage.buttons == ["Cancel"]
     training.told = [PROGRESS, EPOCH]
     await stage.wait(EDIT_INTERVAL_S)
-    assert "Epoch 1 of 5 · 9,000 characters a second · 2 minutes left" in stage.text
+    assert "Epoch 1 of at most 5 · 9,000 characters a second · at most 2 minutes left" in stage.text
     assert "left\nSounds like #general: 40 %\n" in stage.text
     assert "2.16 bits per character in training, 2.02 on held-out text" in stage.text
     assert "> So be it." in stage.text

@@ -72,7 +72,7 @@ async def test_the_channel_where_it_was_used_is_chosen_at_first(stage: Stage):
     assert (select(stage).min_values, select(stage).max_values) == (1, 25)
     await stage.click("Count")
     assert (stage.title, stage.message.content) == ("Train general?", "")
-    assert r"From \#general, the newest 10,000 messages, starting from chat." in stage.text
+    assert r"From \#general, at most the newest 10,000 messages, starting from chat." in stage.text
     assert "by channel" not in stage.text
 
 
@@ -83,7 +83,7 @@ async def test_several_channels_are_counted_one_by_one(stage: Stage, memes: simc
     assert chosen(stage) == [memes.id, stage.channel.id, art.id]
     await stage.click("Count")
     assert stage.title == "Train memes?"
-    assert stage.text.startswith(r"From \#memes, #general and 1 more, the newest 10,000 messages,")
+    assert stage.text.startswith(r"From \#memes, #general and 1 more, at most the newest 10,000")
     counted = (
         "Messages: 80\nPeople: 1\nMessages by channel: \\#general: 60\n\\#memes: 20\n\\#art: 0\n"
     )
@@ -111,7 +111,7 @@ async def test_the_options_of_the_command_hold_for_the_channels_chosen(
     assert "1,000,000 messages of the last 3,650 days" in stage.message.content
     await stage.click("Count")
     assert stage.title == f"Train {'n' * 32}?"
-    assert r"\#general and #memes, the newest 1,000,000 messages of 3,650 days" in stage.text
+    assert r"\#general and #memes, at most the newest 1,000,000 messages of" in stage.text
 
 
 async def test_a_choice_outlives_a_restart(
@@ -235,7 +235,7 @@ async def test_retrain_without_them_reads_all_channels_that_still_exist(
     await delete(stage, art)
     await press(stage.admin, stage.channel, stage.env, again)
     assert stage.title == "Train general?"
-    assert stage.text.startswith(r"From \#general and #memes, the newest 10,000 messages")
+    assert stage.text.startswith(r"From \#general and #memes, at most the newest 10,000 messages")
     await stage.click("Cancel")
     await delete(stage, memes)
     again = await learnt_from(stage, bot_services, art.id, memes.id)

@@ -376,4 +376,4 @@ def test_without_the_extra_the_setting_says_what_to_install():
         check=False,
     )
     assert process.returncode == 78
-    assert "EXECUTOR needs distributed, which comes with charrnn's extra `dask`" in process.stderr
+    assert "EXECUTOR needs distributed, part of charrnn's extra `dask`" in process.stderr

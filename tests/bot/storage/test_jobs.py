@@ -87,7 +87,7 @@ async def test_a_job_learns_from_one_channel_or_several(
     registry: Registry, channels: list[str], says: str, stem: str
 ):
     source = Source(listed(channels, NAMED_CHANNELS), tuple(range(len(channels))), 10_000)
-    assert (str(source), source.stem) == (f"{says}, the newest 10,000 messages", stem)
+    assert (str(source), source.stem) == (f"{says}, at most the newest 10,000 messages", stem)
     job = await registry.create_job(GLOBE, ADMIN, CHANNEL, name="a", base="chat", source=source)
     assert (await registry.job(GLOBE, job.id)).source == source
 

@@ -111,7 +111,7 @@ async def test_progress_shows_when_the_clock_is_set_back_by_an_hour(stage: Stage
     stage.env.backend.clock._epoch -= timedelta(hours=1)
     training.told = [PROGRESS]
     await stage.wait(2 * EDIT_INTERVAL_S)
-    assert "Epoch 1 of 5" in stage.text
+    assert "Epoch 1 of at most 5" in stage.text
 
 
 async def test_nothing_is_repeated_when_the_clock_is_set_forward_by_eight_hours(stage: Stage):
@@ -141,7 +141,7 @@ async def test_after_an_hour_it_goes_on_in_a_new_message(stage: Stage, clock: Sk
     training.told = [PROGRESS]
     await stage.wait(EDIT_INTERVAL_S)
     assert stage.message.id != first.id
-    assert "Epoch 1 of 5" in stage.text
+    assert "Epoch 1 of at most 5" in stage.text
     assert not stage.shows(first)
 
 
@@ -170,7 +170,7 @@ async def test_the_command_shows_a_job_again_whose_message_was_deleted(stage: St
     await stage.wait(EDIT_INTERVAL_S)
     assert not training.killed
     await stage.retrain()
-    assert "Epoch 1 of 5" in stage.text
+    assert "Epoch 1 of at most 5" in stage.text
     training.finish()
     await stage.wait()
     assert stage.title == "mine is ready"

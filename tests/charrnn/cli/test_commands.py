@@ -92,7 +92,8 @@ def test_a_seed_of_broken_bytes_is_answered(charrnn: Run, stateful: Model):
             "leave out --preset",
         ),
         (("train", "LICENSE", "--output", "x"), "too few to train on. It takes 11,111"),
-        (("convert", "nosuch.keras", "x"), "--text FILE is needed"),
+        (("convert", "nosuch.keras", "x"), "There is no nosuch.keras."),
+        (("convert", "LICENSE", "x"), "--text FILE is needed"),
         (("convert", "nosuch", "x.onnx"), "There is no model 'nosuch'"),
         (("convert", "shakespeare", "/nonexistent/x.onnx"), "/nonexistent/x.onnx: No such file"),
         (
