@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
 
-import aiohttp
 import discord
 from discord import app_commands
 from discord.ext import commands
@@ -19,7 +18,7 @@ from bot.interactions.answering import Answering, OutcomeLog, think
 from bot.interactions.permissions import admitted, missing_to_reply, names, remedy
 from bot.interactions.rate_limits import Cooldown
 from bot.interactions.reply import as_shown
-from bot.interactions.retries import post
+from bot.interactions.retries import REFUSALS, post
 from bot.models.reference import ModelReference
 from bot.models.server_models import ServerModels
 from bot.storage.records import Mentions
@@ -221,7 +220,7 @@ async def _typing(channel: discord.abc.Messageable) -> AsyncIterator[None]:
 
 async def _type(channel: discord.abc.Messageable) -> None:
     await asyncio.sleep(TYPING_AFTER_S)
-    with suppress(discord.HTTPException, aiohttp.ClientError, OSError):  # only the answer matters
+    with suppress(*REFUSALS):  # only the answer matters
         await channel.typing()
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from enum import StrEnum
 from io import BytesIO
 
-import aiohttp
 import discord
 from discord import app_commands, ui
 from discord.ext import commands, tasks
@@ -18,6 +17,7 @@ from bot.interactions.buttons import CogButton, not_yours, view_of
 from bot.interactions.command_tree import everywhere
 from bot.interactions.markup import EMBED_LIMIT, MESSAGE_LIMIT, NEUTRAL, day, escape
 from bot.interactions.permissions import EMBEDS, FILES, may_send
+from bot.interactions.retries import REFUSALS
 from bot.privacy import Privacy
 from bot.storage.records import KeptAbout, StoredModel
 from bot.storage.registry import Registry
@@ -169,7 +169,7 @@ class PrivacyCog(commands.Cog):
             try:
                 # One message for a nonce: an attempt after a time-out adds none.
                 await channel.send(text, view=_admin_buttons(model), nonce=model.id)
-            except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+            except REFUSALS as error:
                 log.warning("Channel %d of server %d: %s", channel.id, model.guild_id, error)
             else:
                 return True
@@ -221,7 +221,7 @@ class PrivacyCog(commands.Cog):
                 if await self._privacy.forget_guild(guild_id):
                     self._never_said.forget(guild_id)
                     log.info("Server %d removed me. I have deleted what I kept of it.", guild_id)
-        except (BotError, OSError, aiohttp.ClientError, discord.HTTPException) as error:
+        except (BotError, *REFUSALS) as error:
             log.warning("Not everything that is due was deleted. I go on tomorrow: %s", error)
 
 

@@ -24,7 +24,7 @@ from bot.interactions.permissions import (
     may_send,
     names,
 )
-from bot.interactions.retries import ACKNOWLEDGED
+from bot.interactions.retries import ACKNOWLEDGED, REFUSALS
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class OutcomeLog(ABC):
         if sentence is not None:
             try:
                 await self.say(outcome, sentence)
-            except (discord.HTTPException, aiohttp.ClientError, OSError) as failure:
+            except REFUSALS as failure:
                 log.warning("%s %d could not be answered: %r", self.kind, self._number, failure)
         seconds = time.perf_counter() - self._started
         reason = error.kind if isinstance(error, BotError) else kind and kind.__name__

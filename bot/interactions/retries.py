@@ -28,6 +28,9 @@ ACKNOWLEDGING = aiohttp.ClientTimeout(total=1.4, connect=1)
 ANSWERING = aiohttp.ClientTimeout(total=20, connect=5)
 UPLOADING = aiohttp.ClientTimeout(total=300, connect=5)
 
+# A request that Discord refused, or that failed on the way; and one that can be sent again.
+REFUSALS = (discord.HTTPException, aiohttp.ClientError, OSError)
+UNHANDLED = (discord.DiscordServerError, aiohttp.ClientError, OSError)
 NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 # Each interaction is handled in a task of its own. Set by the task's first request.
@@ -54,7 +57,7 @@ async def post(
     for attempt in itertools.count():
         try:
             await channel.send(content, nonce=nonce, **options)
-        except (aiohttp.ClientError, OSError, discord.DiscordServerError) as error:
+        except UNHANDLED as error:
             pause_s = _pause_s(attempt)
             if clock() + pause_s >= ends:
                 raise
@@ -150,7 +153,7 @@ class _Bounded:
                 if response.status >= 500:
                     raise discord.DiscordServerError(response, await json_or_text(response))
                 yield response
-        except (aiohttp.ClientError, OSError, discord.DiscordServerError) as error:
+        except UNHANDLED as error:
             raise _UnansweredError(error) from error
 
 

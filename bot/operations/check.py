@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import discord
 import psutil
 from discord.http import Route
 
 from bot.errors import BotError, RegistryError, SettingsError
 from bot.interactions.permissions import NEEDED, invite_link, names
+from bot.interactions.retries import REFUSALS
 from bot.services import BASES, not_installed
 from bot.settings import PORTAL, Settings
 from bot.storage import database
@@ -97,7 +97,7 @@ async def _discord(settings: Settings) -> AsyncIterator[Finding]:
         except discord.LoginFailure:
             yield Finding("token", False, REFUSED)
             return
-        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+        except REFUSALS as error:
             sentence = f"{Route.BASE} cannot be reached: {error}. Check the network."
             yield Finding("discord", False, sentence)
             return

@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
-import aiohttp
 import discord
 from discord import ui
 from discord.ext import commands
 
 from bot.interactions.buttons import CogButton, view_of
+from bot.interactions.retries import REFUSALS
 from bot.storage.files import StateFolder
 from bot.storage.records import JobState, Shown, StoredModel, TrainingJob
 from bot.storage.registry import Registry
@@ -29,8 +29,6 @@ EDIT_INTERVAL_S = 5.0
 LONGEST_PAUSE_S = 600.0  # between attempts while Discord refuses
 POST_TIMEOUT_S = 60.0
 NEW_MESSAGE_S = 55 * 60.0  # Discord limits edits strictly once a message is an hour old
-
-REFUSALS = (discord.HTTPException, aiohttp.ClientError, OSError)  # of an edit or a post
 
 LABELS = {
     TrainingAction.TRAIN: ("Train", discord.ButtonStyle.success),
