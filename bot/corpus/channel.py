@@ -15,7 +15,14 @@ import discord
 from bot.corpus.message import as_message
 from bot.errors import BotError
 from bot.interactions.markup import escape, listed
-from bot.interactions.permissions import NEEDED_TO_READ, missing, names, needed_to_read, remedy
+from bot.interactions.permissions import (
+    NEEDED_TO_READ,
+    granted_in,
+    missing,
+    names,
+    needed_to_read,
+    remedy,
+)
 from bot.storage.files import write_text
 from charrnn.text.corpus import HELD_OUT_SHARE, trained_on
 from charrnn.text.messages import Cleaner, Counts
@@ -80,15 +87,14 @@ def unreadable(*places: Channel, granted: discord.Permissions | None = None) -> 
 
 def _granted(channel: Channel) -> discord.Permissions:
     """What the bot may do in a channel."""
-    place = channel.parent if isinstance(channel, discord.Thread) else channel
-    if place is None:
+    granted = granted_in(channel, channel.guild.me)
+    if granted is None:
         raise BotError(
             f"The channel of the thread {_name(channel)} is deleted or hidden from me. Choose "
             "another channel.",
             "not_allowed",
         )
-    # The channel's own `permissions_for` returns no permission at all without View Channel.
-    return discord.abc.GuildChannel.permissions_for(place, channel.guild.me)
+    return granted
 
 
 async def find_channel(guild: discord.Guild, channel_id: int) -> Channel:

@@ -82,14 +82,27 @@ def needed_to_answer(place: object) -> discord.Permissions:
     return TO_SHOW | write | discord.Permissions(connect=isinstance(place, VOICE))
 
 
+def granted_in(
+    place: discord.abc.GuildChannel | discord.Thread, me: discord.Member
+) -> discord.Permissions | None:
+    """What the bot may do in a channel, or in a thread, which follows its channel. None if that
+    cannot be known, since the thread's channel is deleted or hidden."""
+    channel = place.parent if isinstance(place, discord.Thread) else place
+    if channel is None:
+        return None
+    # The channel's own `permissions_for` returns no permission at all without View Channel.
+    return discord.abc.GuildChannel.permissions_for(channel, me)
+
+
 def missing_to_reply(place: object, me: discord.Member) -> discord.Permissions | None:
     """What the bot lacks to reply to a message in a place; false if nothing. In a forum, messages
     are in its posts, which are threads. None: nobody can allow it, or what is allowed cannot be
     known."""
-    channel = place.parent if isinstance(place, discord.Thread) else place
-    if not isinstance(channel, discord.abc.GuildChannel):
+    if not isinstance(place, discord.abc.GuildChannel | discord.Thread):
         return None
-    granted = discord.abc.GuildChannel.permissions_for(channel, me)
+    granted = granted_in(place, me)
+    if granted is None:
+        return None
     if isinstance(place, discord.Thread) and place.locked and not granted.manage_threads:
         return None
     in_thread = isinstance(place, discord.Thread | discord.ForumChannel)
