@@ -35,6 +35,11 @@ class Job:
     plot: Path | None = None  # where to draw the learning curve after every epoch
     longest_copy: int | None = None  # characters in a row that the model may copy; None: any number
 
+    @property
+    def base(self) -> store.Model | None:
+        """The model to fine-tune, if any."""
+        return self.start if isinstance(self.start, store.Model) else None
+
 
 class TrainingData:
     """A job's texts as the network reads them.
@@ -46,7 +51,7 @@ class TrainingData:
         text, validation = job.text, job.validation_text
         if job.recipe.lowercase:
             text, validation = text.lower(), validation.lower()
-        base = job.start.card if isinstance(job.start, store.Model) else None
+        base = job.base and job.base.card
         if not text:
             raise CorpusError("All of the text is held out; there is none left to train on.")
         counts = Counter(text)
@@ -98,8 +103,8 @@ class TrainingData:
         digest = hashlib.sha256(repr(parts).encode())
         digest.update(self.ids.tobytes())
         digest.update(self.validation_ids.tobytes())
-        if isinstance(job.start, store.Model):
-            digest.update(store.sha256(job.start.folder / store.KERAS).encode())
+        if job.base:
+            digest.update(store.sha256(job.base.folder / store.KERAS).encode())
         return digest.hexdigest()
 
 

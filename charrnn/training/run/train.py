@@ -91,7 +91,7 @@ class _Run:
         keras.utils.set_random_seed(self.job.rng_seed)
         batches = self.recipe.epochs * self.data.batch_count
         self.model = build(self.data.spec, self.recipe, batches)
-        base = self.job.start if isinstance(self.job.start, store.Model) else None
+        base = self.job.base
         if self.state.checkpoint:
             self._load(self.checkpoints.folder / self.state.checkpoint)
         elif base:

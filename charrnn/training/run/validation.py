@@ -59,8 +59,8 @@ class Validation:
         return write(model, count, sampling, first_seed=first_seed)
 
     def _judge(self) -> VoiceJudge | None:
-        base = self._job.start
-        if not isinstance(base, store.Model):
+        base = self._job.base
+        if base is None:
             return None
         try:
             return VoiceJudge(self._job.text, write_messages(base, BASE_SAMPLES, Sampling()))
