@@ -170,7 +170,8 @@ def evaluate(
             "--samples compares with the training text. Give that as SOURCE, and the held-out text "
             "with --held-out or --held-out-share."
         )
-    dropped = loaded.vocabulary.encode(text).dropped
+    encoded = loaded.vocabulary.encode(text)
+    dropped = encoded.dropped
     unknown = 1 - loaded.vocabulary.known_share(Counter(text))
     if unknown > 1 - LEAST_KNOWN:
         raise CorpusError(
@@ -179,7 +180,7 @@ def evaluate(
         )
     quality = None
     with notes.status("measuring"):
-        score = evaluation.score(loaded, text)
+        score = evaluation.Score.of(evaluation.losses(loaded.engine, encoded.ids))
         if samples:
             written = evaluation.write_samples(loaded, samples, Sampling(temperature, top_p))
             quality = evaluation.quality(written, training_text, loaded.vocabulary)

@@ -39,7 +39,7 @@ class Validation:
         """Measure the network as it is now."""
         engine = Engine(export.writing_graph(model, int8=False), self._data.spec)
         factor, losses = self._calibrated(engine)
-        nats, blocks = float(losses.mean(dtype=np.float64)), evaluation.block_means(losses)
+        nats, blocks = evaluation.Score.of(losses).nats, evaluation.block_means(losses)
         if not math.isfinite(nats):
             return Measured(nats, blocks)
         # The engine's logits are not scaled; a temperature does the same.
