@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]  # a clone, or where packages are installed
@@ -10,6 +11,12 @@ ROOT = Path(__file__).parents[1]  # a clone, or where packages are installed
 def counted(number: int, noun: str) -> str:
     """`1 model`, `2,000 models`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def few(names: Sequence[str], limit: int) -> str:
+    """The first `limit` names, and how many more there are: `a, b and 3 more`."""
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def first_line(error: BaseException) -> str:

@@ -24,6 +24,7 @@ from bot.models.server_models import ServerModels
 from bot.storage.records import Mentions
 from bot.storage.registry import Registry
 from charrnn.sampling import Sampling
+from charrnn.sentences import few
 
 MENTION = "mention"  # in log and metrics
 SENTENCES_S = 60.0  # between two refusals in one channel, so that they never flood it
@@ -189,9 +190,7 @@ def describe(mentions: Mentions, guild: discord.Guild) -> str:
         for channel in guild.channels
         if mentions.answered_in(channel.id) is not mentions.everywhere
     ]
-    shown = ", ".join(others[:SHOWN_CHANNELS])
-    if len(others) > SHOWN_CHANNELS:
-        shown += f" and {len(others) - SHOWN_CHANNELS} more"
+    shown = few(others, SHOWN_CHANNELS)
     if mentions.everywhere:
         return f"I answer mentions in this server{f', but not in {shown}' if shown else ''}. {HOW}"
     return f"I answer mentions in {shown}. {HOW}" if shown else NOWHERE

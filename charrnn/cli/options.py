@@ -9,6 +9,7 @@ from rich.console import Console
 
 from charrnn.cli.tables import printable
 from charrnn.errors import OptionError
+from charrnn.sentences import few
 from charrnn.text import corpus
 from charrnn.text.corpus import Document
 from charrnn.text.messages import Counts
@@ -58,8 +59,7 @@ def note_counts(sources: list[str], documents: list[Document]) -> None:
         if counts.total():
             note(f"{path.name}: {counts}")
         if names := corpus.skipped_in(source):
-            more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-            note(f"skipped in {path.name}: {', '.join(names[:MOST_NAMES])}{more}")
+            note(f"skipped in {path.name}: {few(names, MOST_NAMES)}")
 
 
 def split(documents: list[Document], held_out: list[str] | None, share: float) -> tuple[str, str]:

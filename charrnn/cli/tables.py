@@ -1,12 +1,13 @@
 """Tables for the terminal: models, scores, samples."""
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from rich.table import Table
 from rich.text import Text
 
 from charrnn.evaluation import Quality, Score
+from charrnn.sentences import few
 from charrnn.store import Card
 from charrnn.vocabulary import describe_characters, visible
 
@@ -73,7 +74,7 @@ def card(card: Card) -> Table:
         **{name: value for name, value in card.training.items() if name not in details},
         "window": f"{card.spec.window} characters",
         "vocabulary": describe_characters(characters[:SHOWN_CHARACTERS]) + more,
-        "speakers": _few(card.speakers),
+        "speakers": few(card.speakers, SHOWN_SPEAKERS) or "none",
         "opening, read before a short seed": card.opening,
         **{name: card.training[name] for name in details if name in card.training},
     }
@@ -91,12 +92,6 @@ def printable(text: str) -> Text:
         return character if is_surrogate else f"U+{ord(character):04X}"
 
     return Text(visible(text, shown))
-
-
-def _few(names: Sequence[str]) -> str:
-    more = len(names) - SHOWN_SPEAKERS
-    shown = ", ".join(names[:SHOWN_SPEAKERS])
-    return f"{shown} and {more:,} more" if more > 0 else shown or "none"
 
 
 def _network(card: Card) -> str:
